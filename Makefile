@@ -1,0 +1,44 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BUILDING := $(VENV)/.building
+
+.DEFAULT_GOAL := help
+.PHONY: setup demo test lab lint clean help
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+
+setup: $(READY)  ## build .venv with everything in it; does nothing when nothing changed
+
+# The stamp is written last, so a failed set-up is tried again. .building outlives a pip that was
+# killed or failed; what it left cannot be trusted, so the environment then starts from nothing.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "dfkd_lab needs Python 3.11 or newer: name one, as in 'make setup PYTHON=python3.12'." >&2; exit 1; }
+	@if [ -e $(BUILDING) ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); fi
+	@rm -f $@ && touch $(BUILDING)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@rm $(BUILDING)
+	$(BIN)/python -m dfkd_lab.environment
+	@touch $@
+
+demo: setup  ## distil a small network without data, in a minute
+	$(BIN)/python -m dfkd_lab demo
+
+test: lint  ## lint, types and all tests
+	$(BIN)/python -m pytest
+
+lint: setup  ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+lab: setup  ## open the workbench in JupyterLab
+	$(BIN)/jupyter lab notebooks/00_workbench.ipynb
+
+clean:  ## remove caches and build products; .venv and runs/ stay
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name .venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -1,0 +1,270 @@
+"""The command line: ``python -m dfkd_lab --help``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tqdm import tqdm
+
+from dfkd_lab import catalogue, data, methods, teachers
+from dfkd_lab.environment import EnvironmentProblem
+from dfkd_lab.loop import Report
+from dfkd_lab.runs import RunError, RunFolder, Session, list_runs, plan, summary
+from dfkd_lab.spec import RunSpec, SpecError, check, difference, kind, knobs, record, unknown
+
+USAGE = """dfkd_lab: data-free knowledge distillation
+
+  demo [--seed N]               the main job: SSD-KD on scikit-learn's digits, with a report
+  run METHOD [--setting value]  one run; run METHOD --help lists its settings
+  resume RUN                    continue a run folder
+  list                          the run folders below runs/
+  compare RUN...                results side by side, and the settings that differ
+  methods [--json | --table]    the methods, with citation, certainty and slots
+  teachers                      the teachers at hand, measured now
+  notebook NAME -p key value    a notebook, headless, its parameters checked first
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 if it worked, 2 if it was refused, 130 if it was interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    try:
+        if arguments[0] not in COMMANDS:
+            raise SpecError(unknown(arguments[0], COMMANDS, "command"))
+        COMMANDS[arguments[0]](arguments[1:])
+    except (SpecError, RunError, EnvironmentProblem) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+    except OSError as error:
+        print(f"{error.strerror}: {error.filename}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def demo(arguments: list[str]) -> None:
+    """The main job, through papermill: run folder, executed notebook, report."""
+    from dfkd_lab import notebook
+
+    @dataclasses.dataclass
+    class Demo:
+        """SSD-KD on scikit-learn's digits with a buffer of 1,000 images; needs no file but the installation."""
+
+        seed: int = dataclasses.field(default=0, metadata={"help": "seed of all random numbers of the run"})
+        out: str = dataclasses.field(default="", metadata={"help": "run folder; empty is runs/demo-seed<seed>"})
+
+    wish = tyro.cli(Demo, prog="dfkd_lab demo", args=arguments)
+    out = wish.out or f"runs/demo-seed{wish.seed}"
+    folder = notebook.execute("10_run", {"method": "ssd_kd", "seed": str(wish.seed), "out": out})
+    assert folder is not None
+    print(f"report {folder.path / 'report.html'}")
+    print(summary(folder))
+
+
+def run(arguments: list[str]) -> None:
+    """One run of one method, settings as flags."""
+    if not arguments or arguments[0].startswith("-"):
+        print(USAGE, end="")
+        print("\nmethods: " + ", ".join(methods.METHODS))
+        return
+    execute(plan(method=arguments[0], **parse(arguments[0], arguments[1:])))
+
+
+def parse(name: str, arguments: list[str]) -> dict[str, Any]:
+    """The flags of ``run``; what is not given comes from the preset that the given ones choose.
+
+    Raises:
+        SpecError: for a flag that neither the run nor the method has.
+    """
+    arguments = [f"--data{word[6:]}" if word.split("=")[0] == "--eval" else word for word in arguments]
+    flags = _flags(name)
+    helpless = [word for word in arguments if word not in ("-h", "--help")]
+    for word, value in pairwise(helpless):  # before tyro, whose message for a wrong type is a page
+        name_ = word.removeprefix("--").replace("-", "_")
+        if word.startswith("--") and name_ in knobs(flags) and kind(flags, name_) is not bool:
+            check(flags, name_, value)
+    first, rest = tyro.cli(flags, args=helpless, return_unknown_args=True)
+    for word in rest:
+        if word.startswith("-"):
+            typed = word.lstrip("-").split("=")[0].replace("-", "_")
+            raise SpecError(unknown(typed, knobs(flags), f"setting of {name}"))
+    if rest:
+        raise SpecError(f"'{rest[0]}' belongs to no setting; write --setting value")
+    chosen = {key: getattr(first, key) for key in ("preset", "data", "teacher")}
+    resolved = record(plan(method=name, **chosen))
+    defaults = {**resolved, **resolved["settings"]}
+    filled = flags(**{key: defaults[key] for key in knobs(flags)})
+    return dataclasses.asdict(tyro.cli(flags, args=arguments, default=filled, prog=f"dfkd_lab run {name}"))
+
+
+def _flags(name: str) -> type[Any]:
+    """A dataclass of the method's settings and the run's, for tyro."""
+    method = methods.find(name)
+    rows = [(each, kind(spec, each), _copy(spec, each)) for spec in (method, RunSpec) for each in knobs(spec)]
+    rows = [row for row in rows if row[0] not in ("method", "settings")]
+    made = dataclasses.make_dataclass(name, rows)
+    made.__doc__ = f"{method.__doc__}\n\n{method.citation}; {method.certainty}"
+    return made
+
+
+def _copy(spec: type, name: str) -> Any:
+    source = knobs(spec)[name]
+    if source.default is dataclasses.MISSING:
+        return dataclasses.field(default_factory=dict, metadata=source.metadata)
+    return dataclasses.field(default=source.default, metadata=source.metadata)
+
+
+def resume(arguments: list[str]) -> None:
+    """Continue a run folder."""
+    if len(arguments) != 1:
+        raise SpecError("resume takes one run folder, as in: resume runs/ssd_kd-digits-convnet_8-seed0")
+    folder = _folder(arguments[0])
+    execute(dataclasses.replace(folder.spec(), out=str(folder.path)))
+
+
+def execute(spec: RunSpec) -> None:
+    """Run ``spec`` with a progress bar. The first interrupt ends it after its round, the second at once."""
+    session = Session(spec)
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: object) -> None:
+        session.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        tqdm.write("stopping after this round; interrupt again to stop at once", file=sys.stderr)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        with tqdm(total=spec.rounds, initial=session.run.round, unit="round", dynamic_ncols=True) as bar:
+            for report in session:
+                bar.set_postfix_str(postfix(report), refresh=False)
+                bar.update()
+                for alarm in report.alarms:
+                    tqdm.write(f"round {report.round}: {alarm}", file=sys.stderr)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    status = session.folder.status()
+    if status["state"] == "stopped":
+        print(f"stopped after round {status['round']} of {spec.rounds}; continue with: resume {session.folder.path}")
+        return
+    print(summary(session.folder))
+
+
+def postfix(report: Report) -> str:
+    """Accuracy and health behind the progress bar."""
+    accuracy = [] if report.accuracy is None else [f"accuracy {report.accuracy:.3f}"]
+    shown = [f"{name} {report.health[name]:.2f}" for name in ("agreement", "entropy", "confidence")]
+    return " ".join(accuracy + shown)
+
+
+def list_(arguments: list[str]) -> None:
+    """The run folders below runs/, newest first."""
+    found = list_runs(*arguments[:1])
+    if not found:
+        print("no runs yet; begin with: python -m dfkd_lab demo")
+    rows = [{"run": folder.path, **_headline(folder.result())} for folder in found]
+    _print_table(rows)
+
+
+def compare(arguments: list[str]) -> None:
+    """Results side by side, and the settings that differ."""
+    if not arguments:
+        raise SpecError("compare takes run folders, as in: compare runs/a runs/b")
+    folders = [_folder(name) for name in arguments]
+    _print_table([{"run": folder.name, **_headline(folder.result())} for folder in folders])
+    first = record(folders[0].spec())
+    for folder in folders[1:]:
+        changed = difference(record(folder.spec()), first)
+        print(f"\n{folders[0].name} -> {folder.name}: " + ("; ".join(changed) or "same settings"))
+
+
+def methods_(arguments: list[str]) -> None:
+    """The methods; --json for programs, --table for the README."""
+    if arguments not in ([], ["--json"], ["--table"]):
+        raise SpecError(f"methods takes --json or --table, not {' '.join(arguments)}")
+    if arguments == ["--table"]:
+        print(catalogue.table())
+        return
+    found = [catalogue.describe(name) for name in methods.METHODS]
+    if arguments:
+        print(json.dumps(found, indent=1))
+        return
+    for row in found:
+        print(f"{row['name']}: {row['summary']}\n  {row['citation']}; {row['certainty']}")
+        print("".join(f"  {slot}: {filling}\n" for slot, filling in row["slots"].items()))
+
+
+def teachers_(arguments: list[str]) -> None:
+    """The teachers at hand, measured now; or those given by name or file."""
+    for name in arguments or teachers.BUILT_IN:
+        teacher = teachers.load(name)
+        known = teacher.card.data if teacher.card.data in data.EVALUATION_SETS else "none"
+        accuracy = teachers.check(teacher, data.evaluation_set(known))
+        measured = "not measured" if accuracy is None else f"{accuracy:.4f} on the held-out {known}"
+        for key, value in {**teacher.describe(), "accuracy": measured, "file": teacher.path}.items():
+            print(f"{key:18} {value}")
+
+
+def notebook_(arguments: list[str]) -> None:
+    """A notebook through papermill."""
+    from dfkd_lab import notebook
+
+    if not arguments:
+        raise SpecError("notebook takes a name, as in: notebook 10_run -p method dafl")
+    name, *rest = arguments
+    if len(rest) % 3 or any(word != "-p" for word in rest[::3]):
+        raise SpecError("parameters are given as: -p key value")
+    folder = notebook.execute(name, dict(zip(rest[1::3], rest[2::3], strict=True)))
+    if folder is not None:
+        print(summary(folder))
+
+
+def _folder(name: str) -> RunFolder:
+    for path in (Path(name), Path("runs") / name):
+        if RunFolder(path).exists():
+            return RunFolder(path)
+    raise SpecError(unknown(name, [str(folder.path) for folder in list_runs()], "run folder"))
+
+
+def _headline(result: dict[str, Any]) -> dict[str, Any]:
+    names = ("state", "rounds", "last", "mu", "sigma", "oracle_best", "teacher", "agreement", "seconds", "images")
+    shown = {name: result.get(name) for name in (*names, "teacher_queries")}
+    return {name: f"{value:.3f}" if isinstance(value, float) else value for name, value in shown.items()}
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    cells = [list(rows[0]), *([("-" if value is None else str(value)) for value in row.values()] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    for row in cells:
+        print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "demo": demo,
+    "run": run,
+    "resume": resume,
+    "list": list_,
+    "compare": compare,
+    "methods": methods_,
+    "teachers": teachers_,
+    "notebook": notebook_,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,60 @@
+"""Is this installation usable? ``python -m dfkd_lab.environment`` says so in one line, or names the cure."""
+
+import importlib
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "plotly", "anywidget", "papermill")
+REPORTED_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "safetensors", *NOTEBOOK_PACKAGES)
+
+
+class EnvironmentProblem(RuntimeError):
+    """An installation that cannot work; the message names the cure."""
+
+
+def check_torchvision() -> None:
+    """Import torchvision beside torch.
+
+    Raises:
+        EnvironmentProblem: if the two are not a matching pair, as when a CPU-only torch meets a CUDA torchvision
+            ("operator torchvision::nms does not exist").
+    """
+    try:
+        importlib.import_module("torchvision")
+    except (RuntimeError, ImportError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise EnvironmentProblem(
+            f"torch {installed('torch')} and torchvision {installed('torchvision')} are no matching pair ({reason}); "
+            "uninstall both and let one command choose them together: pip install -c constraints.txt torch torchvision"
+        ) from error
+
+
+def installed(package: str) -> str:
+    """The installed version of ``package``, or "missing"."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package that can change a result or a view."""
+    return {"python": sys.version.split()[0], **{name: installed(name) for name in REPORTED_PACKAGES}}
+
+
+def main() -> int:
+    """Check torch, torchvision and the notebook packages; 0 if all work."""
+    try:
+        check_torchvision()
+        missing = [name for name in NOTEBOOK_PACKAGES if installed(name) == "missing"]
+        if missing:
+            raise EnvironmentProblem(f"missing: {', '.join(missing)}; run: pip install -c constraints.txt -e .")
+    except EnvironmentProblem as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    print("ready: " + ", ".join(f"{name} {number}" for name, number in versions().items()))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,335 @@
+"""The one loop that every method runs in.
+
+A :class:`Run` is an iterator of reports, one a round. It knows the six slots and nothing of files, data sets or
+views; :mod:`dfkd_lab.runs` gives it a folder. Between two reports its whole state is in ``state_dict``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfkd_lab import measure
+from dfkd_lab.primitives.memory import Batch
+from dfkd_lab.primitives.observe import Frozen, Observation, Observer
+from dfkd_lab.primitives.terms import needs_of
+from dfkd_lab.recipe import Lab, Method, Recipe, Schedule, Weighted
+
+
+class Diverged(RuntimeError):
+    """A loss is not a number; the message names round and term."""
+
+
+class Stream:
+    """The run's own random numbers: inside ``with stream`` torch draws from them, outside it is as it was."""
+
+    def __init__(self, seed: int, device: torch.device):
+        self.device = device
+        outer = self._look()
+        torch.manual_seed(seed)
+        self._inner = self._look()
+        self._set(outer)
+
+    def __enter__(self) -> None:
+        self._outer = self._look()
+        self._set(self._inner)
+
+    def __exit__(self, *exception: object) -> None:
+        self._inner = self._look()
+        self._set(self._outer)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The generators' states."""
+        return dict(self._inner)
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue where ``state`` was taken."""
+        self._inner = {name: value.cpu() for name, value in state.items()}
+
+    def _look(self) -> dict[str, Tensor]:
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def _set(self, state: dict[str, Tensor]) -> None:
+        torch.set_rng_state(state["cpu"])
+        if "cuda" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+
+
+@dataclass
+class Cost:
+    """What a run has used so far."""
+
+    images: int = 0
+    """Images that came out of the synthesizer for the memory or the student."""
+    teacher_queries: int = 0
+    """Images passed through the teacher."""
+    g_steps: int = 0
+    s_steps: int = 0
+    synthesis_s: float = 0.0
+    distillation_s: float = 0.0
+    evaluation_s: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@dataclass
+class Report:
+    """One round: what the log keeps and every view shows. Fractions in [0, 1], losses unweighted."""
+
+    round: int
+    rounds: int
+    terms: dict[str, float]
+    student: dict[str, float]
+    health: dict[str, float]
+    alarms: list[str]
+    accuracy: float | None
+    s_lr: float
+    cost: Cost = field(default_factory=Cost)
+    samples: Batch | None = None
+
+    def event(self) -> dict[str, Any]:
+        """The report as plain values, without the images."""
+        rows = {name: value for name, value in vars(self).items() if name not in ("cost", "samples")}
+        return {**rows, "cost": asdict(self.cost)}
+
+
+class Run:
+    """``for report in Run(method, teacher, student, ...)``: a distillation, one round at a time.
+
+    ``student`` makes a fresh student; ``evaluate`` measures one, or is None for a run without any data; ``poll`` is
+    called before every step, and may block (pause) or raise (stop now).
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        teacher: Frozen,
+        student: Callable[[], nn.Module],
+        *,
+        shape: tuple[int, int, int],
+        classes: int,
+        rounds: int,
+        seed: int,
+        evaluate: Callable[[nn.Module], float] | None = None,
+        poll: Callable[[], None] = lambda: None,
+        device: torch.device | str = "cpu",
+    ):
+        self.device = torch.device(device)
+        self.teacher, self.rounds, self.classes = teacher.to(self.device), rounds, classes
+        self.evaluate, self.poll = evaluate, poll
+        self.round, self.cost = 0, Cost()
+        self.stream = Stream(seed, self.device)
+        with self.stream:
+            self.student = student().to(self.device)
+            self.observer = Observer(self.teacher, self.student)
+            self.recipe = method.compose(Lab(self.teacher, self.observer, shape, classes, rounds))
+        for module in self.recipe.modules().values():
+            module.to(self.device)
+        self.optimizer = optimizer_of(self.student, self.recipe.schedule)
+
+    def __iter__(self) -> Iterator[Report]:
+        while self.round < self.rounds:
+            yield self.advance()
+
+    def advance(self) -> Report:
+        """Run one round.
+
+        Raises:
+            Diverged: if a loss is not a number; the run is then of no further use, its last checkpoint is.
+        """
+        synthesis, distillation = Tally(), Tally()
+        schedule = self.recipe.schedule
+        with self.stream:
+            self.recipe.memory.open(self.round / self.rounds)
+            for cycle in range(schedule.cycles):
+                batch = self._synthesize(synthesis)
+                if self.round >= schedule.warm_up:
+                    batch = self._distil(distillation, cycle)
+        self.cost.synthesis_s += synthesis.seconds
+        self.cost.distillation_s += distillation.seconds
+        return self._report(synthesis.means(), distillation.means(), batch)
+
+    def _synthesize(self, tally: Tally) -> Batch:
+        """One synthesis phase: the synthesizer improves its images, the memory keeps them."""
+        recipe = self.recipe
+        active = {name: row for name, row in recipe.terms.items() if self.round >= row.start and row.weight}
+        wanted = needs(active)
+        self.student.train(recipe.schedule.student_mode == "train")
+        tally.start(self.device)
+        recipe.synthesizer.open()
+        with frozen(self.student):
+            for _ in range(recipe.schedule.g_steps):
+                self.poll()
+                rendered = recipe.synthesizer.render()
+                seen = self.observer(recipe.view(rendered.images), rendered.labels, wanted, graph=True)
+                recipe.synthesizer.step(total(active, seen, tally).mean(), seen)
+        batch = recipe.synthesizer.close()
+        for row in active.values():
+            if hasattr(row.term, "commit"):
+                row.term.commit()
+        recipe.memory.write(batch)
+        self.cost.g_steps += recipe.schedule.g_steps
+        self.cost.images += len(batch.images)
+        tally.stop(self.device)
+        return batch
+
+    def _distil(self, tally: Tally, cycle: int) -> Batch:
+        """One distillation phase: the student imitates the teacher on what the memory gives."""
+        recipe, schedule = self.recipe, self.recipe.schedule
+        self.student.train()
+        tally.start(self.device)
+        for step in range(schedule.s_steps):
+            self.poll()
+            self._set_learning_rate(cycle * schedule.s_steps + step)
+            batch = recipe.memory.read(schedule.batch, self._fresh)
+            seen = self.observer(recipe.student_view(batch.images), batch.labels, needs(recipe.student))
+            losses = total(recipe.student, seen, tally)
+            self.optimizer.zero_grad()
+            (losses if batch.weights is None else losses * batch.weights).mean().backward()
+            self.optimizer.step()
+            recipe.memory.feedback(batch, losses.detach())
+        self.cost.s_steps += schedule.s_steps
+        tally.stop(self.device)
+        return batch
+
+    def _fresh(self, n: int) -> Batch:
+        self.cost.images += n
+        return self.recipe.synthesizer.sample(n)
+
+    def _set_learning_rate(self, step: int) -> None:
+        schedule = self.recipe.schedule
+        per_round = schedule.cycles * schedule.s_steps
+        done = (self.round - schedule.warm_up) * per_round + step
+        share = done / max(1, (self.rounds - schedule.warm_up) * per_round)
+        for group in self.optimizer.param_groups:
+            group["lr"] = measure.cosine(share, schedule.s_lr, schedule.s_lr_floor)
+
+    def _report(self, terms: dict[str, float], student: dict[str, float], batch: Batch) -> Report:
+        broken = [name for name, value in {**terms, **student}.items() if value != value]
+        if broken:
+            raise Diverged(f"round {self.round + 1}: the loss '{broken[0]}' is not a number; lower its learning rate")
+        health, predicted = measure.health(self.observer, self.recipe.student_view(batch.images[:256]))
+        batch.predicted = predicted
+        begun = time.perf_counter()
+        accuracy = self.evaluate(self.student) if self.evaluate else None
+        self.cost.evaluation_s += time.perf_counter() - begun
+        self.cost.teacher_queries = self.observer.queries
+        self.cost.peak_memory_bytes = measure.peak_memory(self.device)
+        self.round += 1
+        return Report(
+            round=self.round,
+            rounds=self.rounds,
+            terms=terms,
+            student=student,
+            health=health,
+            alarms=measure.alarms(health, {**terms, **student}, self.classes),
+            accuracy=accuracy,
+            s_lr=self.optimizer.param_groups[0]["lr"],
+            cost=Cost(**vars(self.cost)),
+            samples=batch,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides how the run goes on."""
+        return {
+            "round": self.round,
+            "cost": asdict(self.cost),
+            "student": self.student.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "stream": self.stream.state_dict(),
+            "modules": {name: module.state_dict() for name, module in self.recipe.modules().items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where ``state`` was taken."""
+        self.round, self.cost = state["round"], Cost(**state["cost"])
+        self.observer.queries = self.cost.teacher_queries
+        self.student.load_state_dict(state["student"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.stream.load_state_dict(state["stream"])
+        for name, module in self.recipe.modules().items():
+            module.load_state_dict(state["modules"][name])
+
+
+class Tally:
+    """Sums of losses, kept on the device until the round ends, and the seconds of a phase."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.seconds = 0.0
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Count one value of a loss."""
+        value = value.detach().float()
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """The mean of each loss; this is where the host waits for the device, once a round."""
+        return {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+
+    def start(self, device: torch.device) -> None:
+        """Begin to count seconds."""
+        synchronize(device)
+        self._begun = time.perf_counter()
+
+    def stop(self, device: torch.device) -> None:
+        """Stop counting."""
+        synchronize(device)
+        self.seconds += time.perf_counter() - self._begun
+
+
+class frozen:
+    """``with frozen(student)``: no gradient reaches its parameters."""
+
+    def __init__(self, module: nn.Module):
+        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+    def __enter__(self) -> None:
+        for parameter in self.parameters:
+            parameter.requires_grad_(False)
+
+    def __exit__(self, *exception: object) -> None:
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)
+
+
+def total(rows: dict[str, Weighted], seen: Observation, tally: Tally) -> Tensor:
+    """The weighted sum of terms, per sample [N]; a scalar term counts for every sample."""
+    sum_ = torch.zeros(len(seen.images), device=seen.images.device)
+    for name, row in rows.items():
+        value = row.term(seen)
+        tally.add(name, value.mean())
+        sum_ = sum_ + row.weight * value
+    return sum_
+
+
+def needs(rows: dict[str, Weighted]) -> frozenset[str]:
+    """What these terms read beyond the teacher's logits."""
+    return frozenset().union(*(needs_of(row.term) for row in rows.values()))
+
+
+def optimizer_of(student: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """The student's optimizer."""
+    if schedule.optimizer == "adam":
+        return torch.optim.Adam(student.parameters(), lr=schedule.s_lr, weight_decay=schedule.weight_decay)
+    return torch.optim.SGD(
+        student.parameters(), lr=schedule.s_lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
+    )
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device, where there is something to wait for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+__all__ = ["Cost", "Diverged", "Recipe", "Report", "Run", "Stream"]

@@ -1,0 +1,95 @@
+"""What is measured: accuracy where there is data, agreement and health where there is none."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dfkd_lab.primitives.observe import Observer
+
+
+class Accuracy:
+    """``evaluate(student)``: top-1 accuracy in [0, 1] on images [N, C, H, W] and labels [N] held in memory."""
+
+    def __init__(self, images: Tensor, labels: Tensor, batch: int = 1024):
+        self.images, self.labels, self.batch = images, labels, batch
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module) -> float:
+        training = model.training
+        model.eval()
+        pairs = zip(self.images.split(self.batch), self.labels.split(self.batch), strict=True)
+        right = sum((model(x).argmax(1) == y).sum() for x, y in pairs)
+        model.train(training)
+        return float(right) / len(self.labels)
+
+
+def expected(accuracies: Sequence[float]) -> dict[str, float]:
+    """Expected accuracy over rounds (PRE-DFKD): mean mu, standard deviation sigma over all rounds, and the maximum.
+
+    The maximum is an oracle: without data nobody can choose that round. Inferred: the paper's printed sigma squared
+    is taken to be a standard deviation.
+    """
+    if not accuracies:
+        return {}
+    mean = sum(accuracies) / len(accuracies)
+    spread = math.sqrt(sum((value - mean) ** 2 for value in accuracies) / len(accuracies))
+    return {"last": accuracies[-1], "mu": mean, "sigma": spread, "oracle_best": max(accuracies)}
+
+
+@torch.no_grad()
+def health(observer: Observer, images: Tensor) -> tuple[dict[str, float], Tensor]:
+    """Signals that need no label, on images [N, C, H, W]; and the teacher's class [N] of each image.
+
+    agreement: share of images on which student and teacher predict the same class. entropy: of the teacher's mean
+    prediction, in nats, at most log K. confidence: mean largest teacher probability. bn_gap: summed distance from the
+    teacher's batch-norm statistics. distance: mean pairwise RMS pixel distance.
+    """
+    training = observer.student.training
+    observer.student.eval()
+    seen = observer(images, needs=frozenset({"student", "statistics"}))
+    observer.student.train(training)
+    assert seen.student is not None
+    probabilities, predicted = seen.logits.softmax(1), seen.logits.argmax(1)
+    flat = images[:64].flatten(1)
+    values = {
+        "agreement": (seen.student.argmax(1) == predicted).float().mean(),
+        "entropy": torch.special.entr(probabilities.mean(0)).sum(),
+        "confidence": probabilities.max(1).values.mean(),
+        "distance": torch.pdist(flat).mean() / math.sqrt(flat.shape[1]) if len(flat) > 1 else flat.new_zeros(()),
+    }
+    gaps = [
+        (layer.mean - layer.running_mean).norm() + (layer.variance - layer.running_variance).norm()
+        for layer in seen.statistics
+    ]
+    if gaps:
+        values["bn_gap"] = torch.stack(gaps).sum()
+    return {name: float(value) for name, value in values.items()}, predicted
+
+
+def alarms(health: dict[str, float], terms: dict[str, float], classes: int) -> list[str]:
+    """What looks wrong, in words: collapse of the images, or a term that is stuck at exactly 0."""
+    found = [f"the term '{name}' is exactly 0" for name, value in terms.items() if value == 0]
+    if health["entropy"] < 0.5 * math.log(classes):
+        found.append(f"the images cover few classes (entropy {health['entropy']:.2f} of {math.log(classes):.2f} nats)")
+    if health["distance"] < 0.02:
+        found.append(f"the images are all alike (mean distance {health['distance']:.3f})")
+    return found
+
+
+def cosine(share: float, start: float, floor: float) -> float:
+    """From ``start`` to ``floor`` along half a cosine, as ``share`` of the way goes from 0 to 1."""
+    return floor + (start - floor) * (1 + math.cos(math.pi * share)) / 2
+
+
+def peak_memory(device: torch.device) -> int:
+    """The largest memory so far in bytes: the device's on a GPU, the process's on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

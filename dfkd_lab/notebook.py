@@ -1,0 +1,99 @@
+"""Run a notebook headlessly through papermill, its parameters checked before a kernel starts."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dfkd_lab.runs import RunError, RunFolder, default_folder, plan
+from dfkd_lab.spec import RunSpec, SpecError, check, knobs, record, unknown
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+
+
+def find(name: str) -> Path:
+    """The notebook called ``name``, among the project's or as a path.
+
+    Raises:
+        SpecError: if there is none.
+    """
+    for path in (NOTEBOOKS / name, NOTEBOOKS / f"{name}.ipynb", Path(name)):
+        if path.is_file():
+            return path
+    raise SpecError(unknown(name, sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")), "notebook"))
+
+
+def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
+    """Execute notebook ``name`` with ``values``; its run folder, or None for a notebook that is no run.
+
+    The first interrupt asks the run to stop after its round, so that everything is saved; a second one kills it.
+
+    Raises:
+        SpecError: for a parameter that the notebook, or the method, does not have, or a value that cannot be.
+        RunError: if a cell fails.
+    """
+    import papermill
+
+    path = find(name)
+    known = papermill.inspect_notebook(str(path))
+    parameters: dict[str, Any] = dict(values)
+    folder = None
+    if set(known) == set(knobs(RunSpec)):
+        spec = plan(values)
+        folder = RunFolder(spec.out or default_folder(spec))
+        parameters = {**record(spec), "out": str(folder.path)}
+        folder.path.mkdir(parents=True, exist_ok=True)
+        output = folder.path / path.name
+    else:
+        parameters = {key: _literal(key, value, known) for key, value in values.items()}
+        output = Path("runs") / path.name
+        output.parent.mkdir(exist_ok=True)
+    with _interrupt_asks(folder):
+        try:
+            papermill.execute_notebook(
+                str(path),
+                str(output),
+                parameters,
+                kernel_name="python3",
+                cwd=str(Path.cwd()),
+                store_widget_state=False,
+                progress_bar=False,
+            )
+        except papermill.PapermillExecutionError as error:
+            raise RunError(
+                f"{error.ename}: {error.evalue} (in {output})" if error.ename != "RunError" else error.evalue
+            ) from None
+    return folder
+
+
+def _literal(key: str, value: str, known: Mapping[str, Any]) -> Any:
+    if key not in known:
+        raise SpecError(unknown(key, known, "parameter of this notebook"))
+    types = {"int": int, "float": float, "bool": bool}
+    wanted = types.get(known[key]["inferred_type_name"], str)
+    holder = type("Parameters", (), {"__annotations__": {key: wanted}})
+    import dataclasses
+
+    return check(dataclasses.dataclass(holder), key, value)
+
+
+@contextlib.contextmanager
+def _interrupt_asks(folder: RunFolder | None) -> Iterator[None]:
+    """Turn the first SIGINT into a wish to stop after this round."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        if folder is None:
+            raise KeyboardInterrupt
+        folder.ask("stop")
+        print("stopping after this round; interrupt again to stop at once", flush=True)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,1 @@
+"""The GPU training primitives: synthesis, observe, terms, memory, views."""

@@ -1,0 +1,180 @@
+"""Memories: what is kept of the synthetic images and how it is read back.
+
+Images live on the device as uint8: a buffer costs N*C*H*W bytes and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Batch:
+    """Images [N, C, H, W] in [0, 1] with what is known of each row."""
+
+    images: Tensor
+    labels: Tensor | None = None
+    """The class [N] that was asked for."""
+    predicted: Tensor | None = None
+    """The class [N] the teacher saw when the image was made."""
+    index: Tensor | None = None
+    """The place [N] in the memory it was read from."""
+    weights: Tensor | None = None
+    """The weight [N] of each sample in the student's loss."""
+
+
+Fresh = Callable[[int], Batch]
+
+
+class Memory(Protocol):
+    """The slot. ``progress`` is the share of the run that is done; ``fresh`` draws new images from the synthesizer."""
+
+    def open(self, progress: float) -> None:
+        """Begin a round."""
+
+    def write(self, batch: Batch) -> None:
+        """Keep what the synthesizer made."""
+
+    def read(self, n: int, fresh: Fresh) -> Batch:
+        """``n`` images for one student step."""
+        ...
+
+    def feedback(self, batch: Batch, losses: Tensor) -> None:
+        """Hear the student's loss [N] on a batch that was read."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything a resumed run needs."""
+        ...
+
+
+class Live(nn.Module):
+    """Nothing is kept: every read draws from the synthesizer as it is now.
+
+    With ``shared`` a read returns the batch the synthesizer was just trained on (DAFL's joint step).
+    """
+
+    def __init__(self, shared: bool = False):
+        super().__init__()
+        self.shared = shared
+        self._last: Batch | None = None
+
+    def open(self, progress: float) -> None:
+        """Nothing to do."""
+
+    def write(self, batch: Batch) -> None:
+        """Remember the batch until the next one, if it is shared."""
+        self._last = batch if self.shared else None
+
+    def read(self, n: int, fresh: Fresh) -> Batch:
+        """``n`` new images, or the shared batch."""
+        return self._last if self._last is not None else fresh(n)
+
+    def feedback(self, batch: Batch, losses: Tensor) -> None:
+        """Nothing to do."""
+
+
+class ImageRing(nn.Module):
+    """The last ``capacity`` images, read uniformly; each write replaces the oldest."""
+
+    images: Tensor
+    labels: Tensor
+    predicted: Tensor
+    written: Tensor
+
+    def __init__(self, capacity: int, shape: tuple[int, int, int]):
+        super().__init__()
+        self.capacity = capacity
+        self.register_buffer("images", torch.zeros(capacity, *shape, dtype=torch.uint8))
+        self.register_buffer("labels", torch.zeros(capacity, dtype=torch.long))
+        self.register_buffer("predicted", torch.zeros(capacity, dtype=torch.long))
+        self.register_buffer("written", torch.zeros((), dtype=torch.long, device="cpu"))
+
+    def __len__(self) -> int:
+        return min(int(self.written), self.capacity)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImageRing:
+        super()._apply(fn, recurse)
+        self.written = self.written.cpu()  # the count steers Python; on a device each look would wait for it
+        return self
+
+    def open(self, progress: float) -> None:
+        """Nothing to do."""
+
+    def write(self, batch: Batch) -> None:
+        """Replace the oldest images; of a batch larger than the ring the last ``capacity`` stay."""
+        n = min(len(batch.images), self.capacity)
+        place = (torch.arange(n) + int(self.written)) % self.capacity
+        place = place.to(self.images.device)
+        self.images[place] = (batch.images[-n:].clamp(0, 1) * 255).round().to(torch.uint8)
+        if batch.labels is not None:
+            self.labels[place] = batch.labels[-n:]
+        if batch.predicted is not None:
+            self.predicted[place] = batch.predicted[-n:]
+        self.written += n
+        self._written_to(place)
+
+    def read(self, n: int, fresh: Fresh) -> Batch:
+        """``n`` stored images, drawn with replacement."""
+        index = torch.randint(0, len(self), (n,), device=self.images.device)
+        return self._batch(index)
+
+    def feedback(self, batch: Batch, losses: Tensor) -> None:
+        """Nothing to do: every image is as likely as any other."""
+
+    def class_shares(self, classes: int) -> Tensor:
+        """The share [K] of stored images in each class the teacher saw; zeros while the ring is empty."""
+        stored = self.predicted[: len(self)]
+        counts = torch.zeros(classes, device=stored.device).scatter_add_(0, stored, torch.ones_like(stored).float())
+        return counts / max(1, len(self))
+
+    def _batch(self, index: Tensor, weights: Tensor | None = None) -> Batch:
+        images = self.images[index].float() / 255
+        return Batch(images, self.labels[index], self.predicted[index], index, weights)
+
+    def _written_to(self, place: Tensor) -> None:
+        """Told where a write went."""
+
+
+class PriorityRing(ImageRing):
+    """A ring read by priority (prioritized replay, Schaul et al., arXiv:1511.05952; its proportional variant).
+
+    P(i) ~ (p_i + 1e-6)^alpha, p_i the student's last loss on image i; a new image enters with the largest priority so
+    that it is seen soon; importance weights (N P(i))^-beta, divided by their largest in the batch, correct the bias,
+    with beta rising from ``beta`` to 1 over the run.
+    """
+
+    priorities: Tensor
+
+    def __init__(self, capacity: int, shape: tuple[int, int, int], alpha: float, beta: float):
+        super().__init__(capacity, shape)
+        self.alpha, self.beta, self._beta_now = alpha, beta, beta
+        self.register_buffer("priorities", torch.zeros(capacity))
+
+    def open(self, progress: float) -> None:
+        """Let beta rise."""
+        self._beta_now = self.beta + (1 - self.beta) * progress
+
+    def read(self, n: int, fresh: Fresh) -> Batch:
+        """``n`` stored images by priority, with their importance weights."""
+        chances = self.chances()
+        index = torch.multinomial(chances, n, replacement=True)
+        weights = (len(self) * chances[index]) ** -self._beta_now
+        return self._batch(index, weights / weights.max())
+
+    def chances(self) -> Tensor:
+        """The probability of each stored image."""
+        scores = (self.priorities[: len(self)] + 1e-6) ** self.alpha
+        return scores / scores.sum()
+
+    def feedback(self, batch: Batch, losses: Tensor) -> None:
+        """The student's loss [N] becomes the priority of the images it was measured on."""
+        self.priorities[batch.index] = losses.detach().float().abs()
+
+    def _written_to(self, place: Tensor) -> None:
+        largest = self.priorities.max()
+        self.priorities[place] = torch.where(largest > 0, largest, torch.ones_like(largest))

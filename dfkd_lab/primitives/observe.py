@@ -1,0 +1,115 @@
+"""One pass of the frozen teacher, and of the student where a term asks for it, seen by every term at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+
+class Classifier(nn.Module):
+    """A network that takes images [N, C, H, W] in [0, 1] and normalizes them itself -> logits [N, K]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(self.network_units(images))
+
+    def network_units(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] as the network was trained to see them."""
+        return (images - self.mean) / self.std
+
+
+class Frozen(Classifier):
+    """A classifier that nothing can train: always in eval mode, no parameter asks for a gradient."""
+
+    def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]):
+        super().__init__(net, mean, std)
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Frozen:
+        return super().train(False)
+
+
+@dataclass
+class Observation:
+    """What one pass yields. Rows [N] belong to ``images``; what nobody asked for is absent."""
+
+    images: Tensor
+    logits: Tensor
+    labels: Tensor | None = None
+    student: Tensor | None = None
+    features: Tensor | None = None
+    statistics: list[LayerStatistics] = field(default_factory=list)
+
+
+@dataclass
+class LayerStatistics:
+    """Mean and biased variance [C] of the *input* of one batch-norm layer, and what the layer remembers."""
+
+    mean: Tensor
+    variance: Tensor
+    running_mean: Tensor
+    running_variance: Tensor
+
+
+class Observer:
+    """Looks at the teacher through hooks, so that no network has to be edited.
+
+    ``needs`` of a call says what to record: "student" (its logits), "features" (input of the teacher's last linear
+    layer), "statistics" (input statistics of every BatchNorm2d).
+    """
+
+    def __init__(self, teacher: Frozen, student: nn.Module):
+        self.teacher, self.student = teacher, student
+        self.queries = 0
+        self._seen: Observation | None = None
+        self._needs: frozenset[str] = frozenset()
+        self.norms = [layer for layer in teacher.modules() if isinstance(layer, nn.BatchNorm2d)]
+        for layer in self.norms:
+            layer.register_forward_pre_hook(self._keep_statistics)
+        linears = [layer for layer in teacher.modules() if isinstance(layer, nn.Linear)]
+        if linears:
+            linears[-1].register_forward_pre_hook(self._keep_features)
+
+    def __call__(
+        self, images: Tensor, labels: Tensor | None = None, needs: frozenset[str] = frozenset(), graph: bool = False
+    ) -> Observation:
+        """Pass ``images`` [N, C, H, W] through the teacher; ``graph`` keeps the gradient path back to the images."""
+        seen = Observation(images=images, logits=images, labels=labels)
+        with nullcontext() if graph else torch.no_grad(), self._record(seen, needs):
+            seen.logits = self.teacher(images)
+        if "student" in needs:
+            seen.student = self.student(images)
+        self.queries += len(images)
+        return seen
+
+    @contextmanager
+    def _record(self, seen: Observation, needs: frozenset[str]) -> Iterator[None]:
+        self._seen, self._needs = seen, needs
+        try:
+            yield
+        finally:
+            self._seen, self._needs = None, frozenset()
+
+    def _keep_statistics(self, layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
+        if self._seen is not None and "statistics" in self._needs:
+            x = inputs[0].float()  # a sum over a whole batch in half precision loses the gap it measures
+            variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            self._seen.statistics.append(LayerStatistics(mean, variance, layer.running_mean, layer.running_var))
+
+    def _keep_features(self, layer: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
+        if self._seen is not None and "features" in self._needs:
+            self._seen.features = inputs[0].flatten(1)

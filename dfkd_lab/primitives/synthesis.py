@@ -1,0 +1,265 @@
+"""Synthesizers: where images come from, and what of it is trained.
+
+Every synthesizer is opened, rendered and stepped some times, and closed; ``close`` returns the images it made. Images
+with a gradient path come from ``render``; ``sample`` draws without one.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from dfkd_lab.primitives.memory import Batch
+from dfkd_lab.primitives.observe import Observation
+
+Labels = Literal["balanced", "random"]
+
+
+class Synthesizer(Protocol):
+    """The slot."""
+
+    def open(self) -> None:
+        """Begin a synthesis phase: what is reset each time is reset here."""
+
+    def render(self) -> Batch:
+        """The current images, with their gradient path, and the labels asked for."""
+        ...
+
+    def step(self, loss: Tensor, seen: Observation) -> None:
+        """Improve on ``loss``, which was measured on the images of the last ``render``."""
+
+    def close(self) -> Batch:
+        """End the phase; the images to keep."""
+        ...
+
+    def sample(self, n: int) -> Batch:
+        """``n`` images from the source as it is now, without gradient."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
+        ...
+
+
+class Best:
+    """The images with the lowest loss of a phase: a copy, never an alias of what is still being optimized."""
+
+    def __init__(self) -> None:
+        self.loss: Tensor | None = None
+        self.batch: Batch | None = None
+
+    def offer(self, loss: Tensor, rendered: Batch, seen: Observation) -> None:
+        """Keep this batch if its loss is lower; decided on the device, so that nothing waits for it."""
+        images, predicted = rendered.images.detach(), seen.logits.detach().argmax(1)
+        if self.loss is None or self.batch is None:
+            self.loss, self.batch = loss.detach().clone(), Batch(images.clone(), rendered.labels, predicted)
+            return
+        assert self.batch.predicted is not None
+        better = loss.detach() < self.loss
+        self.loss = torch.where(better, loss.detach(), self.loss)
+        self.batch.images = torch.where(better, images, self.batch.images)
+        self.batch.predicted = torch.where(better, predicted, self.batch.predicted)
+
+    def take(self) -> Batch:
+        """The best batch; starts afresh."""
+        assert self.batch is not None, "close() before the first step()"
+        kept, self.batch, self.loss = self.batch, None, None
+        return kept
+
+
+def draw_labels(n: int, classes: int, how: Labels, device: torch.device) -> Tensor:
+    """Class labels [n]: "random" ones, or "balanced" ones, each class n/K times and the rest at random."""
+    if how == "random":
+        return torch.randint(0, classes, (n,), device=device)
+    even = torch.arange(n, device=device) % classes
+    return torch.where(
+        torch.arange(n, device=device) < n - n % classes, even, draw_labels(n, classes, "random", device)
+    )
+
+
+class Pixels(nn.Module):
+    """The pixels themselves are optimized (DeepInversion): a new batch of noise and a new Adam each phase."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        n: int,
+        shape: tuple[int, int, int],
+        classes: int,
+        mean: Tensor,
+        std: Tensor,
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        labels: Labels = "balanced",
+    ):
+        super().__init__()
+        self.n, self.shape, self.classes, self.labels = n, shape, classes, labels
+        self.lr, self.betas = lr, betas
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("std", std.clone())
+        self.best = Best()
+
+    def open(self) -> None:
+        """Draw noise with the statistics of the normalized input, and labels."""
+        # optimized in network units, so that lr means the same for every data set
+        self.pixels = torch.randn(self.n, *self.shape, device=self.mean.device).requires_grad_()
+        self.asked = draw_labels(self.n, self.classes, self.labels, self.pixels.device)
+        self.optimizer = torch.optim.Adam([self.pixels], lr=self.lr, betas=self.betas)
+
+    def render(self) -> Batch:
+        """The images as they are."""
+        self._rendered = Batch(self.pixels * self.std + self.mean, self.asked)
+        return self._rendered
+
+    def step(self, loss: Tensor, seen: Observation) -> None:
+        """One Adam step on the pixels, then back into the valid range."""
+        self.best.offer(loss, self._rendered, seen)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            self.pixels.copy_(((self.pixels * self.std + self.mean).clamp(0, 1) - self.mean) / self.std)
+
+    def close(self) -> Batch:
+        """The images with the lowest loss."""
+        return self.best.take()
+
+    def sample(self, n: int) -> Batch:
+        """Always refused: pixels are no source of fresh images, so a memory has to keep them."""
+        raise TypeError("optimized pixels cannot be drawn anew: give this synthesizer a memory that keeps images")
+
+
+class NoiseGenerator(nn.Module):
+    """Noise -> generator, the generator trained, new noise each step (DAFL, DFAD, DFQ).
+
+    The generator stays in train mode, also when it feeds the student, as in the methods' code.
+    """
+
+    def __init__(self, net: nn.Module, n: int, z_dim: int, *, lr: float, betas: tuple[float, float] = (0.9, 0.999)):
+        super().__init__()
+        self.net, self.n, self.z_dim = net, n, z_dim
+        self.optimizer = torch.optim.Adam(net.parameters(), lr=lr, betas=betas)
+
+    def open(self) -> None:
+        """Nothing is reset."""
+
+    def render(self) -> Batch:
+        """New images from new noise."""
+        self._rendered = Batch(self.net(self._noise(self.n)))
+        return self._rendered
+
+    def step(self, loss: Tensor, seen: Observation) -> None:
+        """One Adam step on the generator."""
+        self._rendered.predicted = seen.logits.detach().argmax(1)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def close(self) -> Batch:
+        """The images of the last step."""
+        return Batch(self._rendered.images.detach(), predicted=self._rendered.predicted)
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Batch:
+        """New images."""
+        return Batch(self.net(self._noise(n)))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The optimizer's state."""
+        return self.optimizer.state_dict()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """The optimizer's state."""
+        self.optimizer.load_state_dict(state)
+
+    def _noise(self, n: int) -> Tensor:
+        return torch.randn(n, self.z_dim, device=next(self.net.parameters()).device)
+
+
+class MetaGenerator(nn.Module):
+    """Noise -> generator, both trained on a clone that starts each phase from a meta-learned generator (FastDFKD).
+
+    A phase draws noise and labels, runs Adam on (clone, noise) and keeps the lowest-loss images; at its end the
+    generator itself takes one Adam step of its own, with the sum of the clone's gradients ("fomaml", learning rate
+    lr * number of steps) or with its difference from the clone ("reptile").
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        n: int,
+        z_dim: int,
+        classes: int,
+        *,
+        lr: float,
+        z_lr: float,
+        steps: int,
+        meta: Literal["fomaml", "reptile", "none"] = "fomaml",
+        labels: Labels = "random",
+        betas: tuple[float, float] = (0.5, 0.999),
+    ):
+        super().__init__()
+        self.net, self.n, self.z_dim, self.classes = net, n, z_dim, classes
+        self.lr, self.z_lr, self.meta, self.labels, self.betas = lr, z_lr, meta, labels, betas
+        self.clone = copy.deepcopy(net)
+        self.optimizer = torch.optim.Adam(net.parameters(), lr=lr * steps, betas=betas)
+        self.best = Best()
+
+    def open(self) -> None:
+        """Put the clone back to the generator; draw noise and labels; forget the inner optimizer."""
+        self.clone.load_state_dict(self.net.state_dict())
+        device = next(self.net.parameters()).device
+        self.code = torch.randn(self.n, self.z_dim, device=device).requires_grad_()
+        self.asked = draw_labels(self.n, self.classes, self.labels, device)
+        groups: list[dict[str, Any]] = [
+            {"params": list(self.clone.parameters())},
+            {"params": [self.code], "lr": self.z_lr},
+        ]
+        self.inner = torch.optim.Adam(groups, lr=self.lr, betas=self.betas)
+        self.optimizer.zero_grad()
+
+    def render(self) -> Batch:
+        """The clone's images of this phase's noise."""
+        self._rendered = Batch(self.clone(self.code), self.asked)
+        return self._rendered
+
+    def step(self, loss: Tensor, seen: Observation) -> None:
+        """One inner Adam step; its gradient is added to the generator's."""
+        self.best.offer(loss, self._rendered, seen)
+        self.inner.zero_grad()
+        loss.backward()
+        if self.meta == "fomaml":
+            for outer, inner in zip(self.net.parameters(), self.clone.parameters(), strict=True):
+                assert inner.grad is not None
+                outer.grad = inner.grad.clone() if outer.grad is None else outer.grad.add_(inner.grad)
+        self.inner.step()
+
+    def close(self) -> Batch:
+        """Move the generator; the images with the lowest loss."""
+        if self.meta == "none":
+            self.net.load_state_dict(self.clone.state_dict())
+        else:
+            if self.meta == "reptile":
+                for outer, inner in zip(self.net.parameters(), self.clone.parameters(), strict=True):
+                    outer.grad = (outer - inner).detach()
+            self.optimizer.step()
+        return self.best.take()
+
+    @torch.no_grad()
+    def sample(self, n: int) -> Batch:
+        """New images from new noise through the generator."""
+        return Batch(self.net(torch.randn(n, self.z_dim, device=next(self.net.parameters()).device)))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The meta optimizer's state; the inner one lives for one phase only."""
+        return self.optimizer.state_dict()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """The meta optimizer's state."""
+        self.optimizer.load_state_dict(state)

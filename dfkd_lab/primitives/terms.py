@@ -1,0 +1,178 @@
+"""Terms: an observation -> a loss per sample [N], or a scalar where only the whole batch has one.
+
+Weights and means are the loop's business, so that a term can be masked, modulated and shown unweighted. Symbols in
+brackets are the papers'. What a term needs beyond the teacher's logits it declares in ``needs``.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfkd_lab.primitives.observe import Observation
+
+
+class Term(Protocol):
+    """Anything that turns an observation into a loss."""
+
+    def __call__(self, seen: Observation, /) -> Tensor:
+        """The loss per sample [N], or a scalar."""
+        ...
+
+
+Function = Callable[[Observation], Tensor]
+
+
+def needs(*names: str) -> Callable[[Function], Function]:
+    """Declare what a term reads beyond the teacher's logits: "student", "features", "statistics", "labels"."""
+
+    def mark(term: Function) -> Function:
+        term.needs = frozenset(names)  # type: ignore[attr-defined]
+        return term
+
+    return mark
+
+
+def needs_of(term: Any) -> frozenset[str]:
+    """What ``term`` declared."""
+    return getattr(term, "needs", frozenset())
+
+
+def confidence(seen: Observation) -> Tensor:
+    """Cross entropy [N] to the teacher's own prediction (DAFL, L_oh), in nats; 0 for a one-hot prediction."""
+    return F.cross_entropy(seen.logits, seen.logits.detach().argmax(1), reduction="none")
+
+
+@needs("labels")
+def label(seen: Observation) -> Tensor:
+    """Cross entropy [N] to the label that was asked for (DeepInversion, CMI), in nats."""
+    assert seen.labels is not None
+    return F.cross_entropy(seen.logits, seen.labels, reduction="none")
+
+
+def balance(base: float = math.e) -> Function:
+    """Negative entropy of the mean prediction (DAFL, L_ie): minimal, -log K, when the batch covers all classes evenly.
+
+    DAFL's code takes ``base`` 10, the CMI toolbox e: 20 in nats weighs as much as 46 in base 10.
+    """
+
+    def imbalance(seen: Observation) -> Tensor:
+        mean = seen.logits.softmax(1).mean(0)
+        return torch.special.entr(mean).sum().neg() / math.log(base)
+
+    return imbalance
+
+
+@needs("features")
+def activation(seen: Observation) -> Tensor:
+    """Minus the mean absolute penultimate feature [N] of the teacher (DAFL, L_a)."""
+    assert seen.features is not None
+    return -seen.features.abs().mean(1)
+
+
+class BatchNormGap(nn.Module):
+    """Distance of the batch's statistics from what each batch-norm layer remembers (DeepInversion, L_bn), a scalar.
+
+    Sum over layers of the un-squared L2 norms for mean and biased variance, at the *input* of each layer. With
+    ``momentum`` > 0 the batch's statistics are blended with their running average of earlier rounds from the second
+    round on (FastDFKD): (1 - momentum) * batch + momentum * average, which scales the gradient by 1 - momentum.
+    """
+
+    needs = frozenset({"statistics"})
+    commits: Tensor
+
+    def __init__(self, layers: list[nn.BatchNorm2d], momentum: float = 0.0):
+        super().__init__()
+        self.momentum = momentum
+        sizes = [layer.num_features for layer in layers for _ in ("mean", "variance")]
+        self.averages = nn.ParameterList(nn.Parameter(torch.zeros(size), requires_grad=False) for size in sizes)
+        self.register_buffer("commits", torch.zeros((), dtype=torch.long))
+        self._last: list[Tensor] = []
+
+    def forward(self, seen: Observation) -> Tensor:
+        now = [moment for layer in seen.statistics for moment in (layer.mean, layer.variance)]
+        kept = [moment for layer in seen.statistics for moment in (layer.running_mean, layer.running_variance)]
+        self._last = [moment.detach() for moment in now]
+        share = torch.where(self.commits > 0, self.momentum, 0.0)
+        blended = ((1 - share) * new + share * average for new, average in zip(now, self.averages, strict=True))
+        return torch.stack([(old - new).norm() for old, new in zip(kept, blended, strict=True)]).sum()
+
+    def commit(self) -> None:
+        """Take the last step's statistics into the average, once a round."""
+        for average, new in zip(self.averages, self._last, strict=False):
+            blended = self.momentum * average + (1 - self.momentum) * new
+            average.copy_(torch.where(self.commits > 0, blended, new))
+        self.commits += 1
+
+
+def kl(temperature: float = 1.0) -> Function:
+    """tau^2 KL(teacher || student) [N] at temperature tau (Hinton et al.), summed over classes, in nats."""
+
+    @needs("student")
+    def divergence(seen: Observation) -> Tensor:
+        assert seen.student is not None
+        target = F.log_softmax(seen.logits / temperature, 1)
+        found = F.log_softmax(seen.student / temperature, 1)
+        return F.kl_div(found, target, reduction="none", log_target=True).sum(1) * temperature**2
+
+    return divergence
+
+
+@needs("student")
+def l1(seen: Observation) -> Tensor:
+    """Mean absolute difference of the logits [N] (DFAD)."""
+    assert seen.student is not None
+    return (seen.student - seen.logits).abs().mean(1)
+
+
+def js(temperature: float = 3.0) -> Function:
+    """Jensen-Shannon divergence [N] of teacher and student at ``temperature``, in nats, 0 to log 2.
+
+    Differs: DeepInversion's code averages KL(M||P) and KL(M||Q) of clamped probabilities, which is not the JS.
+    """
+
+    @needs("student")
+    def divergence(seen: Observation) -> Tensor:
+        assert seen.student is not None
+        p, q = (seen.logits / temperature).softmax(1), (seen.student / temperature).softmax(1)
+        entropy = torch.special.entr
+        return (entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2).sum(1)
+
+    return divergence
+
+
+def against(discrepancy: Function, agreeing: bool = False, bound: float = math.inf) -> Function:
+    """The other player's side of a discrepancy D: -mask * min(D, bound) [N], which a generator minimizes.
+
+    ``agreeing`` keeps only samples on which teacher and student predict the same class (CMI, FastDFKD); masked
+    samples count as zeros. ``bound`` caps D (MAD).
+    """
+
+    @needs("student")
+    def gap(seen: Observation) -> Tensor:
+        assert seen.student is not None
+        value = discrepancy(seen).clamp(max=bound)
+        same = seen.student.argmax(1) == seen.logits.argmax(1)
+        return -value * (same if agreeing else 1)
+
+    return gap
+
+
+def total_variation(seen: Observation) -> Tensor:
+    """Sum of the L2 norms of the four neighbour differences over the whole batch (DeepInversion, TV), a scalar."""
+    x = seen.images
+    differences = (
+        x[:, :, :, 1:] - x[:, :, :, :-1],
+        x[:, :, 1:] - x[:, :, :-1],
+        x[:, :, 1:, 1:] - x[:, :, :-1, :-1],
+        x[:, :, 1:, :-1] - x[:, :, :-1, 1:],
+    )
+    return torch.stack([difference.norm() for difference in differences]).sum()
+
+
+def l2(seen: Observation) -> Tensor:
+    """L2 norm [N] of each image (DeepInversion's prior)."""
+    return seen.images.flatten(1).norm(dim=1)

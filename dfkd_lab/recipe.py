@@ -1,0 +1,120 @@
+"""The six slots, and the bench a method composes at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from torch import Tensor, nn
+
+from dfkd_lab.nets import Generator
+from dfkd_lab.primitives.memory import Memory
+from dfkd_lab.primitives.observe import Frozen, Observer
+from dfkd_lab.primitives.synthesis import Synthesizer
+from dfkd_lab.primitives.terms import Term
+from dfkd_lab.primitives.views import Identity, View
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A term and its weight in the sum; it counts from round ``start`` on."""
+
+    weight: float
+    term: Term
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Who steps how often, and the student's optimizer.
+
+    A round is ``cycles`` times (``g_steps`` steps of the synthesizer, then ``s_steps`` steps of the student). During
+    the first ``warm_up`` rounds the student rests. The student's learning rate falls from ``s_lr`` to ``s_lr_floor``
+    along a cosine that ends with the run.
+    """
+
+    g_steps: int
+    s_steps: int
+    batch: int
+    s_lr: float
+    cycles: int = 1
+    warm_up: int = 0
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    s_lr_floor: float = 0.0
+    student_mode: Literal["train", "eval"] = "eval"
+    """How the student behaves while the synthesizer looks at it; "train" lets its batch norm see those batches."""
+
+
+@dataclass
+class Recipe:
+    """One method, composed: what fills each slot. Names of terms are the names in the log."""
+
+    synthesizer: Synthesizer
+    terms: dict[str, Weighted]
+    student: dict[str, Weighted]
+    memory: Memory
+    schedule: Schedule
+    view: View = field(default_factory=Identity)
+    """Applied to the images the synthesizer is trained on."""
+    student_view: View = field(default_factory=Identity)
+    """Applied to the images the student is trained on."""
+
+    def modules(self) -> dict[str, Any]:
+        """What has a state: the slots and the terms that own parameters or averages, by name."""
+        owners = {f"term.{name}": row.term for name, row in {**self.terms, **self.student}.items()}
+        stateful = {name: term for name, term in owners.items() if isinstance(term, nn.Module)}
+        return {"synthesizer": self.synthesizer, "memory": self.memory, **stateful}
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What a method may know: the teacher, the shape of its images, and the length of the run. No data."""
+
+    teacher: Frozen
+    observer: Observer
+    shape: tuple[int, int, int]
+    classes: int
+    rounds: int
+
+    @property
+    def mean(self) -> Tensor:
+        """Per-channel mean [C, 1, 1] of the teacher's normalization."""
+        return self.teacher.mean
+
+    @property
+    def std(self) -> Tensor:
+        """Per-channel standard deviation [C, 1, 1] of the teacher's normalization."""
+        return self.teacher.std
+
+    def generator(self, z_dim: int, width: int, output: Literal["sigmoid", "tanh_bn"] = "sigmoid") -> Generator:
+        """A fresh generator of the teacher's images."""
+        return Generator(z_dim, self.shape, width, output, self.mean.cpu(), self.std.cpu())
+
+    @property
+    def norms(self) -> list[nn.BatchNorm2d]:
+        """The teacher's batch-norm layers.
+
+        Raises:
+            RecipeError: if it has none.
+        """
+        if not self.observer.norms:
+            raise RecipeError("this method matches batch-norm statistics, and the teacher has no BatchNorm2d layer")
+        return self.observer.norms
+
+
+class RecipeError(ValueError):
+    """Slots that do not fit together, with the reason."""
+
+
+class Method(Protocol):
+    """A frozen dataclass of knobs that fills the slots."""
+
+    citation: ClassVar[str]
+    certainty: ClassVar[str]
+    presets: ClassVar[dict[str, dict[str, Any]]]
+
+    def compose(self, lab: Lab) -> Recipe:
+        """Fill the slots."""
+        ...

@@ -1,0 +1,199 @@
+"""One description of a run, every front end.
+
+A *knob* is a dataclass field with a default, a help text, a range and a unit. From the same knobs come the Python
+constructor, the command line (tyro), the form, the papermill cell and the record in the run folder, and every value
+enters through :func:`build`, which refuses what it does not know before any work starts.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class SpecError(ValueError):
+    """A setting that cannot be: the message names it, the value, and what is allowed."""
+
+
+def knob(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    choices: Iterable[str] = (),
+) -> Any:
+    """A dataclass field that every front end can show and :func:`build` can check.
+
+    ``low`` and ``high`` are inclusive; ``unit`` is printed behind the range ("images", "steps", "s").
+    """
+    bounds = f"{_number(low)}..{_number(high)}" if low is not None and high is not None else ""
+    note = " ".join(part for part in (bounds or (f">= {_number(low)}" if low is not None else ""), unit) if part)
+    facts = {"help": f"{help} [{note}]" if note else help, "text": help, "low": low, "high": high, "unit": unit}
+    return field(default=default, metadata={**facts, "choices": tuple(choices)})
+
+
+def knobs(spec: type) -> dict[str, dataclasses.Field[Any]]:
+    """The fields of ``spec`` by name, in order."""
+    return {each.name: each for each in dataclasses.fields(spec)}
+
+
+def kind(spec: type, name: str) -> type:
+    """The type of one knob: bool, int, float, str or dict."""
+    found = typing.get_type_hints(spec)[name]
+    return typing.get_origin(found) or found
+
+
+def build(spec: type[T], values: Mapping[str, Any] | None = None, /, *, also: Iterable[str] = ()) -> T:
+    """Make ``spec`` from ``values``, checked.
+
+    Text is read as the knob's type ("3" for an int, "true" for a bool), because command lines and papermill hand
+    over text. ``also`` names settings that are known elsewhere, for the hint only.
+
+    Raises:
+        SpecError: for an unknown name (with the nearest known one), a wrong type, or a value out of range.
+    """
+    values = dict(values or {})
+    known = knobs(spec)
+    for name in values:
+        if name not in known:
+            raise SpecError(unknown(name, [*known, *also], f"setting of {spec.__name__}"))
+    checked = {name: check(spec, name, value) for name, value in values.items()}
+    return spec(**checked)
+
+
+def unknown(name: str, known: Iterable[str], what: str) -> str:
+    """The sentence for a name nobody knows: the nearest known one, or all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+    return f"'{name}' is not a {what}; {hint}"
+
+
+def check(spec: type, name: str, value: Any) -> Any:
+    """``value`` as the type of knob ``name``, in its range.
+
+    Raises:
+        SpecError: naming the knob, the value, and what is allowed.
+    """
+    knob_, wanted = knobs(spec)[name], kind(spec, name)
+    try:
+        value = _convert(value, wanted)
+    except (TypeError, ValueError, SyntaxError):
+        raise SpecError(f"{name} = {value!r} is not {_article(wanted)}; allowed: {allowed(spec, name)}") from None
+    low, high = knob_.metadata.get("low"), knob_.metadata.get("high")
+    choices = knob_.metadata.get("choices")
+    if wanted is float and not math.isfinite(value):
+        raise SpecError(f"{name} = {value} is not finite; allowed: {allowed(spec, name)}")
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise SpecError(f"{name} = {value} is out of range; allowed: {allowed(spec, name)}")
+    if choices and value not in choices:
+        raise SpecError(f"{name} = {unknown(str(value), choices, 'choice')} (allowed: {', '.join(choices)})")
+    return value
+
+
+def allowed(spec: type, name: str) -> str:
+    """What knob ``name`` accepts, in words: type, range, unit."""
+    facts, wanted = knobs(spec)[name].metadata, kind(spec, name)
+    low, high, unit, choices = (facts.get(key) for key in ("low", "high", "unit", "choices"))
+    if choices:
+        return " or ".join(map(repr, choices))
+    bounds = " to ".join(_number(end) for end in (low, high) if end is not None)
+    if low is not None and high is None:
+        bounds = f"at least {_number(low)}"
+    return " ".join(part for part in (_article(wanted), bounds, unit or "") if part)
+
+
+def record(spec: Any) -> dict[str, Any]:
+    """The knobs of an instance as plain values, for the run folder."""
+    return dataclasses.asdict(spec)
+
+
+def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """The settings that differ, one "name: theirs -> ours" each; nested settings are compared one by one."""
+    rows = []
+    for name in dict.fromkeys([*theirs, *ours]):
+        old, new = theirs.get(name, MISSING), ours.get(name, MISSING)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            rows += difference(new, old)
+        elif old != new:
+            rows.append(f"{name}: {_shown(old)} -> {_shown(new)}")
+    return rows
+
+
+def parameters_cell(spec: type) -> str:
+    """The papermill parameters cell of ``spec``: one typed literal a line, in the grammar papermill can inspect."""
+    lines = []
+    for name, knob_ in knobs(spec).items():
+        factory = knob_.default_factory
+        default = knob_.default if factory is MISSING else factory()
+        value = json.dumps(default) if isinstance(default, str) else repr(default)
+        lines.append(f"{name}: {kind(spec, name).__name__} = {value}  # {knob_.metadata['help']}")
+    return "\n".join(lines)
+
+
+def _convert(value: Any, wanted: type) -> Any:
+    if isinstance(value, str) and wanted is not str:
+        value = _read(value, wanted)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if wanted is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) is not (wanted is bool) or not isinstance(value, wanted):
+        raise TypeError
+    return value
+
+
+def _read(text: str, wanted: type) -> Any:
+    if wanted is bool:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(text.lower(), text)
+    if wanted is dict:
+        return json.loads(text or "{}")
+    return wanted(text)
+
+
+def _article(wanted: type | types.GenericAlias) -> str:
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a dictionary"}
+    return words[wanted]  # type: ignore[index]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _shown(value: Any) -> str:
+    return "(absent)" if value is MISSING else repr(value)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: what to distil, with what, for how long. ``settings`` are the method's own knobs."""
+
+    method: str = knob("ssd_kd", "method, one of: python -m dfkd_lab methods")
+    settings: dict[str, Any] = field(
+        default_factory=dict, metadata={"help": "settings of the method that differ from the preset, by name"}
+    )
+    teacher: str = knob("digits", "teacher: digits, FILE.safetensors, or NET@FILE for a bare checkpoint")
+    normalization: str = knob("auto", "the teacher's input normalization; auto takes the checkpoint's own")
+    student: str = knob("convnet_8", "student network")
+    data: str = knob("digits", "evaluation set, never trained on; none runs without any data")
+    preset: str = knob(
+        "auto",
+        "settings to start from; auto takes the evaluation set's",
+        choices=("auto", "paper", "digits", "cifar10", "cifar100"),
+    )
+    rounds: int = knob(0, "rounds of synthesis and distillation; 0 takes the preset's", low=0, high=10_000_000)
+    seed: int = knob(0, "seed of all random numbers of the run", low=0, high=2**31 - 1)
+    device: str = knob("auto", "where to compute; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))
+    out: str = knob("", "run folder; empty names it after the run, below runs/")
+    checkpoint_s: float = knob(
+        10.0, "seconds between checkpoints; 0 writes one each round", low=0, high=86_400, unit="s"
+    )
