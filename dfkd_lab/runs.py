@@ -61,7 +61,7 @@ def plan(values: Mapping[str, Any] | None = None, /, **more: Any) -> RunSpec:
     method = methods.find(spec.method)
     given = {**spec.settings, **{name: value for name, value in values.items() if name not in run_values}}
     preset = dict(method.presets[_preset(spec, method)])
-    rounds = preset.pop("rounds")
+    rounds = preset.pop("rounds", method.presets["paper"]["rounds"])
     settings = record(build(method, {**preset, **given}, also=knobs(RunSpec)))
     if spec.student not in nets.CLASSIFIERS:
         raise SpecError("student: " + unknown(spec.student, nets.CLASSIFIERS, "network"))

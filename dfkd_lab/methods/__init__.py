@@ -1,16 +1,19 @@
-"""One paper a file. A new method is its file and its line in ``METHODS``."""
+"""One paper a file. A new method is its file, and its line in ``CLASSES``."""
 
+from importlib import import_module
 from typing import Any
 
-from dfkd_lab.methods.dafl import DAFL
-from dfkd_lab.methods.deepinversion import DeepInversion
-from dfkd_lab.methods.ssd_kd import SSDKD
 from dfkd_lab.spec import SpecError, unknown
 
-METHODS: dict[str, type] = {
-    "dafl": DAFL,
-    "deepinversion": DeepInversion,
-    "ssd_kd": SSDKD,
+CLASSES = {
+    "dafl": "DAFL",
+    "deepinversion": "DeepInversion",
+    "ssd_kd": "SSDKD",
+}
+"""The class in each file."""
+
+METHODS: dict[str, type[Any]] = {
+    name: getattr(import_module(f"dfkd_lab.methods.{name}"), class_) for name, class_ in CLASSES.items()
 }
 
 
