@@ -7,6 +7,7 @@ from dfkd_lab.spec import SpecError, unknown
 
 CLASSES = {
     "dafl": "DAFL",
+    "dfad": "DFAD",
     "deepinversion": "DeepInversion",
     "ssd_kd": "SSDKD",
 }
