@@ -81,6 +81,11 @@ def _preset(spec: RunSpec, method: type[Any]) -> str:
     return guess if guess in method.presets else "paper"
 
 
+def from_namespace(namespace: Mapping[str, Any]) -> RunSpec:
+    """The plan that the run settings among ``namespace`` give; for a notebook's parameters: ``globals()``."""
+    return plan({name: namespace[name] for name in knobs(RunSpec) if name in namespace})
+
+
 class RunFolder:
     """Reads a run folder, live or finished, and passes wishes (pause, stop) to the process that writes it."""
 

@@ -1,0 +1,110 @@
+"""The command line, in this process: what it refuses, what it prints."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from dfkd_lab import METHODS, catalogue
+from dfkd_lab.__main__ import COMMANDS, USAGE, main, parse
+from dfkd_lab.spec import knobs
+
+README = Path(__file__).parent.parent / "README.md"
+TINY = ["--rounds", "2", "--cycles", "2", "--batch", "16", "--width", "4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "dafl", "--balnce", "3"], "did you mean 'balance'?"),
+        (["run", "dafll"], "did you mean 'dafl'?"),
+        (["run", "dafl", "--balance", "-3"], "balance = -3.0 is out of range; allowed: a number 0 to 100"),
+        (["run", "dafl", "--balance", "much"], "balance = 'much' is not a number; allowed: a number 0 to 100"),
+        (["run", "dafl", "--rounds", "1.5"], "rounds = '1.5' is not a whole number"),
+        (["run", "dafl", "--student", "convnet"], "student: 'convnet' is not a network"),
+        (["run", "dafl", "--data", "digit"], "did you mean 'digits'?"),
+        (["run", "dafl", "--teacher", "digts"], "did you mean 'digits'?"),
+        (["run", "dafl", "--teacher", "absent.safetensors"], "there is no file absent.safetensors"),
+        (["run", "dafl", "--device", "gpu"], "allowed: auto, cpu, cuda"),
+        (["run", "dafl", "3"], "'3' belongs to no setting"),
+        (["rnu"], "did you mean 'run'?"),
+        (["resume", "nowhere"], "is not a run folder"),
+        (["compare"], "compare takes run folders"),
+        (["notebook", "10_rum"], "did you mean '10_run'?"),
+        (["notebook", "10_run", "-p", "method", "dafl", "-p", "balnce", "3"], "did you mean 'balance'?"),
+        (["notebook", "10_run", "-p", "rounds", "many"], "rounds = 'many' is not a whole number"),
+        (["notebook", "10_run", "-p", "rounds"], "-p key value"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(arguments, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_help_shows_every_setting_with_its_range(name, capsys):
+    with pytest.raises(SystemExit):
+        main(["run", name, "--help"])
+    shown = capsys.readouterr().out
+    for setting in knobs(METHODS[name]):
+        assert f"--{setting.replace('_', '-')}" in shown
+    assert METHODS[name].citation in shown.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_command_line_and_the_preset_agree(name):
+    settings = parse(name, [])
+    preset = {key: value for key, value in METHODS[name].presets["digits"].items()}
+    assert {key: settings[key] for key in preset} == preset
+    paper = parse(name, ["--preset", "paper"])
+    assert paper["rounds"] == METHODS[name].presets["paper"]["rounds"]
+
+
+def test_usage_names_every_command():
+    assert set(re.findall(r"^  (\w+)", USAGE, re.MULTILINE)) == set(COMMANDS)
+
+
+def test_run_leaves_a_finished_folder_and_its_summary_as_last_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "dafl", *TINY, "--out", "first"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"student 0\.\d{3} teacher 0\.\d{3} seconds \d+\.\d run first", last)
+    assert (tmp_path / "first" / "student.safetensors").is_file()
+    assert len((tmp_path / "first" / "events.jsonl").read_text().splitlines()) == 2
+    assert main(["run", "dafl", *TINY, "--eval", "none", "--preset", "digits", "--out", "second"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("student none teacher none seconds")
+    assert main(["run", "dafl", *TINY, "--balance", "4", "--out", "first"]) == 2
+    assert "balance: 5.0 -> 4.0" in capsys.readouterr().err
+    assert main(["compare", "first", "second"]) == 0
+    assert "data: 'digits' -> 'none'" in capsys.readouterr().out
+    assert main(["list", "."]) == 0
+    assert "finished" in capsys.readouterr().out
+
+
+def test_methods_as_json_list_citation_certainty_and_slots(capsys):
+    assert main(["methods", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(METHODS)
+    for row in rows:
+        assert row["citation"]
+        assert row["certainty"].split()[0] in ("certain", "inferred")
+        assert list(row["slots"]) == ["synthesizer", "terms", "student", "memory", "view", "schedule"]
+    assert any(remark.startswith("Inferred:") for remark in rows[list(METHODS).index("ssd_kd")]["remarks"])
+
+
+def test_the_readme_table_is_the_generated_one():
+    marked = re.search(r"<!-- methods: .*? -->\n(.*?)<!-- /methods -->", README.read_text(), re.DOTALL)
+    assert marked
+    assert marked.group(1).strip() == catalogue.table()
+
+
+def test_teachers_measures_the_built_in_one(capsys):
+    assert main(["teachers"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"accuracy +0\.9\d+ on the held-out digits", shown)
