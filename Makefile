@@ -4,6 +4,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BUILDING := $(VENV)/.building
 
+# See dfkd_lab/__init__.py; here too, because a test may import torch first.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: setup demo test lab lint clean help
 
@@ -12,17 +15,18 @@ help:  ## list the targets
 
 setup: $(READY)  ## build .venv with everything in it; does nothing when nothing changed
 
-# The stamp is written last, so a failed set-up is tried again. .building outlives a pip that was
-# killed or failed; what it left cannot be trusted, so the environment then starts from nothing.
+# The stamp is written last, so a failed set-up is tried again. .building outlives a pip that was killed:
+# what that left cannot be trusted, so the environment then starts from nothing. A pip that refuses by
+# itself (status 1 or 2: no network, a conflict) rolls back, and the working environment stays.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "dfkd_lab needs Python 3.11 or newer: name one, as in 'make setup PYTHON=python3.12'." >&2; exit 1; }
 	@if [ -e $(BUILDING) ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); fi
 	@rm -f $@ && touch $(BUILDING)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
-	@rm $(BUILDING)
-	$(BIN)/python -m dfkd_lab.environment
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]' || { [ $$? -gt 2 ] || rm -f $(BUILDING); exit 1; }
+	@rm -f $(BUILDING)
+	$(BIN)/python -m dfkd_lab check
 	@touch $@
 
 demo: setup  ## distil a small network without data, in a minute

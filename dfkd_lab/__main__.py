@@ -14,10 +14,10 @@ from typing import Any
 import tyro
 from tqdm import tqdm
 
-from dfkd_lab import catalogue, data, methods, teachers
+from dfkd_lab import catalogue, data, environment, methods, teachers
 from dfkd_lab.environment import EnvironmentProblem
-from dfkd_lab.loop import Report
-from dfkd_lab.runs import RunError, RunFolder, Session, list_runs, plan, summary
+from dfkd_lab.runs import RunError, RunFolder, list_runs, plan, postfix, summary
+from dfkd_lab.session import Session
 from dfkd_lab.spec import RunSpec, SpecError, check, difference, kind, knobs, record, unknown
 
 USAGE = """dfkd_lab: data-free knowledge distillation
@@ -30,6 +30,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   methods [--json | --table]    the methods, with citation, certainty and slots
   teachers                      the teachers at hand, measured now
   notebook NAME -p key value    a notebook, headless, its parameters checked first
+  check                         is this installation usable?
 """
 
 
@@ -151,7 +152,7 @@ def execute(spec: RunSpec) -> None:
     try:
         with tqdm(total=spec.rounds, initial=session.run.round, unit="round", dynamic_ncols=True) as bar:
             for report in session:
-                bar.set_postfix_str(postfix(report), refresh=False)
+                bar.set_postfix_str(postfix(report.event()), refresh=False)
                 bar.update()
                 for alarm in report.alarms:
                     tqdm.write(f"round {report.round}: {alarm}", file=sys.stderr)
@@ -162,13 +163,6 @@ def execute(spec: RunSpec) -> None:
         print(f"stopped after round {status['round']} of {spec.rounds}; continue with: resume {session.folder.path}")
         return
     print(summary(session.folder))
-
-
-def postfix(report: Report) -> str:
-    """Accuracy and health behind the progress bar."""
-    accuracy = [] if report.accuracy is None else [f"accuracy {report.accuracy:.3f}"]
-    shown = [f"{name} {report.health[name]:.2f}" for name in ("agreement", "entropy", "confidence")]
-    return " ".join(accuracy + shown)
 
 
 def list_(arguments: list[str]) -> None:
@@ -233,6 +227,12 @@ def notebook_(arguments: list[str]) -> None:
         print(summary(folder))
 
 
+def check_(arguments: list[str]) -> None:
+    """Is this installation usable?"""
+    environment.check()
+    print("ready: " + ", ".join(f"{name} {number}" for name, number in environment.versions().items()))
+
+
 def _folder(name: str) -> RunFolder:
     for path in (Path(name), Path("runs") / name):
         if RunFolder(path).exists():
@@ -264,6 +264,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "methods": methods_,
     "teachers": teachers_,
     "notebook": notebook_,
+    "check": check_,
 }
 
 if __name__ == "__main__":

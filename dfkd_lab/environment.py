@@ -1,4 +1,4 @@
-"""Is this installation usable? ``python -m dfkd_lab.environment`` says so in one line, or names the cure."""
+"""Is this installation usable? ``python -m dfkd_lab check`` says so in one line, or names the cure."""
 
 import importlib
 import sys
@@ -42,19 +42,13 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **{name: installed(name) for name in REPORTED_PACKAGES}}
 
 
-def main() -> int:
-    """Check torch, torchvision and the notebook packages; 0 if all work."""
-    try:
-        check_torchvision()
-        missing = [name for name in NOTEBOOK_PACKAGES if installed(name) == "missing"]
-        if missing:
-            raise EnvironmentProblem(f"missing: {', '.join(missing)}; run: pip install -c constraints.txt -e .")
-    except EnvironmentProblem as problem:
-        print(problem, file=sys.stderr)
-        return 2
-    print("ready: " + ", ".join(f"{name} {number}" for name, number in versions().items()))
-    return 0
+def check() -> None:
+    """Check torch, torchvision and the notebook packages.
 
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    Raises:
+        EnvironmentProblem: naming the cure.
+    """
+    check_torchvision()
+    missing = [name for name in NOTEBOOK_PACKAGES if installed(name) == "missing"]
+    if missing:
+        raise EnvironmentProblem(f"missing: {', '.join(missing)}; run: pip install -c constraints.txt -e .")

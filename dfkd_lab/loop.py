@@ -18,7 +18,7 @@ from dfkd_lab import measure
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Frozen, Observation, Observer
 from dfkd_lab.primitives.terms import needs_of
-from dfkd_lab.recipe import Lab, Method, Recipe, Schedule, Weighted
+from dfkd_lab.recipe import Lab, Method, Recipe, RecipeError, Schedule, Weighted
 
 
 class Diverged(RuntimeError):
@@ -130,6 +130,8 @@ class Run:
             self.student = student().to(self.device)
             self.observer = Observer(self.teacher, self.student)
             self.recipe = method.compose(Lab(self.teacher, self.observer, shape, classes, rounds))
+        if not any(row.weight and not row.start for row in self.recipe.terms.values()):
+            raise RecipeError("no term of the synthesizer has a weight in the first round; give one a weight above 0")
         for module in self.recipe.modules().values():
             module.to(self.device)
         self.optimizer = optimizer_of(self.student, self.recipe.schedule)
@@ -215,7 +217,9 @@ class Run:
         broken = [name for name, value in {**terms, **student}.items() if value != value]
         if broken:
             raise Diverged(f"round {self.round + 1}: the loss '{broken[0]}' is not a number; lower its learning rate")
-        health, predicted = measure.health(self.observer, self.recipe.student_view(batch.images[:256]))
+        with self.stream:  # a view draws random numbers
+            images = self.recipe.student_view(batch.images[:256])
+        health, predicted = measure.health(self.observer, images)
         batch.predicted = predicted
         begun = time.perf_counter()
         accuracy = self.evaluate(self.student) if self.evaluate else None

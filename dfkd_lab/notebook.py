@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dfkd_lab.runs import RunError, RunFolder, default_folder, plan
+from tqdm import tqdm
+
+from dfkd_lab.runs import RunError, RunFolder, default_folder, plan, postfix
 from dfkd_lab.spec import RunSpec, SpecError, check, knobs, record, unknown
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -51,7 +55,7 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
         parameters = {key: _literal(key, value, known) for key, value in values.items()}
         output = Path("runs") / path.name
         output.parent.mkdir(exist_ok=True)
-    with _interrupt_asks(folder):
+    with _interrupt_asks(folder), progress_bar(folder):
         try:
             papermill.execute_notebook(
                 str(path),
@@ -61,6 +65,7 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
                 cwd=str(Path.cwd()),
                 store_widget_state=False,
                 progress_bar=False,
+                extra_arguments=["--log-level=ERROR"],  # the kernel warns of a loopback socket at each start
             )
         except papermill.PapermillExecutionError as error:
             raise RunError(
@@ -75,9 +80,33 @@ def _literal(key: str, value: str, known: Mapping[str, Any]) -> Any:
     types = {"int": int, "float": float, "bool": bool}
     wanted = types.get(known[key]["inferred_type_name"], str)
     holder = type("Parameters", (), {"__annotations__": {key: wanted}})
-    import dataclasses
-
     return check(dataclasses.dataclass(holder), key, value)
+
+
+@contextlib.contextmanager
+def progress_bar(folder: RunFolder | None) -> Iterator[None]:
+    """Show the rounds that another process writes into ``folder``, with the time left."""
+    if folder is None:
+        yield
+        return
+    done = threading.Event()
+
+    def follow() -> None:
+        seen = len(folder.events())
+        with tqdm(initial=seen, unit="round", dynamic_ncols=True) as bar:
+            while not done.wait(0.3):
+                for event in folder.events(seen):
+                    seen, bar.total = event["round"], event["rounds"]
+                    bar.set_postfix_str(postfix(event), refresh=False)
+                    bar.update()
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        done.set()
+        follower.join()
 
 
 @contextlib.contextmanager

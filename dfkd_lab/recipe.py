@@ -13,6 +13,7 @@ from dfkd_lab.primitives.observe import Frozen, Observer
 from dfkd_lab.primitives.synthesis import Synthesizer
 from dfkd_lab.primitives.terms import Term
 from dfkd_lab.primitives.views import Identity, View
+from dfkd_lab.spec import SpecError
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Lab:
         return self.observer.norms
 
 
-class RecipeError(ValueError):
+class RecipeError(SpecError):
     """Slots that do not fit together, with the reason."""
 
 

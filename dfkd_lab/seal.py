@@ -25,6 +25,8 @@ DATA_FILES = re.compile(
     re.IGNORECASE,
 )
 PROCESS_EVENTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty"}
+PREFIXES = {Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev")}
+"""Where Python's own files are, which a lazy import may open at any time: not worth a line in the record."""
 
 
 class SealBroken(RuntimeError):
@@ -71,7 +73,8 @@ class Seal:
             return
         if DATA_FILES.search(path.name) or any(absolute.is_relative_to(root) for root in self.roots):
             self._refuse(f"the distillation opened {path}, which belongs to a data set; a data-free run must not")
-        self.opened.add(str(path))
+        if path.suffix not in (".py", ".pyc") and not any(absolute.is_relative_to(prefix) for prefix in PREFIXES):
+            self.opened.add(str(path))
 
     def _refuse_process(self, *_: object) -> None:
         self._refuse("the distillation started a process, which could read data unseen; a data-free run must not")

@@ -36,7 +36,7 @@ def knob(
     ``low`` and ``high`` are inclusive; ``unit`` is printed behind the range ("images", "steps", "s").
     """
     bounds = f"{_number(low)}..{_number(high)}" if low is not None and high is not None else ""
-    note = " ".join(part for part in (bounds or (f">= {_number(low)}" if low is not None else ""), unit) if part)
+    note = " ".join(part for part in (bounds or (f"at least {_number(low)}" if low is not None else ""), unit) if part)
     facts = {"help": f"{help} [{note}]" if note else help, "text": help, "low": low, "high": high, "unit": unit}
     return field(default=default, metadata={**facts, "choices": tuple(choices)})
 
@@ -166,7 +166,7 @@ def _article(wanted: type | types.GenericAlias) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
+    return "" if value is None else f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
 def _shown(value: Any) -> str:

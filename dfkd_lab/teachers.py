@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import nn
 
 from dfkd_lab import data, nets
@@ -130,8 +130,12 @@ def save(model: Classifier, card: Card, path: Path) -> None:
     """Write ``model`` with its card, atomically and without pickle; the same weights give the same bytes."""
     weights = {name: value.detach().cpu().contiguous() for name, value in model.net.state_dict().items()}
     temporary = path.with_suffix(".tmp")
-    save_file(weights, temporary, metadata={"dfkd_lab": json.dumps(asdict(card), sort_keys=True)})
-    temporary.replace(path)
+    try:  # not save_file, whose errors do not say what the system said
+        temporary.write_bytes(serialized(weights, metadata={"dfkd_lab": json.dumps(asdict(card), sort_keys=True)}))
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def guess_card(net: str, weights: dict[str, torch.Tensor], normalization: str) -> Card:
@@ -222,6 +226,8 @@ def _open(name: str, path: Path, weights: dict[str, torch.Tensor], card: Card | 
         raise SpecError(f"{path} does not say which network it is; write it as NET@FILE, NET one of "
                         f"{', '.join(nets.CLASSIFIERS)}")  # fmt: skip
     mean, std = (card.mean, card.std) if normalization == "auto" else NORMALIZATIONS[normalization]
+    if len(mean) not in (1, card.shape[0]):
+        raise SpecError(f"{path}: a normalization of {len(mean)} channels does not fit images of {card.shape[0]}")
     net = nets.classifier(card.net, card.shape[0], card.classes)
     problem = _mismatch(net, weights)
     if problem:
@@ -248,9 +254,15 @@ def _card(facts: Any, path: Path) -> Card | None:
         tuples: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
         }
-        return Card(**tuples)
+        card = Card(**tuples)
+        numbers = [card.classes, *card.shape, *card.mean, *card.std]
+        if not isinstance(card.net, str) or not all(isinstance(number, (int, float)) for number in numbers):
+            raise TypeError
+        if min(card.classes, *card.shape, *card.std) <= 0 or len(card.shape) != 3 or len(card.mean) != len(card.std):
+            raise TypeError
     except (TypeError, AttributeError):
         raise SpecError(f"{path} has a card this version cannot read") from None
+    return card
 
 
 def _state_dict(found: Any, path: Path) -> dict[str, torch.Tensor]:

@@ -11,6 +11,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from dfkd_lab import environment
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -75,3 +77,18 @@ def test_no_file_names_a_registry_or_this_machine() -> None:
             f"{path.name}: {hit}" for hit in re.findall(f"{REGISTRY}|{MACHINE_PATH}", data.decode("utf-8", "replace"))
         ]
     assert not found
+
+
+def test_a_torchvision_that_does_not_match_torch_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(environment.importlib, "import_module", fail)
+    with pytest.raises(environment.EnvironmentProblem, match=r"no matching pair .*nms.* pip install -c constraints"):
+        environment.check()
+
+
+def test_a_missing_notebook_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "installed", lambda name: "missing" if name == "papermill" else "1.0")
+    with pytest.raises(environment.EnvironmentProblem, match=r"^missing: papermill; run: pip install"):
+        environment.check()

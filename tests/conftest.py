@@ -1,0 +1,106 @@
+"""What the tests share: a digits teacher trained once, and runs small enough to repeat many times."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dfkd_lab import data, measure, methods, runs, teachers
+from dfkd_lab.loop import Run
+from dfkd_lab.spec import RunSpec
+
+# One thread: twice as many would spin against whatever else runs on two cores, and gain little at these sizes.
+torch.set_num_threads(1)
+
+TINY = {
+    "batch": 16,
+    "width": 8,
+    "z_dim": 8,
+    "g_steps": 2,
+    "s_steps": 3,
+    "cycles": 2,
+    "capacity": 40,
+    "warm_up": 1,
+    "padding": 1,
+    "jitter": 1,
+}
+"""Sizes that make a round take a fraction of a second; a method takes those it has."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep trained teachers in $DFKD_CACHE if it is set, so that the next session finds them, else for this session."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not teachers.os.environ.get("DFKD_CACHE"):
+            patch.setenv("DFKD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield teachers.cache()
+
+
+@pytest.fixture
+def ambient() -> Iterator[Callable[[int], None]]:
+    """``ambient(seed)`` reseeds torch's global random numbers, which no run may depend on."""
+    before = torch.get_rng_state()
+    yield lambda seed: torch.manual_seed(seed) and None
+    torch.set_rng_state(before)
+
+
+@pytest.fixture(scope="session")
+def held_out() -> data.Split:
+    """The digits no teacher was trained on."""
+    split = data.evaluation_set("digits")
+    assert split is not None
+    return split
+
+
+@pytest.fixture
+def teacher() -> teachers.Teacher:
+    """The digits teacher, read anew, so that no test sees another's hooks."""
+    return teachers.load("digits")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[[str], dict[str, Any]]:
+    """``tiny(method)``: settings of that method with which a round takes well under a second."""
+
+    def settings(method: str) -> dict[str, Any]:
+        known = {each.name for each in fields(methods.find(method))}
+        return {name: value for name, value in TINY.items() if name in known}
+
+    return settings
+
+
+@pytest.fixture(scope="session")
+def make_run(tiny: Callable[[str], dict[str, Any]], held_out: data.Split) -> Callable[..., Run]:
+    """``make_run(method, rounds=2, ...)``: a tiny run on the digits teacher; settings by name, or all from a preset."""
+
+    def make(method: str, rounds: int = 2, seed: int = 0, preset: str = "", **settings: Any) -> Run:
+        given = settings if preset else {**tiny(method), **settings}
+        spec = runs.plan(method=method, preset=preset or "digits", rounds=rounds, settings=given)
+        teacher = teachers.load("digits")
+        return Run(
+            methods.find(method)(**spec.settings),
+            teacher.model,
+            lambda: teachers.student_of(teacher.card, "convnet_8"),
+            shape=teacher.card.shape,
+            classes=teacher.card.classes,
+            rounds=rounds,
+            seed=seed,
+            evaluate=measure.Accuracy(held_out.images, held_out.labels),
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_spec(tiny: Callable[[str], dict[str, Any]], tmp_path: Path) -> Callable[..., RunSpec]:
+    """``make_spec(method="dafl", ...)``: the spec of a tiny run in a folder below ``tmp_path``."""
+
+    def make(method: str = "dafl", out: str = "run", rounds: int = 2, **more: Any) -> RunSpec:
+        given = {**tiny(method), **more.pop("settings", {})}
+        folder = str(tmp_path / out)
+        return runs.plan(method=method, out=folder, rounds=rounds, device="cpu", settings=given, **more)
+
+    return make

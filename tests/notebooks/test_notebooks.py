@@ -1,0 +1,106 @@
+"""Every notebook is thin, stored clean, and runs headless from top to bottom."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import pytest
+
+from dfkd_lab import RunFolder, RunSpec
+from dfkd_lab.spec import kind, knobs, parameters_cell
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+SMALL = {"method": "dafl", "rounds": 2, "settings": {"cycles": 2, "batch": 16, "width": 8, "z_dim": 8}, "device": "cpu"}
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+
+def code(path: Path) -> list[str]:
+    return [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def tagged(path: Path) -> list[str]:
+    return [cell.source for cell in nbformat.read(path, 4).cells if "parameters" in cell.metadata.get("tags", [])]
+
+
+def execute(name: str, tmp_path: Path, parameters: dict[str, Any]) -> Path:
+    """Run a notebook where only the installed packages can be found."""
+    (path,) = (each for each in NOTEBOOKS if each.stem == name)
+    output = tmp_path / path.name
+    papermill.execute_notebook(
+        str(path), str(output), parameters, kernel_name="python3", cwd=str(tmp_path), progress_bar=False
+    )
+    return output
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stored_clean(path: Path) -> None:
+    book = json.loads(path.read_text())
+    assert set(book["metadata"]) == {"kernelspec"}
+    assert book["metadata"]["kernelspec"]["name"] == "python3"
+    for cell in book["cells"]:
+        assert cell["id"]
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+        assert set(cell["metadata"]) <= {"tags"}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_thin(path: Path) -> None:
+    """A notebook imports, chooses and shows; its one loop is the one over the run."""
+    cells = code(path)
+    assert not [cell for cell in cells if cell.lstrip().startswith(("%", "!"))]
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell))]
+    assert not [n for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda)]
+    loops = [ast.unparse(node) for node in nodes if isinstance(node, ast.For | ast.While)]
+    assert all(loop == "for report in session:\n    progress.show(report)" for loop in loops)
+    assert sum(len(cell.splitlines()) for cell in cells) <= 60
+    assert nbformat.read(path, 4).cells[0].cell_type == "markdown"
+
+
+def test_the_parameters_are_the_run_spec() -> None:
+    (path,) = (each for each in NOTEBOOKS if each.stem == "10_run")
+    assert tagged(path) == [parameters_cell(RunSpec)]
+
+
+def test_papermill_can_read_every_parameter() -> None:
+    (path,) = (each for each in NOTEBOOKS if each.stem == "10_run")
+    found = papermill.inspect_notebook(str(path))
+    assert set(found) == set(knobs(RunSpec))
+    for name, facts in found.items():
+        assert facts["inferred_type_name"] == kind(RunSpec, name).__name__
+        assert facts["help"]
+
+
+def test_a_run(tmp_path: Path, digits_cache: Path) -> None:
+    output = execute("10_run", tmp_path, {**SMALL, "out": "runs/mine"})
+    folder = RunFolder(tmp_path / "runs" / "mine")
+    assert folder.status()["state"] == "finished"
+    assert (folder.path / "report.html").is_file()
+    assert output.stat().st_size < 1_000_000
+    text = output.read_text()
+    assert text.count("application/vnd.plotly.v1+json") == 4
+    assert "application/vnd.jupyter.widget-view+json" not in text
+    assert "showSendToCloud" in text
+    assert "student 0." in text
+
+
+def test_text_as_the_command_line_passes_it(tmp_path: Path, digits_cache: Path) -> None:
+    settings = json.dumps(SMALL["settings"])
+    execute("10_run", tmp_path, {"method": "dafl", "rounds": "2", "seed": "3", "settings": settings, "out": "typed"})
+    spec = RunFolder(tmp_path / "typed").spec()
+    assert (spec.rounds, spec.seed, spec.settings["cycles"]) == (2, 3, 2)
+
+
+def test_a_misspelt_value_ends_with_its_sentence(tmp_path: Path) -> None:
+    with pytest.raises(papermill.PapermillExecutionError, match="did you mean 'dafl'"):
+        execute("10_run", tmp_path, {"method": "dafi"})
+
+
+def test_the_workbench_says_that_it_needs_somebody(tmp_path: Path) -> None:
+    output = execute("00_workbench", tmp_path, {})
+    assert output.stat().st_size < 20_000
+    assert "The workbench has buttons" in output.read_text()

@@ -1,0 +1,87 @@
+"""The observer sees what it was asked to see and changes nothing."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dfkd_lab.primitives.observe import Classifier, Frozen, Observer
+from dfkd_lab.teachers import Teacher, student_of
+
+ALL = frozenset({"student", "features", "statistics"})
+
+
+@pytest.fixture
+def observer(teacher: Teacher) -> Observer:
+    return Observer(teacher.model, student_of(teacher.card, "convnet_8"))
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def test_nothing_is_recorded_unless_asked_for(observer: Observer, images: Tensor) -> None:
+    seen = observer(images)
+    assert (seen.student, seen.features, seen.statistics) == (None, None, [])
+    observer.teacher(images)
+    assert observer._seen is None
+    assert torch.equal(seen.logits, observer.teacher(images))
+
+
+def test_features_are_the_input_of_the_last_linear_layer(observer: Observer, images: Tensor) -> None:
+    seen = observer(images, needs=ALL)
+    assert torch.allclose(observer.teacher.net.fc(seen.features), seen.logits)
+    assert seen.features.shape == (6, observer.teacher.net.fc.in_features)
+
+
+def test_statistics_are_those_of_every_batch_norms_input_in_order(observer: Observer, images: Tensor) -> None:
+    seen = observer(images, needs=ALL)
+    assert len(seen.statistics) == len(observer.norms) == 3
+    first = observer.teacher.net.stages[0][0](observer.teacher.network_units(images)).double()
+    assert torch.allclose(seen.statistics[0].mean.double(), first.mean((0, 2, 3)), atol=1e-5)
+    assert torch.allclose(seen.statistics[0].variance.double(), first.var((0, 2, 3), correction=0), atol=1e-4)
+    for layer, found in zip(observer.norms, seen.statistics, strict=True):
+        assert found.running_mean is layer.running_mean
+        assert found.running_variance is layer.running_var
+
+
+def test_the_student_that_is_seen_is_the_one_given(observer: Observer, images: Tensor) -> None:
+    observer.student.eval()
+    assert torch.equal(observer(images, needs=ALL).student, observer.student(images))
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_the_gradient_reaches_the_images_only_with_a_graph(observer: Observer, images: Tensor, graph: bool) -> None:
+    seen = observer(images.requires_grad_(), needs=ALL, graph=graph)
+    for found in (seen.logits, seen.features, seen.statistics[0].mean):
+        assert found.requires_grad is graph
+    assert seen.student.requires_grad
+
+
+def test_every_image_is_counted(observer: Observer, images: Tensor) -> None:
+    observer(images)
+    observer(images[:2], needs=ALL)
+    assert observer.queries == 8
+
+
+def test_a_failing_pass_leaves_no_recording_open(observer: Observer) -> None:
+    with pytest.raises(RuntimeError):
+        observer(torch.rand(2, 5, 16, 16), needs=ALL)
+    assert observer._seen is None
+
+
+def test_a_frozen_network_cannot_be_set_to_train() -> None:
+    frozen = Frozen(nn.Sequential(nn.BatchNorm2d(1), nn.Dropout()), [0.5], [0.5])
+    nn.Sequential(frozen).train()
+    frozen.train(True)
+    assert not [module for module in frozen.modules() if module.training]
+    before = frozen.net[0].running_mean.clone()
+    frozen(torch.rand(4, 1, 2, 2))
+    assert torch.equal(frozen.net[0].running_mean, before)
+
+
+def test_normalization_is_per_channel_and_not_part_of_the_weights() -> None:
+    model = Classifier(nn.Identity(), [0.1, 0.2], [0.5, 2.0])
+    found = model.network_units(torch.full((1, 2, 1, 1), 0.6)).flatten().tolist()
+    assert found == pytest.approx([1.0, 0.2])
+    assert not model.state_dict()

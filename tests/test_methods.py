@@ -1,0 +1,390 @@
+"""What every method must do. A new method is covered by its line in METHODS alone."""
+
+import ast
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import dfkd_lab
+from dfkd_lab import loop, methods, spec
+from dfkd_lab.loop import Run
+from dfkd_lab.methods import METHODS
+from dfkd_lab.primitives.terms import BatchNormGap, needs_of
+from dfkd_lab.spec import knobs
+
+MakeRun = Callable[..., Run]
+PRESETS = [(name, preset) for name, method in METHODS.items() for preset in method.presets]
+KNOBS = [(name, knob) for name, method in METHODS.items() for knob in knobs(method)]
+LIBRARY = Path(dfkd_lab.__file__).parent
+
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two nested states are the same, bit for bit."""
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
+def copied(state: Any, path: Path) -> Any:
+    """``state`` as the next process will find it."""
+    torch.save(state, path)
+    return torch.load(path, weights_only=True)
+
+
+def repeatable(report: loop.Report) -> dict[str, Any]:
+    """What of a report must not depend on the clock or on the machine's memory."""
+    event = report.event()
+    cost = {name: event["cost"][name] for name in ("images", "teacher_queries", "g_steps", "s_steps")}
+    return {**event, "cost": cost}
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """Everything a run computed that a setting could change, after all its rounds."""
+    kept, write = [], run.recipe.memory.write
+    run.recipe.memory.write = lambda batch: kept.append(batch.images.clone()) or write(batch)
+    reports = [repeatable(report) for report in run]
+    return {"images": kept, "reports": reports, "student": run.student.state_dict()}
+
+
+# what a method says of itself
+
+
+@every_method
+def test_says_where_it_is_from_and_how_certain_it_is(name: str) -> None:
+    method = METHODS[name]
+    assert "arXiv" in method.citation
+    assert method.certainty.startswith(("certain", "inferred"))
+    assert (method.__doc__ or "").splitlines()[0].endswith(".")
+    assert not (method.__doc__ or "").startswith(f"{method.__name__}(")
+    assert "arXiv:" in (inspect.getmodule(method).__doc__ or "")
+
+
+@every_method
+def test_says_how_long_the_paper_trains(name: str) -> None:
+    assert METHODS[name].presets["paper"]["rounds"] > 0
+
+
+@every_method
+def test_is_a_frozen_dataclass_of_documented_knobs(name: str) -> None:
+    assert METHODS[name].__dataclass_params__.frozen
+    assert all(knob.metadata["text"] for knob in fields(METHODS[name]))
+    assert spec.build(METHODS[name], {}) == METHODS[name]()
+
+
+@every_method
+def test_file_is_short_and_has_no_machinery(name: str) -> None:
+    source = inspect.getsource(inspect.getmodule(METHODS[name]))
+    assert len(source.splitlines()) <= 120
+    assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.For, ast.While, ast.AsyncFor))]
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    called = {ast.unparse(call) for call in calls}
+    assert not {call for call in called if call.endswith((".backward", "optimizer.step", "torch.save"))}
+    assert not {call for call in called if call == "print" or call.startswith(("logging", "logger"))}
+    assert "logging" not in imports(ast.parse(source))
+
+
+def imports(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return found
+
+
+def under(names: set[str], packages: tuple[str, ...]) -> set[str]:
+    return {name for name in names for package in packages if name == package or name.startswith(package + ".")}
+
+
+DISTILLATION = [
+    *sorted((LIBRARY / "methods").glob("*.py")),
+    *sorted((LIBRARY / "primitives").glob("*.py")),
+    *sorted((LIBRARY / "nets").glob("*.py")),
+    LIBRARY / "recipe.py",
+    LIBRARY / "loop.py",
+    LIBRARY / "measure.py",
+]
+
+
+@pytest.mark.parametrize("file", DISTILLATION, ids=lambda file: str(file.relative_to(LIBRARY)))
+def test_distillation_code_cannot_reach_data(file: Path) -> None:
+    forbidden = ("dfkd_lab.data", "dfkd_lab.teachers", "dfkd_lab.runs", "sklearn", "torchvision.datasets", "PIL")
+    assert not under(imports(ast.parse(file.read_text())), forbidden)
+
+
+@pytest.mark.parametrize("folder", ["methods", "primitives", "recipe.py", "loop.py"])
+def test_the_core_needs_no_torchvision(folder: str) -> None:
+    files = [LIBRARY / folder] if folder.endswith(".py") else (LIBRARY / folder).glob("*.py")
+    assert not [file for file in files if under(imports(ast.parse(file.read_text())), ("torchvision",))]
+
+
+@pytest.mark.parametrize("file", sorted(LIBRARY.rglob("*.py")), ids=lambda file: str(file.relative_to(LIBRARY)))
+def test_the_library_never_imports_the_notebook_stack_when_it_is_imported(file: Path) -> None:
+    tree = ast.parse(file.read_text())
+    for function in [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]:
+        function.body = [ast.Pass()]
+    assert not under(imports(tree), ("ipywidgets", "plotly", "papermill", "ray", "jupyterlab"))
+    stack = ("ipywidgets", "plotly", "widgets")
+    assert not under(imports(ast.parse(file.read_text())), stack) or file.name == "__main__.py"
+
+
+@every_method
+def test_methods_do_not_inherit_from_each_other(name: str) -> None:
+    assert not [base for base in METHODS[name].__mro__[1:] if base in METHODS.values()]
+
+
+# composing
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_composes_on_digits_with_every_preset(make_run: MakeRun, name: str, preset: str) -> None:
+    run = make_run(name, preset=preset)
+    assert run.recipe.terms
+    assert run.recipe.student
+    assert run.recipe.schedule.s_steps > 0
+
+
+@every_method
+def test_names_of_terms_are_unique_and_a_weight_knob_is_called_like_its_term(make_run: MakeRun, name: str) -> None:
+    recipe = make_run(name).recipe
+    assert not recipe.terms.keys() & recipe.student.keys()
+    known = {each.name: each for each in fields(METHODS[name])}
+    weights = {field for field, facts in known.items() if facts.metadata["text"].startswith("weight of")}
+    assert weights == recipe.terms.keys() & known.keys()
+
+
+# running
+
+
+@every_method
+def test_runs_two_rounds_and_logs_its_terms_by_name(make_run: MakeRun, name: str) -> None:
+    run = make_run(name, rounds=3)
+    reports = list(run)
+    assert [report.round for report in reports] == [1, 2, 3]
+    wanted = {term for term, row in run.recipe.terms.items() if row.weight}
+    assert set().union(*(report.terms for report in reports)) == wanted
+    assert set().union(*(report.student for report in reports)) == run.recipe.student.keys()
+    assert reports[-1].cost.s_steps > 0
+    assert reports[-1].cost.g_steps > 0
+    assert reports[-1].cost.teacher_queries > 0
+
+
+@every_method
+def test_no_term_is_zero_in_every_round_and_scheduled_terms_start(make_run: MakeRun, name: str) -> None:
+    run = make_run(name, rounds=4, batch=64)
+    reports = list(run)
+    for term, row in run.recipe.terms.items():
+        before = [report.terms for report in reports if report.round <= row.start]
+        after = [report.terms[term] for report in reports if report.round > row.start and row.weight]
+        assert not any(term in each for each in before), f"{term} counts before its round"
+        assert any(after) or not row.weight, f"{term} is 0 in every round"
+
+
+@every_method
+def test_learns_the_digits_without_data(make_run: MakeRun, name: str) -> None:
+    # The preset's run, smaller and half as long. Chance is 0.1; the first round above 0.5 is proof enough.
+    preset = METHODS[name].presets["digits"]
+    usual = {**vars(METHODS[name]()), **preset}
+    most = {"batch": 64, "width": 16, "g_steps": 30, "s_steps": 30}
+    smaller = {knob: min(value, usual[knob]) for knob, value in most.items() if knob in usual}
+    run = make_run(name, preset="digits", rounds=preset["rounds"] // 2, **smaller)
+    accuracies: list[float] = []
+    while run.round < run.rounds and max(accuracies, default=0.0) <= 0.5:
+        accuracies.append(run.advance().accuracy or 0.0)
+    assert accuracies[-1] > 0.5
+
+
+@every_method
+def test_leaves_the_teacher_untouched(make_run: MakeRun, name: str) -> None:
+    run = make_run(name)
+    before = {key: value.clone() for key, value in run.teacher.state_dict().items()}
+    list(run)
+    assert equal(dict(run.teacher.state_dict()), before)
+    assert not run.teacher.training
+    assert not [each for each in run.teacher.parameters() if each.grad is not None or each.requires_grad]
+
+
+@every_method
+def test_trains_this_student(make_run: MakeRun, name: str) -> None:
+    run = make_run(name)
+    before = {key: value.clone() for key, value in run.student.named_parameters()}
+    list(run)
+    assert not [key for key, value in run.student.named_parameters() if torch.equal(value, before[key])]
+    assert all(value.requires_grad for value in run.student.parameters())
+
+
+@every_method
+def test_terms_about_the_student_see_this_student(make_run: MakeRun, name: str) -> None:
+    run = make_run(name)
+    rows = {**run.recipe.terms, **run.recipe.student}
+    about = {term: row.term for term, row in rows.items() if "student" in needs_of(row.term)}
+    assert about.keys() & run.recipe.student.keys(), "the student learns nothing from the teacher"
+    images, labels = torch.rand(64, 1, 16, 16, generator=torch.Generator().manual_seed(3)), torch.arange(64) % 10
+    # the student agrees with the teacher on the commonest class, because some terms look only where both agree
+    commonest = run.teacher(images).argmax(1).mode().values
+    bias = [layer for layer in run.student.modules() if isinstance(layer, torch.nn.Linear)][-1].bias
+
+    def values(confidence: float) -> dict[str, Tensor]:
+        with torch.no_grad():
+            bias[commonest] = confidence
+            seen = run.observer(images, labels, loop.needs(rows))
+            return {key: term(seen) for key, term in about.items()}
+
+    before, after = values(5.0), values(6.0)
+    assert not [key for key in about if torch.equal(before[key], after[key])]
+
+
+@every_method
+def test_leaves_the_ambient_random_numbers_alone(make_run: MakeRun, ambient: Callable[[int], None], name: str) -> None:
+    ambient(5)
+    run = make_run(name)
+    before = torch.get_rng_state()
+    list(run)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# settings
+
+
+@pytest.fixture(scope="module")
+def usual(make_run: MakeRun) -> Callable[[str], dict[str, Any]]:
+    """The outcome with tiny settings, computed once a method."""
+    return cache(lambda name: outcome(make_run(name, rounds=3)))
+
+
+def another(name: str, knob: str, value: Any) -> Any:
+    """A value that knob allows and that is not ``value``."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    return value * 0.5 if value else 0.01
+
+
+@pytest.mark.parametrize(("name", "knob"), KNOBS)
+def test_every_setting_changes_something(
+    make_run: MakeRun,
+    usual: Callable[[str], dict[str, Any]],
+    tiny: Callable[[str], dict[str, Any]],
+    name: str,
+    knob: str,
+) -> None:
+    given = {**METHODS[name].presets["digits"], **tiny(name)}
+    value = another(name, knob, given.get(knob, getattr(METHODS[name](), knob)))
+    assert not equal(outcome(make_run(name, rounds=3, **{knob: value})), usual(name))
+
+
+@every_method
+def test_every_weight_changes_what_is_synthesized(
+    make_run: MakeRun, usual: Callable[[str], dict[str, Any]], name: str
+) -> None:
+    for term, row in make_run(name, rounds=3).recipe.terms.items():
+        run = make_run(name, rounds=3)
+        run.recipe.terms[term] = replace(row, weight=2 * row.weight)
+        changed = not equal(outcome(run)["images"], usual(name)["images"])
+        assert changed is bool(row.weight), f"doubling the weight {row.weight} of '{term}'"
+
+
+@every_method
+def test_the_seed_decides_and_nothing_else(
+    make_run: MakeRun, ambient: Callable[[int], None], usual: Callable[[str], dict[str, Any]], name: str
+) -> None:
+    ambient(77)
+    assert equal(outcome(make_run(name, rounds=3)), usual(name))
+    assert not equal(outcome(make_run(name, rounds=3, seed=1))["student"], usual(name)["student"])
+
+
+# resuming
+
+
+class Halves:
+    """A run of four rounds, and the same run stopped after two and loaded into a new one."""
+
+    def __init__(self, make_run: MakeRun, ambient: Callable[[int], None], name: str, path: Path):
+        self.make = lambda: make_run(name, rounds=4)
+        self.ambient = ambient
+        ambient(1)
+        self.whole = self.make()
+        self.reports = [repeatable(report) for report in self.whole]
+        first = self.make()
+        first.advance()
+        first.advance()
+        self.state = copied(first.state_dict(), path)
+
+    def resumed(self, sabotage: Callable[[Run], None] = lambda run: None) -> tuple[Run, list[dict[str, Any]]]:
+        """The second half, under other ambient random numbers; ``sabotage`` the new run before it loads."""
+        self.ambient(2)
+        run = self.make()
+        sabotage(run)
+        run.load_state_dict(self.state)
+        self.ambient(3)
+        return run, [repeatable(report) for report in run]
+
+    def same(self, run: Run, reports: list[dict[str, Any]]) -> bool:
+        return equal(dict(run.student.state_dict()), dict(self.whole.student.state_dict())) and (
+            reports == self.reports[2:]
+        )
+
+
+@pytest.fixture(params=METHODS)
+def halves(request: pytest.FixtureRequest, make_run: MakeRun, ambient: Callable[[int], None], tmp_path: Path) -> Halves:
+    return Halves(make_run, ambient, request.param, tmp_path / "state.pt")
+
+
+def parts_that_matter(fresh: Run, state: dict[str, Any]) -> dict[str, Callable[[Run], Any]]:
+    """What has another state after two rounds than at the start, and how to find it in a run."""
+    parts: dict[str, Callable[[Run], Any]] = {
+        "stream": lambda run: run.stream,
+        "student": lambda run: run.student,
+        "student's optimizer": lambda run: run.optimizer,
+    }
+    for name, module in fresh.recipe.modules().items():
+        idle = isinstance(module, BatchNormGap) and not module.momentum
+        if not idle and not equal(dict(module.state_dict()), dict(state["modules"][name])):
+            parts[name] = lambda run, name=name: run.recipe.modules()[name]
+    return parts
+
+
+def test_resume_is_bit_exact_and_fails_when_any_part_is_forgotten(halves: Halves) -> None:
+    assert halves.same(*halves.resumed())
+    for name, part in parts_that_matter(halves.make(), halves.state).items():
+        forget = lambda run, part=part: setattr(part(run), "load_state_dict", lambda state: None)  # noqa: E731
+        assert not halves.same(*halves.resumed(forget)), f"forgetting the {name} goes unnoticed"
+
+
+def test_resume_fails_when_the_synthesizers_optimizer_is_forgotten(halves: Halves) -> None:
+    if "_extra_state" not in halves.state["modules"]["synthesizer"]:
+        pytest.skip("nothing of this synthesizer's optimizer outlives a round")
+    forget = lambda run: setattr(run.recipe.synthesizer, "set_extra_state", lambda state: None)  # noqa: E731
+    assert not halves.same(*halves.resumed(forget))
+
+
+def test_the_mutants_cover_memory_and_synthesizer_where_they_have_a_state(make_run: MakeRun) -> None:
+    found = {}
+    for name in METHODS:
+        run = make_run(name)
+        fresh = make_run(name)
+        list(run)
+        found[name] = set(parts_that_matter(fresh, run.state_dict()))
+    assert {"memory", "synthesizer", "term.bn_gap"} <= found["ssd_kd"]
+    assert {"synthesizer"} <= found["dafl"]
+    assert {"memory"} <= found["deepinversion"]
+
+
+def test_an_unknown_method_gets_a_hint() -> None:
+    with pytest.raises(spec.SpecError, match="did you mean 'dafl'"):
+        methods.find("dalf")

@@ -1,0 +1,74 @@
+import copy
+import json
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from dfkd_lab import RunFolder
+from widgets import figures
+
+ALL = [figures.overview, figures.curves, figures.health, figures.losses, figures.cost]
+
+
+def many(folder: RunFolder, rounds: int) -> list[dict]:
+    """Events of a long run: the last one of a short run again and again."""
+    last = folder.events()[-1]
+    return [{**copy.deepcopy(last), "round": number} for number in range(1, rounds + 1)]
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_no_events_give_a_note_that_says_what_to_do(draw) -> None:
+    assert draw([]).layout.annotations[-1].text == figures.EMPTY
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_figures_read_on_light_and_dark_and_every_axis_has_a_unit(draw, finished: RunFolder) -> None:
+    figure = draw(finished.events())
+    assert figure.layout.annotations[-1].text == ""
+    assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
+    assert figure.layout.font.color == figures.TEXT
+    assert all(axis.title.text for axis in figure.select_yaxes())
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_long_runs_are_thinned_and_sent_as_float32(draw, finished: RunFolder) -> None:
+    for trace in draw(many(finished, 5000)).data:
+        assert len(trace.x) <= figures.MOST_POINTS
+        assert np.asarray(trace.x).dtype == np.asarray(trace.y).dtype == np.float32
+
+
+def test_thinning_keeps_both_ends(finished: RunFolder) -> None:
+    rounds = [event["round"] for event in figures.thin(many(finished, 5001))]
+    assert (rounds[0], rounds[-1], len(rounds)) == (1, 5001, figures.MOST_POINTS)
+
+
+def test_curves_show_the_accuracy_of_every_round_and_the_teacher(finished: RunFolder) -> None:
+    events = finished.events()
+    student, _, teacher = figures.curves(events, 0.9).data
+    assert student.y == pytest.approx([event["accuracy"] for event in events])
+    assert teacher.y == pytest.approx([0.9, 0.9])
+    assert teacher.line.dash == "dash"
+
+
+def test_agreement_stands_in_where_there_is_no_accuracy(finished: RunFolder) -> None:
+    events = [{**event, "accuracy": None} for event in finished.events()]
+    student, agreement, teacher = figures.curves(events, None).data
+    assert (student.showlegend, agreement.showlegend, teacher.showlegend) == (False, True, False)
+    assert np.isnan(student.y).all()
+    assert agreement.y == pytest.approx([event["health"]["agreement"] for event in events])
+
+
+def test_the_live_figure_always_has_the_same_traces(finished: RunFolder) -> None:
+    shapes = [len(figures.overview(events, teacher).data) for events, teacher in (([], None), (many(finished, 3), 0.9))]
+    assert shapes[0] == shapes[1]
+
+
+def test_no_figure_offers_an_upload(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict] = []
+    monkeypatch.setattr(figures, "display", lambda bundle, raw: shown.append(bundle))
+    figures.show(figures.curves(finished.events()))
+    (bundle,) = shown
+    assert bundle["application/vnd.plotly.v1+json"]["config"]["showSendToCloud"] is False
+    assert len(json.dumps(bundle)) < 30_000
+    assert isinstance(figures.curves([]), go.Figure)

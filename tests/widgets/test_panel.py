@@ -1,0 +1,222 @@
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import pytest
+
+from dfkd_lab import RunFolder, plan, prepare
+from dfkd_lab.spec import record
+from widgets import Panel, live, panel, status
+
+RUNNING = '{"state": "running", "round": 1, "rounds": 2, "message": "", "pid": %d, "host": "elsewhere"}'
+
+
+class Child:
+    """A process that is starting, or has died."""
+
+    def __init__(self, code: int | None = None):
+        self.pid, self.code, self.terminated = -1, code, False
+
+    def poll(self) -> int | None:
+        return self.code
+
+    def terminate(self) -> None:
+        self.terminated = True
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[RunFolder]:
+    """The folders whose run was begun; nothing trains."""
+    found: list[RunFolder] = []
+    monkeypatch.setattr(panel, "launch", lambda folder: found.append(folder) or Child())
+    return found
+
+
+@pytest.fixture
+def make_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Panel]]:
+    """A panel whose clock is the test: it reads when told to."""
+    monkeypatch.setattr(live.Live, "start", lambda self: self.refresh())
+    monkeypatch.setattr(live, "IMAGE_PERIOD_S", 0)
+    made: list[Panel] = []
+    yield lambda: made.append(Panel(tmp_path / "runs", live=True)) or made[-1]
+    for each in made:
+        each.close()
+
+
+def running(path: Path) -> RunFolder:
+    folder = prepare(plan(method="dafl", rounds=2, out=str(path)))
+    (path / "status.json").write_text(RUNNING % os.getpid())
+    return folder
+
+
+def enabled(shown: Panel) -> list[str]:
+    return [name for name, button in shown.buttons.items() if not button.disabled]
+
+
+def test_start_begins_the_planned_run(make_panel: Any, launched: list[RunFolder], tmp_path: Path) -> None:
+    shown = make_panel()
+    assert enabled(shown) == ["Start"]
+    shown.choice.run_form.value = {"method": "dafl", "rounds": 3, "seed": 5}
+    shown.choice.method_form.value = {"cycles": 7}
+    shown.buttons["Start"].click()
+    (folder,) = launched
+    assert folder.path == tmp_path / "runs" / "dafl-digits-convnet_8-seed5"
+    assert record(folder.spec()) == record(
+        plan(method="dafl", rounds=folder.spec().rounds, seed=5, cycles=7, out=str(folder.path))
+    )
+    shown.live.refresh()
+    assert "starting" in shown.live.status.value
+    assert enabled(shown) == ["Stop"]
+    shown.buttons["Stop"].click()
+    assert shown.live.child.terminated
+
+
+def test_the_form_shows_what_the_preset_gives(make_panel: Any) -> None:
+    shown = make_panel()
+    shown.choice.run_form.fields["method"].value = "dafl"
+    assert shown.choice.method_form.value == plan(method="dafl").settings
+    assert shown.choice.run_form.fields["rounds"].value == plan(method="dafl").rounds
+    assert "Chen et al." in shown.choice.about.value
+    assert "certain" in shown.choice.about.value
+
+
+def test_the_buffer_size_shows_only_where_the_method_has_one(make_panel: Any) -> None:
+    shown = make_panel()
+    names = lambda: [each.description for each in shown.choice.first.children]  # noqa: E731
+    assert "capacity" in names()
+    shown.choice.run_form.fields["method"].value = "dafl"
+    assert "capacity" not in names()
+
+
+def test_a_second_start_takes_the_next_free_folder(make_panel: Any, launched: list[RunFolder]) -> None:
+    shown = make_panel()
+    shown.start()
+    shown.start()
+    assert [folder.name for folder in launched] == ["ssd_kd-digits-convnet_8-seed0", "ssd_kd-digits-convnet_8-seed0-2"]
+
+
+def test_a_value_out_of_range_is_said_in_place(make_panel: Any, launched: list[RunFolder], tmp_path: Path) -> None:
+    shown = make_panel()
+    field = shown.choice.method_form.fields["g_lr"]
+    field.max = 10**6
+    field.value = 500
+    shown.buttons["Start"].click()
+    assert "g_lr = 500.0 is out of range; allowed: a number 0 to 1" in shown.message.value
+    assert "role='alert'" in shown.message.value
+    assert not launched
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_of_another_spec_is_refused_and_escaped(
+    make_panel: Any, launched: list[RunFolder], tmp_path: Path
+) -> None:
+    name = "<b>mine<|b>"
+    prepare(plan(method="dafl", out=str(tmp_path / "runs" / name)))
+    shown = make_panel()
+    shown.choice.run_form.fields["out"].value = name
+    shown.buttons["Start"].click()
+    assert "holds a run of another spec" in shown.message.value
+    assert "<b>" not in shown.message.value
+    assert not launched
+
+
+def test_a_child_that_dies_before_it_begins_says_why(make_panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panel, "launch", lambda folder: Child(code=2))
+    shown = make_panel()
+    shown.choice.run_form.fields["teacher"].value = "digit"
+    shown.buttons["Start"].click()
+    if shown.live.folder:  # the library may refuse the name at once
+        (shown.live.folder.path / "log.txt").write_text("Traceback\nValueError: <script>no such teacher\n\n")
+        shown.live.refresh()
+        assert "failed</b>" in shown.live.status.value
+        assert "ValueError: &lt;script&gt;no such teacher" in shown.live.status.value
+        assert enabled(shown) == ["Start", "Resume"]
+
+
+def test_buttons_write_wishes(make_panel: Any, launched: list[RunFolder], tmp_path: Path) -> None:
+    folder = running(tmp_path / "runs" / "one")
+    shown = make_panel()
+    shown.live.refresh()
+    wish = lambda: (folder.path / "control").read_text()  # noqa: E731
+    assert shown.live.folder.path == folder.path, "a live run is found on construction"
+    assert enabled(shown) == ["Pause", "Stop"]
+    shown.buttons["Pause"].click()
+    assert wish() == "pause"
+    (folder.path / "status.json").write_text((RUNNING % os.getpid()).replace("running", "paused"))
+    shown.live.refresh()
+    assert enabled(shown) == ["Stop", "Resume"]
+    shown.buttons["Resume"].click()
+    assert wish() == "run"
+    shown.buttons["Stop"].click()
+    assert wish() == "stop"
+    (folder.path / "status.json").write_text((RUNNING % os.getpid()).replace("running", "stopped"))
+    shown.live.refresh()
+    shown.buttons["Resume"].click()
+    assert [each.path for each in launched] == [folder.path]
+
+
+def test_attaching_shows_a_finished_run(make_panel: Any, make_folder: Any) -> None:
+    folder = make_folder("done")
+    shown = make_panel()
+    assert shown.live.folder is None
+    shown.runs.value = str(folder.path)
+    shown.live.refresh()
+    accuracies = [event["accuracy"] for event in folder.events()]
+    assert shown.live.chart.data[0].y == pytest.approx(accuracies)
+    assert shown.live.samples.value == folder.samples()[2].read_bytes()
+    assert "finished</b> · round 2 of 2" in shown.live.status.value
+    assert enabled(shown) == ["Start"]
+    shown.runs.value = ""
+    shown.live.refresh()
+    assert len(shown.live.chart.data[0].x) == 0
+
+
+def test_a_resumed_run_that_forgot_rounds_is_read_again(make_panel: Any, make_folder: Any) -> None:
+    folder = make_folder("done")
+    shown = make_panel()
+    shown.attach(folder)
+    shown.live.refresh()
+    events = folder.path / "events.jsonl"
+    replacement = events.with_suffix(".new")
+    replacement.write_text(events.read_text().split("\n")[0] + "\n")
+    replacement.replace(events)
+    shown.live.refresh()
+    assert len(shown.live.chart.data[0].x) == 1
+
+
+def test_nothing_is_left_behind_but_the_chart(make_panel: Any) -> None:
+    live.chart()
+    before = set(ipywidgets.widgets.widget._instances)
+    shown = make_panel()
+    shown.choice.run_form.fields["method"].value = "dafl"
+    shown.close()
+    left = [ipywidgets.widgets.widget._instances[each] for each in set(ipywidgets.widgets.widget._instances) - before]
+    assert left == []
+
+
+def test_a_second_panel_closes_the_first_and_takes_its_chart(make_panel: Any) -> None:
+    first, second = make_panel(), make_panel()
+    assert first.live._closing.is_set()
+    assert first.live.chart is second.live.chart
+
+
+def test_the_pump_reads_by_itself(make_folder: Any, tmp_path: Path) -> None:
+    folder = make_folder("done")
+    view = live.Live()
+    view.attach(folder)
+    view.start()
+    end = time.monotonic() + 10
+    while "finished" not in view.status.value and time.monotonic() < end:
+        time.sleep(0.05)
+    view.close()
+    assert "finished" in view.status.value
+
+
+def test_headless_there_is_a_sentence_and_no_widget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(ipywidgets.widgets.widget._instances)
+    monkeypatch.setenv(status.LIVE_VARIABLE, "0")
+    assert "JupyterLab" in Panel(tmp_path)._repr_mimebundle_()["text/html"]
+    assert set(ipywidgets.widgets.widget._instances) == before

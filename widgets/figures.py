@@ -1,0 +1,182 @@
+"""Figures of a run: its events in, a plotly figure out. Nothing here reads a file or knows a widget.
+
+Text and grid are mid-grey on a transparent ground, which reads on light and on dark pages.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from IPython.display import display
+from plotly.subplots import make_subplots
+
+Events = Sequence[Mapping[str, Any]]
+
+# "Share chart..." would upload the chart to a cloud service.
+CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
+MOST_POINTS = 2000
+TEXT, GRID = "#7f7f7f", "rgba(128, 128, 128, 0.25)"
+COLORS = ("#3f86d8", "#e08214", "#3a9e6f", "#cf4f62", "#8f6bd1", "#8c7a4f", "#d06fb4", "#3fa7b5")
+EMPTY = "No round is finished yet: press Start, and the first point appears here."
+HEALTH = {
+    "agreement": ("agreement with the teacher", "share of images"),
+    "entropy": ("class entropy", "nats"),
+    "confidence": ("teacher confidence", "probability"),
+    "bn_gap": ("batch-norm gap", "summed norm"),
+    "distance": ("image distance", "RMS pixel, 0 to 1"),
+}
+
+
+def overview(events: Events, teacher_accuracy: float | None = None) -> go.Figure:
+    """What the live panel shows: the curves, and below them four health signals. It always has the same traces."""
+    names = [name for name in HEALTH if name != "agreement"]
+    figure = make_subplots(
+        rows=2,
+        cols=4,
+        specs=[[{"colspan": 4}, None, None, None], [{}, {}, {}, {}]],
+        row_heights=[0.66, 0.34],
+        vertical_spacing=0.2,
+        horizontal_spacing=0.075,
+        subplot_titles=["", *(HEALTH[name][0] for name in names)],
+    )
+    figure.add_traces(_curves(events, teacher_accuracy), rows=1, cols=1)
+    figure.update_xaxes(title_text="round", row=1, col=1)
+    figure.update_yaxes(title_text="fraction of images", range=[0, 1.03], row=1, col=1)
+    for column, name in enumerate(names, 1):
+        figure.add_trace(_line(events, name, "health", name, color=COLORS[column + 1]), row=2, col=column)
+        figure.update_yaxes(title_text=HEALTH[name][1], title_standoff=2, nticks=4, row=2, col=column)
+    return _finished(figure, events, 460)
+
+
+def curves(events: Events, teacher_accuracy: float | None = None) -> go.Figure:
+    """Student accuracy by round, the teacher's as dashes; agreement where there is no accuracy."""
+    figure = go.Figure(_curves(events, teacher_accuracy))
+    figure.update_layout(xaxis_title="round", yaxis_title="fraction of images", yaxis_range=[0, 1.03])
+    return _finished(figure, events, 340)
+
+
+def health(events: Events) -> go.Figure:
+    """The signals that need no label, as small multiples."""
+    figure = make_subplots(rows=2, cols=3, subplot_titles=[title for title, _ in HEALTH.values()],
+                           specs=[[{}, {}, {}], [{}, {}, None]],
+                           vertical_spacing=0.26, horizontal_spacing=0.09)  # fmt: skip
+    for index, (name, (_, unit)) in enumerate(HEALTH.items()):
+        row, column = index // 3 + 1, index % 3 + 1
+        figure.add_trace(_line(events, name, "health", name, color=COLORS[index]), row=row, col=column)
+        figure.update_xaxes(title_text="round", row=row, col=column)
+        figure.update_yaxes(title_text=unit, row=row, col=column)
+    return _finished(figure, events, 460)
+
+
+def losses(events: Events) -> go.Figure:
+    """Mean of every loss term by round, before its weight."""
+    figure = make_subplots(rows=1, cols=2, subplot_titles=["synthesis", "student"], horizontal_spacing=0.1)
+    for column, group in enumerate(("terms", "student"), 1):
+        names = dict.fromkeys(name for event in events for name in event[group])
+        for index, name in enumerate(names):
+            trace = _line(events, name, group, name, color=COLORS[index % len(COLORS)], legend=True)
+            trace.legend = "legend" if column == 1 else "legend2"
+            figure.add_trace(trace, row=1, col=column)
+    figure.update_xaxes(title_text="round")
+    figure.update_yaxes(title_text="loss, unweighted")
+    _finished(figure, events, 360)
+    below = {"orientation": "h", "yanchor": "top", "y": -0.22, "xanchor": "left"}
+    return figure.update_layout(legend={**below, "x": 0}, legend2={**below, "x": 0.55}, margin_b=90)
+
+
+def cost(events: Events) -> go.Figure:
+    """What the run has used so far: seconds by phase, and images and teacher queries."""
+    figure = make_subplots(rows=1, cols=2, subplot_titles=["time", "images"], horizontal_spacing=0.1)
+    for index, phase in enumerate(("synthesis", "distillation", "evaluation")):
+        trace = _line(events, phase, "cost", f"{phase}_s", color=COLORS[index], legend=True)
+        figure.add_trace(trace.update(stackgroup="seconds"), row=1, col=1)
+    for index, (name, key) in enumerate((("images synthesized", "images"), ("teacher queries", "teacher_queries"))):
+        figure.add_trace(_line(events, name, "cost", key, color=COLORS[index + 3], legend=True), row=1, col=2)
+    figure.update_xaxes(title_text="round")
+    figure.update_yaxes(title_text="seconds, summed up", row=1, col=1)
+    figure.update_yaxes(title_text="images, summed up", row=1, col=2)
+    _finished(figure, events, 360)
+    return figure.update_layout(legend={"y": -0.22, "yanchor": "top"}, margin_b=90)
+
+
+def show(figure: go.Figure) -> None:
+    """Display a still figure of some kilobytes: never a FigureWidget, which would store 5 MB in the notebook."""
+    facts = {**json.loads(figure.to_json()), "config": CONFIG}
+    display({"application/vnd.plotly.v1+json": facts, "text/plain": "a plotly figure"}, raw=True)
+
+
+def thin(events: Events) -> Events:
+    """At most ``MOST_POINTS`` events, evenly spread, first and last among them."""
+    if len(events) <= MOST_POINTS:
+        return events
+    return [events[index] for index in np.linspace(0, len(events) - 1, MOST_POINTS).round().astype(int)]
+
+
+def column(events: Events, *path: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """One number of every event as float32, which plotly sends as bytes; what is missing is a gap."""
+    values = []
+    for event in events:
+        value: Any = event
+        for key in path:
+            value = value.get(key) if value is not None else None
+        values.append(np.nan if value is None else value)
+    return np.asarray(values, np.float32)
+
+
+def _curves(events: Events, teacher_accuracy: float | None) -> list[go.Scatter]:
+    measured = any(event["accuracy"] is not None for event in events)
+    student = _line(events, "student accuracy", "accuracy", color=COLORS[0], legend=measured)
+    agreement = _line(events, "agreement with the teacher, on synthetic images", "health", "agreement",
+                      color=COLORS[1], legend=True)  # fmt: skip
+    agreement.line.width = 1.2 if measured else 2
+    known = teacher_accuracy is not None and len(events) > 0
+    ends = [events[0]["round"], max(events[-1]["round"], events[0]["round"] + 1)] if known else []
+    teacher = go.Scatter(
+        x=np.asarray(ends, np.float32),
+        y=np.asarray([teacher_accuracy] * len(ends), np.float32),
+        name="teacher accuracy" if teacher_accuracy is None else f"teacher accuracy {teacher_accuracy:.3f}",
+        mode="lines",
+        line={"color": TEXT, "dash": "dash", "width": 1.5},
+        showlegend=known,
+    )
+    return [student, agreement, teacher]
+
+
+def _line(events: Events, name: str, *path: str, color: str, legend: bool = False) -> go.Scatter:
+    rows = thin(events)
+    return go.Scatter(
+        x=column(rows, "round"),
+        y=column(rows, *path),
+        name=name,
+        mode="lines+markers" if len(rows) <= 60 else "lines",
+        line={"color": color, "width": 2},
+        marker={"size": 4},
+        showlegend=legend,
+    )
+
+
+def _finished(figure: go.Figure, events: Events, height: int) -> go.Figure:
+    """Theme, legend and the note that stands where no point is yet (always the last annotation)."""
+    figure.update_layout(
+        template="none",
+        height=height,
+        autosize=True,
+        paper_bgcolor="rgba(0, 0, 0, 0)",
+        plot_bgcolor="rgba(0, 0, 0, 0)",
+        font={"color": TEXT, "size": 12},
+        margin={"l": 56, "r": 12, "t": 40, "b": 44},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "bgcolor": "rgba(0, 0, 0, 0)"},
+        hovermode="x",
+    )
+    axis = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True, "showticklabels": bool(events)}
+    figure.update_xaxes(**axis, tickformat="d", nticks=6)
+    figure.update_yaxes(**axis)
+    figure.update_annotations(font={"color": TEXT, "size": 12})
+    return figure.add_annotation(
+        text="" if events else EMPTY, xref="paper", yref="paper", x=0.5, y=0.75, showarrow=False,
+        font={"color": TEXT, "size": 14},
+    )  # fmt: skip

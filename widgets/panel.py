@@ -1,0 +1,172 @@
+"""The workbench: choose, start, watch. What trains is the command line's own process; this only asks and shows."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+
+from dfkd_lab.runs import RunError, RunFolder, default_folder, launch, list_runs, plan, prepare
+from dfkd_lab.spec import SpecError
+from widgets import form, status
+from widgets.choice import ROW, Choice
+from widgets.live import Live
+
+ENABLED = {
+    "Start": ("no run", "new", "stopped", "failed", "finished"),
+    "Pause": ("running",),
+    "Stop": ("starting", "running", "paused"),
+    "Resume": ("new", "paused", "stopped", "failed"),
+}
+HEADLESS = (
+    "<p>The workbench has buttons, so it needs somebody to press them: open this notebook in JupyterLab. "
+    "Without anybody, run <code>10_run.ipynb</code> through papermill.</p>"
+)
+
+_shown: list[Panel] = []
+
+
+class Panel:
+    """The panel; showing it again (a reload, a new kernel) finds the run that is on.
+
+    ``root`` holds the run folders: runs/ beside the notebooks folder, unless told otherwise.
+    """
+
+    def __init__(self, root: Path | str | None = None, live: bool | None = None):
+        beside = Path("../runs" if Path.cwd().name == "notebooks" else "runs")
+        self.root = Path(root) if root else beside
+        self.watched = status.is_live(live)
+        if not self.watched:
+            return
+        while _shown:
+            _shown.pop().close()
+        _shown.append(self)
+        self._make_widgets()
+        self.choice.fill()
+        self.live.start()
+        self._find_runs()
+        self._attach_to_running()
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        if not self.watched:
+            return {"text/html": HEADLESS, "text/plain": "The workbench needs JupyterLab."}
+        return self.widget._repr_mimebundle_(**options)
+
+    def start(self) -> None:
+        """Begin a new run; an empty run folder takes the next free name."""
+        spec = plan(self.choice.values())
+        path = self.root / spec.out if spec.out else free(self.root / default_folder(spec).name)
+        folder = prepare(dataclasses.replace(spec, out=str(path)))
+        if folder.status()["state"] == "finished":
+            raise RunError(f"{folder.path} holds this very run, finished; give another folder")
+        self.attach(folder, begin=True)
+
+    def pause(self) -> None:
+        """Ask the run to hold before its next step."""
+        self._ask("pause")
+
+    def stop(self) -> None:
+        """Ask the run to end after this round, saved; end a process that is only starting."""
+        if self.live.child and self.live.now()["state"] == "starting":
+            self.live.child.terminate()
+            return
+        self._ask("stop")
+
+    def resume(self) -> None:
+        """Let a paused run go on, or begin a process that continues a stopped one."""
+        if self.live.now()["state"] == "paused":
+            self._ask("run")
+        elif self.live.folder:
+            self.attach(self.live.folder, begin=True)
+
+    def attach(self, folder: RunFolder | None, *, begin: bool = False) -> None:
+        """Watch ``folder``; with ``begin``, after starting its process."""
+        self.live.attach(folder, launch(folder) if folder and begin else None)
+        self._find_runs()
+
+    def close(self) -> None:
+        """Leave the screen; the run goes on."""
+        self.live.close()
+        self.choice.close()
+        form.close(self.widget)
+
+    def _make_widgets(self) -> None:
+        self.message = ipywidgets.HTML()
+        self.choice = Choice(self._tell)
+        self.runs = ipywidgets.Dropdown(
+            description="attach to",
+            style={"description_width": "initial"},
+            layout=ipywidgets.Layout(flex="1 1 240px", max_width="480px", margin="2px 2px 2px 24px"),
+        )
+        self.buttons = {name: self._button(name) for name in ENABLED}
+        self.live = Live(self._show_state)
+        buttons = ipywidgets.Box([*self.buttons.values(), self.runs], layout={**ROW, "align_items": "center"})
+        parts = [self.choice.widget, buttons, self.message, self.live.widget]
+        self.widget = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
+        self.runs.observe(lambda change: self._tell(self._chosen), "value")
+
+    def _button(self, name: str) -> ipywidgets.Button:
+        button = ipywidgets.Button(description=name, layout=ipywidgets.Layout(flex="0 0 auto", width="auto"))
+        button.style.font_weight = "600" if name == "Start" else "400"
+        button.button_style = "primary" if name == "Start" else ""
+        action: Callable[[], None] = getattr(self, name.lower())
+        button.on_click(lambda button: self._tell(action))
+        return button
+
+    def _find_runs(self) -> None:
+        folder = self.live.folder
+        found = [(each.name, str(each.path)) for each in list_runs(self.root)]
+        self._choosing = True
+        self.runs.options = [("(no run)", ""), *found]
+        self.runs.value = str(folder.path) if folder and str(folder.path) in dict(found).values() else ""
+        self._choosing = False
+
+    def _chosen(self) -> None:
+        if not self._choosing:
+            self.attach(RunFolder(self.runs.value) if self.runs.value else None)
+
+    def _attach_to_running(self) -> None:
+        on = [each for each in list_runs(self.root) if each.status()["state"] in ("running", "paused")]
+        if on:
+            self.attach(on[0])
+
+    def _ask(self, wish: str) -> None:
+        if self.live.folder:
+            self.live.folder.ask(wish)
+            self._say(f"Asked the run to {'go on' if wish == 'run' else wish}.")
+
+    def _show_state(self, state: str) -> None:
+        for name, button in self.buttons.items():
+            button.disabled = state not in ENABLED[name]
+        self._say("")
+
+    def _tell(self, action: Callable[[], None]) -> None:
+        with self._sentence():
+            action()
+
+    @contextlib.contextmanager
+    def _sentence(self) -> Iterator[None]:
+        """An error becomes a sentence in the panel."""
+        self._say("")
+        try:
+            yield
+        except (SpecError, RunError, OSError) as error:
+            self._say(str(error), alert=True)
+
+    def _say(self, text: str, *, alert: bool = False) -> None:
+        attributes = f"role='alert' style='color: {status.AMBER}'" if alert else "role='status'"
+        self.message.value = f"<div {attributes}>{escape(text)}</div>" if text else ""
+
+
+def free(path: Path) -> Path:
+    """``path``, or the first of path-2, path-3, ... that holds no run."""
+    number, found = 1, path
+    while RunFolder(found).exists():
+        number += 1
+        found = path.with_name(f"{path.name}-{number}")
+    return found
