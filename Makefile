@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 BUILDING := $(VENV)/.building
 
 # See dfkd_lab/__init__.py; here too, because a test may import torch first.
-export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 1000
 
 .DEFAULT_GOAL := help
 .PHONY: setup demo test lab lint clean help

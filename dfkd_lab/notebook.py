@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dfkd_lab.runs import RunError, RunFolder, default_folder, plan, postfix
+from dfkd_lab.runs import RunError, RunFolder, default_folder, plan, postfix, runs_root
 from dfkd_lab.spec import RunSpec, SpecError, check, knobs, record, unknown
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -53,7 +53,7 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
         output = folder.path / path.name
     else:
         parameters = {key: _literal(key, value, known) for key, value in values.items()}
-        output = Path("runs") / path.name
+        output = runs_root() / path.name
         output.parent.mkdir(exist_ok=True)
     with _interrupt_asks(folder), progress_bar(folder):
         try:

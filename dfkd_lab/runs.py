@@ -25,7 +25,7 @@ from typing import Any
 import torch
 import yaml
 
-from dfkd_lab import data, measure, methods, nets
+from dfkd_lab import data, measure, methods, nets, teachers
 from dfkd_lab.spec import RunSpec, SpecError, build, difference, knobs, record, unknown
 
 NOT_IDENTITY = ("out", "checkpoint_s")
@@ -53,6 +53,7 @@ def plan(values: Mapping[str, Any] | None = None, /, **more: Any) -> RunSpec:
     preset = dict(method.presets[_preset(spec, method)])
     rounds = preset.pop("rounds", method.presets["paper"]["rounds"])
     settings = record(build(method, {**preset, **given}, also=knobs(RunSpec)))
+    teachers.locate(spec.teacher, spec.normalization)
     if spec.student not in nets.CLASSIFIERS:
         raise SpecError("student: " + unknown(spec.student, nets.CLASSIFIERS, "network"))
     if spec.data not in data.EVALUATION_SETS:
@@ -170,10 +171,15 @@ def postfix(event: Mapping[str, Any]) -> str:
     return " ".join(accuracy + shown)
 
 
+def runs_root() -> Path:
+    """Where runs are kept: runs/, beside the notebooks folder when a notebook asks from inside it."""
+    return Path("../runs" if Path.cwd().name == "notebooks" else "runs")
+
+
 def default_folder(spec: RunSpec) -> Path:
     """runs/<method>-<teacher>-<student>-seed<seed>."""
     teacher = Path(spec.teacher.rpartition("@")[2]).stem
-    return Path("runs") / f"{spec.method}-{teacher}-{spec.student}-seed{spec.seed}"
+    return runs_root() / f"{spec.method}-{teacher}-{spec.student}-seed{spec.seed}"
 
 
 def refuse_other_spec(folder: RunFolder, spec: RunSpec) -> None:
@@ -212,18 +218,20 @@ def launch(folder: RunFolder) -> subprocess.Popen[bytes]:
     What it prints is in ``log.txt``; everything else is in the folder.
     """
     with (folder.path / "log.txt").open("ab") as log:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             [sys.executable, "-m", "dfkd_lab", "resume", str(folder.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _children.append(child)
+    return child
 
 
-def list_runs(root: Path | str = "runs") -> list[RunFolder]:
-    """The run folders below ``root``, newest first."""
-    found = [path.parent for path in Path(root).glob("*/spec.yaml")]
+def list_runs(root: Path | str | None = None) -> list[RunFolder]:
+    """The run folders below ``root`` (or :func:`runs_root`), newest first."""
+    found = [path.parent for path in Path(root or runs_root()).glob("*/spec.yaml")]
     return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 
@@ -251,7 +259,12 @@ def write_atomically(path: Path, content: bytes | Callable[[Any], object]) -> No
         raise
 
 
+_children: list[subprocess.Popen[bytes]] = []
+
+
 def _alive(pid: int) -> bool:
+    for child in _children:
+        child.poll()  # one that has ended looks alive until its parent has asked
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -85,21 +85,34 @@ def load(name: str, normalization: str = "auto") -> Teacher:
     Raises:
         SpecError: if the name, the network, the file or what is in it is not right; nothing in a file is executed.
     """
-    if normalization not in ("auto", *NORMALIZATIONS):
-        raise SpecError(unknown(normalization, ("auto", *NORMALIZATIONS), "normalization"))
-    if name in BUILT_IN:
+    net, path = locate(name, normalization)
+    if path is None:
         path = cached_digits_teacher()
-        return _open(name, path, *read(path), normalization)
-    net, _, file = name.rpartition("@")
-    path = Path(file).expanduser()
-    if not net and path.suffix not in (".safetensors", ".pth", ".pt"):
-        raise SpecError(unknown(name, BUILT_IN, "teacher") + ", or a checkpoint: FILE.safetensors or NET@FILE")
-    if not path.is_file():
-        raise SpecError(f"teacher = {name!r}: there is no file {path}")
     weights, card = read(path)
     if net:
         card = guess_card(net, weights, normalization)
     return _open(name, path, weights, card, normalization)
+
+
+def locate(name: str, normalization: str = "auto") -> tuple[str, Path | None]:
+    """The network that ``name`` names ("" if the file says it) and its file (None for a built-in teacher).
+
+    Raises:
+        SpecError: if there is no such teacher, network, file or normalization.
+    """
+    if normalization not in ("auto", *NORMALIZATIONS):
+        raise SpecError(unknown(normalization, ("auto", *NORMALIZATIONS), "normalization"))
+    if name in BUILT_IN:
+        return "", None
+    net, _, file = name.rpartition("@")
+    path = Path(file).expanduser()
+    if net and net not in nets.CLASSIFIERS:
+        raise SpecError(f"teacher = {name!r}: " + unknown(net, nets.CLASSIFIERS, "network"))
+    if not net and path.suffix not in (".safetensors", ".pth", ".pt"):
+        raise SpecError(unknown(name, BUILT_IN, "teacher") + ", or a checkpoint: FILE.safetensors or NET@FILE")
+    if not path.is_file():
+        raise SpecError(f"teacher = {name!r}: there is no file {path}")
+    return net, path
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], Card | None]:

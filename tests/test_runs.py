@@ -389,7 +389,11 @@ def test_a_plan_that_cannot_be_is_refused_in_words(values: dict[str, Any], sente
 
 
 @pytest.mark.parametrize(("data", "teacher", "preset"), [("digits", "x.pt", "digits"), ("none", "digits", "digits")])
-def test_the_preset_follows_the_evaluation_set_and_else_the_teacher(data: str, teacher: str, preset: str) -> None:
+def test_the_preset_follows_the_evaluation_set_and_else_the_teacher(
+    data: str, teacher: str, preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.pt").touch()
     auto = runs.plan(method="dafl", data=data, teacher=teacher)
     assert auto.settings == runs.plan(method="dafl", preset=preset).settings
     assert (
@@ -409,3 +413,17 @@ def test_a_synthesizer_that_nothing_moves_is_refused(make_spec: MakeSpec) -> Non
     still = make_spec(method="dafl", confidence=0.0, balance=0.0, activation=0.0)
     with pytest.raises(SpecError, match="give one a weight above 0"):
         Session(still)
+
+
+def test_a_launched_run_that_was_killed_is_seen_stopped_by_its_parent(make_spec: MakeSpec) -> None:
+    folder = runs.prepare(make_spec(rounds=10_000))
+    child = runs.launch(folder)
+    wait_for(lambda: folder.status()["state"] == "running")
+    os.kill(child.pid, signal.SIGKILL)
+    wait_for(lambda: folder.status()["state"] == "stopped")
+
+
+def test_runs_stand_beside_the_notebooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert runs.runs_root().resolve() == tmp_path / "runs"

@@ -11,7 +11,7 @@ from typing import Any
 
 import ipywidgets
 
-from dfkd_lab.runs import RunError, RunFolder, default_folder, launch, list_runs, plan, prepare
+from dfkd_lab.runs import RunError, RunFolder, default_folder, launch, list_runs, plan, prepare, runs_root
 from dfkd_lab.spec import SpecError
 from widgets import form, status
 from widgets.choice import ROW, Choice
@@ -38,8 +38,7 @@ class Panel:
     """
 
     def __init__(self, root: Path | str | None = None, live: bool | None = None):
-        beside = Path("../runs" if Path.cwd().name == "notebooks" else "runs")
-        self.root = Path(root) if root else beside
+        self.root = Path(root) if root else runs_root()
         self.watched = status.is_live(live)
         if not self.watched:
             return
