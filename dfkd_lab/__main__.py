@@ -35,7 +35,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 if it worked, 2 if it was refused, 130 if it was interrupted."""
+    """Run one command; 0 if it worked, 2 if it was refused, 130 if it was stopped or interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
@@ -74,7 +74,7 @@ def demo(arguments: list[str]) -> None:
     folder = notebook.execute("10_run", {"method": "ssd_kd", "seed": str(wish.seed), "out": out})
     assert folder is not None
     print(f"report {folder.path / 'report.html'}")
-    print(summary(folder))
+    conclude(folder)
 
 
 def run(arguments: list[str]) -> None:
@@ -156,13 +156,22 @@ def execute(spec: RunSpec) -> None:
                 bar.update()
                 for alarm in report.alarms:
                     tqdm.write(f"round {report.round}: {alarm}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"stopped at once; {session.folder.status()['message']}", file=sys.stderr)
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
-    status = session.folder.status()
-    if status["state"] == "stopped":
-        print(f"stopped after round {status['round']} of {spec.rounds}; continue with: resume {session.folder.path}")
+    conclude(session.folder)
+
+
+def conclude(folder: RunFolder) -> None:
+    """The last line: the result of a finished run, or how to go on with a stopped one."""
+    status = folder.status()
+    if status["state"] == "finished":
+        print(summary(folder))
         return
-    print(summary(session.folder))
+    print(f"{status['state']} after round {status['round']} of {status['rounds']}; continue with: resume {folder.path}")
+    raise SystemExit(130)
 
 
 def list_(arguments: list[str]) -> None:
@@ -224,7 +233,7 @@ def notebook_(arguments: list[str]) -> None:
         raise SpecError("parameters are given as: -p key value")
     folder = notebook.execute(name, dict(zip(rest[1::3], rest[2::3], strict=True)))
     if folder is not None:
-        print(summary(folder))
+        conclude(folder)
 
 
 def check_(arguments: list[str]) -> None:

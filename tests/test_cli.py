@@ -2,12 +2,14 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 
-from dfkd_lab import METHODS, catalogue
+from dfkd_lab import METHODS, RunFolder, catalogue
 from dfkd_lab.__main__ import COMMANDS, USAGE, main, parse
+from dfkd_lab.loop import Run
 from dfkd_lab.spec import knobs
 
 README = Path(__file__).parent.parent / "README.md"
@@ -85,6 +87,27 @@ def test_run_leaves_a_finished_folder_and_its_summary_as_last_line(tmp_path, cap
     assert "data: 'digits' -> 'none'" in capsys.readouterr().out
     assert main(["list", "."]) == 0
     assert "finished" in capsys.readouterr().out
+
+
+def test_a_stopped_run_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder(tmp_path / "held")
+    advance = Run.advance
+
+    def stop_in_the_first_round(run):
+        folder.ask("stop")
+        time.sleep(0.1)
+        return advance(run)
+
+    monkeypatch.setattr(Run, "advance", stop_in_the_first_round)
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "dafl", *TINY, "--out", "held"])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().out.splitlines()[-1] == "stopped after round 1 of 2; continue with: resume held"
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert main(["resume", "held"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("student 0.")
 
 
 def test_methods_as_json_list_citation_certainty_and_slots(capsys):
