@@ -19,48 +19,11 @@ from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Frozen, Observation, Observer
 from dfkd_lab.primitives.terms import needs_of
 from dfkd_lab.recipe import Lab, Method, Recipe, RecipeError, Schedule, Weighted
+from dfkd_lab.stream import Stream
 
 
 class Diverged(RuntimeError):
     """A loss is not a number; the message names round and term."""
-
-
-class Stream:
-    """The run's own random numbers: inside ``with stream`` torch draws from them, outside it is as it was."""
-
-    def __init__(self, seed: int, device: torch.device):
-        self.device = device
-        outer = self._look()
-        torch.manual_seed(seed)
-        self._inner = self._look()
-        self._set(outer)
-
-    def __enter__(self) -> None:
-        self._outer = self._look()
-        self._set(self._inner)
-
-    def __exit__(self, *exception: object) -> None:
-        self._inner = self._look()
-        self._set(self._outer)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The generators' states."""
-        return dict(self._inner)
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue where ``state`` was taken."""
-        self._inner = {name: value.cpu() for name, value in state.items()}
-
-    def _look(self) -> dict[str, Tensor]:
-        state = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            state["cuda"] = torch.cuda.get_rng_state(self.device)
-        return state
-
-    def _set(self, state: dict[str, Tensor]) -> None:
-        torch.set_rng_state(state["cpu"])
-        if "cuda" in state and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda"], self.device)
 
 
 @dataclass
@@ -185,16 +148,20 @@ class Run:
     def _distil(self, tally: Tally, cycle: int) -> Batch:
         """One distillation phase: the student imitates the teacher on what the memory gives."""
         recipe, schedule = self.recipe, self.recipe.schedule
+        active = {name: row for name, row in recipe.student.items() if row.weight}
+        wanted = needs(active)
         self.student.train()
         tally.start(self.device)
         for step in range(schedule.s_steps):
             self.poll()
             self._set_learning_rate(cycle * schedule.s_steps + step)
             batch = recipe.memory.read(schedule.batch, self._fresh)
-            seen = self.observer(recipe.student_view(batch.images), batch.labels, needs(recipe.student))
-            losses = total(recipe.student, seen, tally)
+            seen = self.observer(recipe.student_view(batch.images), batch.labels, wanted)
+            losses = total(active, seen, tally)
             self.optimizer.zero_grad()
             (losses if batch.weights is None else losses * batch.weights).mean().backward()
+            if schedule.clip is not None:
+                nn.utils.clip_grad_norm_(self.student.parameters(), schedule.clip)
             self.optimizer.step()
             recipe.memory.feedback(batch, losses.detach())
         self.cost.s_steps += schedule.s_steps

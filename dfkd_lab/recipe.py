@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from torch import Tensor, nn
 
 from dfkd_lab.nets import Generator
+from dfkd_lab.nets.generators import Output
 from dfkd_lab.primitives.memory import Memory
 from dfkd_lab.primitives.observe import Frozen, Observer
 from dfkd_lab.primitives.synthesis import Synthesizer
@@ -44,6 +45,8 @@ class Schedule:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     s_lr_floor: float = 0.0
+    clip: float | None = None
+    """The largest norm of the student's gradient."""
     student_mode: Literal["train", "eval"] = "eval"
     """How the student behaves while the synthesizer looks at it; "train" lets its batch norm see those batches."""
 
@@ -89,9 +92,12 @@ class Lab:
         """Per-channel standard deviation [C, 1, 1] of the teacher's normalization."""
         return self.teacher.std
 
-    def generator(self, z_dim: int, width: int, output: Literal["sigmoid", "tanh_bn"] = "sigmoid") -> Generator:
-        """A fresh generator of the teacher's images."""
-        return Generator(z_dim, self.shape, width, output, self.mean.cpu(), self.std.cpu())
+    def generator(
+        self, z_dim: int, width: int, output: Output = "sigmoid", conditional: bool = False, **details: Any
+    ) -> Generator:
+        """A fresh generator of the teacher's images, or, ``conditional``, of images of the class asked for."""
+        classes = self.classes if conditional else 0
+        return Generator(z_dim, self.shape, width, output, self.mean.cpu(), self.std.cpu(), classes, **details)
 
     @property
     def norms(self) -> list[nn.BatchNorm2d]:
@@ -103,6 +109,24 @@ class Lab:
         if not self.observer.norms:
             raise RecipeError("this method matches batch-norm statistics, and the teacher has no BatchNorm2d layer")
         return self.observer.norms
+
+    @property
+    def stages(self) -> int:
+        """The number of stages of teacher and student.
+
+        Raises:
+            RecipeError: if one has none that can be found, or they have different numbers of them.
+        """
+        counts = {"teacher": len(self.observer.stages), "student": len(self.observer.student_stages)}
+        for who, count in counts.items():
+            if not count:
+                raise RecipeError(f"this method compares stage maps, and the {who} has neither 'stages' nor 'layer1'")
+        if counts["teacher"] != counts["student"]:
+            raise RecipeError(
+                f"this method compares stage maps, and the teacher has {counts['teacher']} stages, "
+                f"the student {counts['student']}"
+            )
+        return counts["teacher"]
 
 
 class RecipeError(SpecError):

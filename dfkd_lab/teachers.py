@@ -17,11 +17,11 @@ from safetensors.torch import save as serialized
 from torch import nn
 
 from dfkd_lab import data, nets
-from dfkd_lab.loop import Stream
 from dfkd_lab.measure import Accuracy, cosine
 from dfkd_lab.primitives.observe import Classifier, Frozen
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import SpecError, unknown
+from dfkd_lab.stream import Stream
 
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "digits": ((0.3053,), (0.3312,)),

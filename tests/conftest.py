@@ -26,6 +26,10 @@ TINY = {
     "warm_up": 1,
     "padding": 1,
     "jitter": 1,
+    "replayed": 3,
+    "vae_steps": 2,
+    "bank_batches": 1,
+    "bank_period": 1,
 }
 """Sizes that make a round take a fraction of a second; a method takes those it has."""
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import dfkd_lab
-from dfkd_lab import loop, methods, spec
+from dfkd_lab import catalogue, loop, methods, spec
 from dfkd_lab.loop import Run
 from dfkd_lab.methods import METHODS
 from dfkd_lab.primitives.terms import BatchNormGap, needs_of
@@ -164,7 +164,7 @@ def test_names_of_terms_are_unique_and_a_weight_knob_is_called_like_its_term(mak
     assert not recipe.terms.keys() & recipe.student.keys()
     known = {each.name: each for each in fields(METHODS[name])}
     weights = {field for field, facts in known.items() if facts.metadata["text"].startswith("weight of")}
-    assert weights == recipe.terms.keys() & known.keys()
+    assert weights == (recipe.terms.keys() | recipe.student.keys()) & known.keys()
 
 
 # running
@@ -260,6 +260,13 @@ def test_leaves_the_ambient_random_numbers_alone(make_run: MakeRun, ambient: Cal
 # settings
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_the_digits_preset_has_the_same_budget_as_all_others(name: str) -> None:
+    schedule = catalogue.compose_on_digits(name).schedule
+    rounds = METHODS[name].presets["digits"]["rounds"] - schedule.warm_up
+    assert rounds * schedule.cycles * schedule.s_steps == 1200
+
+
 @pytest.fixture(scope="module")
 def usual(make_run: MakeRun) -> Callable[[str], dict[str, Any]]:
     """The outcome with tiny settings, computed once a method."""
@@ -270,6 +277,8 @@ def another(name: str, knob: str, value: Any) -> Any:
     """A value that knob allows and that is not ``value``."""
     if isinstance(value, bool):
         return not value
+    if isinstance(value, str):
+        return next(other for other in knobs(METHODS[name])[knob].metadata["choices"] if other != value)
     if isinstance(value, int):
         return value + 1
     return value * 0.5 if value else 0.01

@@ -6,10 +6,17 @@ from typing import Any
 from dfkd_lab.spec import SpecError, unknown
 
 CLASSES = {
+    "cgdd": "CGDD",
     "dafl": "DAFL",
     "dfad": "DFAD",
+    "ddad": "DDAD",
     "deepinversion": "DeepInversion",
+    "dfq": "DFQ",
+    "fast": "FastDFKD",
+    "mb_dfkd": "MBDFKD",
+    "pre_dfkd": "PREDFKD",
     "ssd_kd": "SSDKD",
+    "zskt": "ZSKT",
 }
 """The class in each file."""
 

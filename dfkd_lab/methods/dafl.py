@@ -21,7 +21,7 @@ class DAFL:
     certainty: ClassVar[str] = "certain (authors' code)"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 2000},
-        "digits": {"rounds": 12, "z_dim": 64, "width": 32, "batch": 128, "cycles": 40, "activation": 0.1, 
+        "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 40, "activation": 0.1, 
                    "confidence": 1.0, "g_lr": 2e-3, "s_lr": 0.1},
         "cifar100": {"confidence": 0.5, "balance": 20.0, "activation": 0.1},
     }  # fmt: skip

@@ -23,7 +23,7 @@ class DeepInversion:
     certainty: ClassVar[str] = "certain (authors' code; distillation from the CMI toolbox)"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
-        "digits": {"rounds": 24, "g_steps": 60, "s_steps": 40, "batch": 128, "capacity": 4000, "jitter": 1,
+        "digits": {"rounds": 30, "g_steps": 60, "s_steps": 40, "batch": 128, "capacity": 4000, "jitter": 1,
                    "flip": False, "padding": 1, "temperature": 4.0},
     }  # fmt: skip
 

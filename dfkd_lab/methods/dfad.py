@@ -21,7 +21,7 @@ class DFAD:
     certainty: ClassVar[str] = "certain (authors' code)"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 500},
-        "digits": {"rounds": 24, "z_dim": 64, "width": 32, "batch": 128, "cycles": 8},
+        "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 8},
     }
 
     gap: float = knob(1.0, "weight of the L1 distance the generator seeks", low=0, high=100)

@@ -7,6 +7,7 @@ from torch import nn
 
 from dfkd_lab.nets.classifiers import ConvNet
 from dfkd_lab.nets.generators import Generator
+from dfkd_lab.nets.vae import Encoder
 from dfkd_lab.spec import SpecError, unknown
 
 CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
@@ -32,4 +33,4 @@ def parameter_count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-__all__ = ["CLASSIFIERS", "ConvNet", "Generator", "classifier", "parameter_count"]
+__all__ = ["CLASSIFIERS", "ConvNet", "Encoder", "Generator", "classifier", "parameter_count"]

@@ -50,6 +50,10 @@ class Observation:
     labels: Tensor | None = None
     student: Tensor | None = None
     features: Tensor | None = None
+    maps: list[Tensor] = field(default_factory=list)
+    """The teacher's map [N, C, H, W] after each stage."""
+    student_maps: list[Tensor] = field(default_factory=list)
+    """The student's, in the same order."""
     statistics: list[LayerStatistics] = field(default_factory=list)
 
 
@@ -67,7 +71,8 @@ class Observer:
     """Looks at the teacher through hooks, so that no network has to be edited.
 
     ``needs`` of a call says what to record: "student" (its logits), "features" (input of the teacher's last linear
-    layer), "statistics" (input statistics of every BatchNorm2d).
+    layer), "statistics" (input statistics of every BatchNorm2d), "maps" (output of every stage of both networks; asks
+    the student too).
     """
 
     def __init__(self, teacher: Frozen, student: nn.Module):
@@ -81,6 +86,9 @@ class Observer:
         linears = [layer for layer in teacher.modules() if isinstance(layer, nn.Linear)]
         if linears:
             linears[-1].register_forward_pre_hook(self._keep_features)
+        self.stages, self.student_stages = stages_of(teacher), stages_of(student)
+        for stage in (*self.stages, *self.student_stages):
+            stage.register_forward_hook(self._keep_map)
 
     def __call__(
         self, images: Tensor, labels: Tensor | None = None, needs: frozenset[str] = frozenset(), graph: bool = False
@@ -89,8 +97,9 @@ class Observer:
         seen = Observation(images=images, logits=images, labels=labels)
         with nullcontext() if graph else torch.no_grad(), self._record(seen, needs):
             seen.logits = self.teacher(images)
-        if "student" in needs:
-            seen.student = self.student(images)
+        if needs & {"student", "maps"}:
+            with self._record(seen, needs & {"maps"}):
+                seen.student = self.student(images)
         self.queries += len(images)
         return seen
 
@@ -113,3 +122,17 @@ class Observer:
     def _keep_features(self, layer: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
         if self._seen is not None and "features" in self._needs:
             self._seen.features = inputs[0].flatten(1)
+
+    def _keep_map(self, stage: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if self._seen is not None and "maps" in self._needs:
+            teachers = any(stage is mine for mine in self.stages)
+            (self._seen.maps if teachers else self._seen.student_maps).append(output)
+
+
+def stages_of(model: nn.Module) -> list[nn.Module]:
+    """The children of a network's ``stages``, else its ``layer1`` to ``layer4``; nothing if it has neither."""
+    net = model.net if isinstance(model, Classifier) else model
+    stages = getattr(net, "stages", None)
+    if isinstance(stages, nn.Module):
+        return list(stages.children())
+    return [getattr(net, name) for name in ("layer1", "layer2", "layer3", "layer4") if hasattr(net, name)]

@@ -7,6 +7,7 @@ with a gradient path come from ``render``; ``sample`` draws without one.
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, Literal, Protocol
 
 import torch
@@ -138,20 +139,39 @@ class Pixels(nn.Module):
 class NoiseGenerator(nn.Module):
     """Noise -> generator, the generator trained, new noise each step (DAFL, DFAD, DFQ).
 
-    The generator stays in train mode, also when it feeds the student, as in the methods' code.
+    The generator stays in train mode, also when it feeds the student, as in the methods' code. With ``classes`` labels
+    are drawn too, and ``net`` takes (noise, labels). ``clip`` is the largest norm of the gradient. With ``hold``
+    samples come from the noise of the last step, through the generator as it is since then (ZSKT). With ``fade`` the
+    learning rate falls to 0 along a cosine of that many steps.
     """
 
-    def __init__(self, net: nn.Module, n: int, z_dim: int, *, lr: float, betas: tuple[float, float] = (0.9, 0.999)):
+    def __init__(
+        self,
+        net: nn.Module,
+        n: int,
+        z_dim: int,
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        classes: int = 0,
+        labels: Labels = "balanced",
+        clip: float | None = None,
+        hold: bool = False,
+        fade: int = 0,
+    ):
         super().__init__()
         self.net, self.n, self.z_dim = net, n, z_dim
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=lr, betas=betas)
+        self.classes, self.labels, self.clip, self.hold = classes, labels, clip, hold
+        self.lr, self.fade = lr, fade
+        self.optimizer = torch.optim.Adam([{"params": list(net.parameters()), "taken": 0}], lr=lr, betas=betas)
 
     def open(self) -> None:
         """Nothing is reset."""
 
     def render(self) -> Batch:
-        """New images from new noise."""
-        self._rendered = Batch(self.net(self._noise(self.n)))
+        """New images from new noise, with the labels asked for if there are any."""
+        self._code = self._draw(self.n)
+        self._rendered = self._decode(*self._code)
         return self._rendered
 
     def step(self, loss: Tensor, seen: Observation) -> None:
@@ -159,16 +179,24 @@ class NoiseGenerator(nn.Module):
         self._rendered.predicted = seen.logits.detach().argmax(1)
         self.optimizer.zero_grad()
         loss.backward()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
+        (group,) = self.optimizer.param_groups  # the steps taken are counted there, where a checkpoint finds them
+        if self.fade:
+            group["lr"] = self.lr * (1 + math.cos(math.pi * min(1, group["taken"] / self.fade))) / 2
+        group["taken"] += 1
         self.optimizer.step()
 
     def close(self) -> Batch:
         """The images of the last step."""
-        return Batch(self._rendered.images.detach(), predicted=self._rendered.predicted)
+        made = self._rendered
+        return Batch(made.images.detach(), made.labels, made.predicted)
 
     @torch.no_grad()
     def sample(self, n: int) -> Batch:
-        """New images."""
-        return Batch(self.net(self._noise(n)))
+        """``n`` new images; with ``hold`` those of the last step's noise, at most ``n``."""
+        noise, labels = self._code if self.hold else self._draw(n)
+        return self._decode(noise[:n], None if labels is None else labels[:n])
 
     def get_extra_state(self) -> dict[str, Any]:
         """The optimizer's state."""
@@ -178,8 +206,13 @@ class NoiseGenerator(nn.Module):
         """The optimizer's state."""
         self.optimizer.load_state_dict(state)
 
-    def _noise(self, n: int) -> Tensor:
-        return torch.randn(n, self.z_dim, device=next(self.net.parameters()).device)
+    def _draw(self, n: int) -> tuple[Tensor, Tensor | None]:
+        device = next(self.net.parameters()).device
+        noise = torch.randn(n, self.z_dim, device=device)
+        return noise, draw_labels(n, self.classes, self.labels, device) if self.classes else None
+
+    def _decode(self, noise: Tensor, labels: Tensor | None) -> Batch:
+        return Batch(self.net(noise) if labels is None else self.net(noise, labels), labels)
 
 
 class MetaGenerator(nn.Module):
@@ -187,7 +220,7 @@ class MetaGenerator(nn.Module):
 
     A phase draws noise and labels, runs Adam on (clone, noise) and keeps the lowest-loss images; at its end the
     generator itself takes one Adam step of its own, with the sum of the clone's gradients ("fomaml", learning rate
-    lr * number of steps) or with its difference from the clone ("reptile").
+    lr * number of steps), with its difference from the clone ("reptile"), or becomes the clone ("none").
     """
 
     def __init__(
@@ -200,7 +233,7 @@ class MetaGenerator(nn.Module):
         lr: float,
         z_lr: float,
         steps: int,
-        meta: Literal["fomaml", "reptile", "none"] = "fomaml",
+        meta: str = "fomaml",
         labels: Labels = "random",
         betas: tuple[float, float] = (0.5, 0.999),
     ):

@@ -27,7 +27,7 @@ Function = Callable[[Observation], Tensor]
 
 
 def needs(*names: str) -> Callable[[Function], Function]:
-    """Declare what a term reads beyond the teacher's logits: "student", "features", "statistics", "labels"."""
+    """Declare what a term reads beyond the teacher's logits: "student", "features", "statistics", "maps", "labels"."""
 
     def mark(term: Function) -> Function:
         term.needs = frozenset(names)  # type: ignore[attr-defined]
@@ -128,20 +128,61 @@ def l1(seen: Observation) -> Tensor:
     return (seen.student - seen.logits).abs().mean(1)
 
 
-def js(temperature: float = 3.0) -> Function:
+def js(temperature: float = 3.0, form: str = "true") -> Function:
     """Jensen-Shannon divergence [N] of teacher and student at ``temperature``, in nats, 0 to log 2.
 
-    Differs: DeepInversion's code averages KL(M||P) and KL(M||Q) of clamped probabilities, which is not the JS.
+    ``form`` "released" is what PRE-DFKD's code computes in its place: half of KL(M||P) + KL(M||Q) of probabilities
+    clamped to [0.01, 0.99], as a mean over classes, without gradient through the teacher. Its clip at 1 is left out:
+    the mean over classes stays below.
+    Differs: DeepInversion's code sums the same over classes; here it gets the true one.
     """
 
     @needs("student")
     def divergence(seen: Observation) -> Tensor:
         assert seen.student is not None
         p, q = (seen.logits / temperature).softmax(1), (seen.student / temperature).softmax(1)
+        if form == "released":
+            return _released_js(p.detach(), q)
         entropy = torch.special.entr
         return (entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2).sum(1)
 
     return divergence
+
+
+def _released_js(p: Tensor, q: Tensor) -> Tensor:
+    p, q, middle = (each.clamp(0.01, 0.99) for each in (p, q, (p + q) / 2))
+    return (middle * (middle.log() - (p.log() + q.log()) / 2)).mean(1)
+
+
+@needs("student", "labels")
+def student_label(seen: Observation) -> Tensor:
+    """Cross entropy [N] of the student to the label that was asked for (CGDD), in nats."""
+    assert seen.student is not None
+    assert seen.labels is not None
+    return F.cross_entropy(seen.student, seen.labels, reduction="none")
+
+
+def attention(stages: int) -> Function:
+    """Attention transfer [N] (Zagoruyko and Komodakis, p = 2), summed over ``stages`` stages of teacher and student.
+
+    Of each map A the square's channel mean, as a vector of norm 1; of the two vectors the mean squared difference.
+    Where the sizes differ the larger map is pooled.
+    """
+
+    @needs("maps")
+    def distance(seen: Observation) -> Tensor:
+        assert len(seen.maps) == len(seen.student_maps) == stages
+        pairs = zip(seen.maps, seen.student_maps, strict=True)
+        return torch.stack([_map_distance(*pair) for pair in pairs]).sum(0)
+
+    return distance
+
+
+def _map_distance(teacher: Tensor, student: Tensor) -> Tensor:
+    size = min(teacher.shape[2], student.shape[2]), min(teacher.shape[3], student.shape[3])
+    pooled = [x if x.shape[2:] == size else F.adaptive_avg_pool2d(x, size) for x in (teacher, student)]
+    mine, other = (F.normalize(x.square().mean(1).flatten(1)) for x in pooled)
+    return (mine - other).square().mean(1)
 
 
 def against(discrepancy: Function, agreeing: bool = False, bound: float = math.inf) -> Function:

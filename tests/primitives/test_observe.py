@@ -5,9 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_lab.primitives.observe import Classifier, Frozen, Observer
+from dfkd_lab.recipe import Lab, RecipeError
 from dfkd_lab.teachers import Teacher, student_of
 
-ALL = frozenset({"student", "features", "statistics"})
+ALL = frozenset({"student", "features", "statistics", "maps"})
 
 
 @pytest.fixture
@@ -23,6 +24,7 @@ def images() -> Tensor:
 def test_nothing_is_recorded_unless_asked_for(observer: Observer, images: Tensor) -> None:
     seen = observer(images)
     assert (seen.student, seen.features, seen.statistics) == (None, None, [])
+    assert seen.maps == seen.student_maps == observer(images, needs=ALL - {"maps"}).maps == []
     observer.teacher(images)
     assert observer._seen is None
     assert torch.equal(seen.logits, observer.teacher(images))
@@ -56,6 +58,55 @@ def test_the_gradient_reaches_the_images_only_with_a_graph(observer: Observer, i
     for found in (seen.logits, seen.features, seen.statistics[0].mean):
         assert found.requires_grad is graph
     assert seen.student.requires_grad
+
+
+def test_maps_are_what_each_stage_of_both_networks_gives(observer: Observer, images: Tensor) -> None:
+    observer.student.eval()
+    seen = observer(images, needs=frozenset({"maps"}))
+    assert [each.shape[2] for each in seen.maps] == [each.shape[2] for each in seen.student_maps] == [16, 8, 4]
+    for model, maps in ((observer.teacher, seen.maps), (observer.student, seen.student_maps)):
+        assert torch.equal(maps[0], model.net.stages[0](model.network_units(images)))
+        assert torch.equal(model.net.fc(maps[-1].mean((2, 3))), seen.logits if maps is seen.maps else seen.student)
+    assert not any(each.requires_grad for each in seen.maps)
+    assert all(each.requires_grad for each in seen.student_maps)
+
+
+class Layered(nn.Module):
+    """A network in the style of torchvision's ResNet, with as many layers as it is given."""
+
+    def __init__(self, layers: int):
+        super().__init__()
+        for place in range(layers):
+            self.add_module(f"layer{place + 1}", nn.Conv2d(1, 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.children():
+            x = layer(x)
+        return x.flatten(1)
+
+
+def layered(layers: int) -> Classifier:
+    return Classifier(Layered(layers), [0.5], [0.5])
+
+
+@pytest.mark.parametrize("layers", [3, 4])
+def test_the_stages_are_layer1_to_layer4_where_there_are_no_stages(images: Tensor, layers: int) -> None:
+    observer = Observer(Frozen(Layered(layers), [0.5], [0.5]), layered(layers))
+    seen = observer(images, needs=frozenset({"maps"}), graph=True)
+    assert len(seen.maps) == len(seen.student_maps) == layers
+    assert torch.equal(seen.maps[-1].flatten(1), seen.logits)
+    assert torch.equal(seen.student_maps[-1].flatten(1), seen.student)
+
+
+@pytest.mark.parametrize(
+    ("of_teacher", "of_student", "words"),
+    [(0, 3, "the teacher has neither"), (3, 0, "the student has neither"), (4, 3, "4 stages, the student 3")],
+)
+def test_a_method_that_compares_maps_says_when_it_cannot(of_teacher: int, of_student: int, words: str) -> None:
+    teacher = Frozen(Layered(of_teacher), [0.5], [0.5])
+    lab = Lab(teacher, Observer(teacher, layered(of_student)), (1, 16, 16), classes=10, rounds=1)
+    with pytest.raises(RecipeError, match=words):
+        _ = lab.stages
 
 
 def test_every_image_is_counted(observer: Observer, images: Tensor) -> None:

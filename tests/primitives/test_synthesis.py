@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dfkd_lab.nets import Generator
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Observation
 from dfkd_lab.primitives.synthesis import Best, MetaGenerator, NoiseGenerator, Pixels, draw_labels
@@ -123,6 +124,77 @@ def test_the_noise_generator_takes_an_adam_step_and_gives_what_it_was_judged_on(
     assert all(map(torch.equal, net.parameters(), twin.parameters()))
     assert generator.sample(5).images.shape == (5, 1, 3, 3)
     assert not generator.sample(5).images.requires_grad
+
+
+class Conditional(nn.Module):
+    """A net that writes what it was asked for into its images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4))
+
+    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
+        return labels.view(-1, 1, 1, 1) + 0 * (self.scale * noise).sum(1).view(-1, 1, 1, 1).expand(-1, 1, 3, 3)
+
+
+def test_with_classes_every_image_has_the_label_it_was_made_for() -> None:
+    generator = NoiseGenerator(Conditional(), 10, 4, lr=0.01, classes=5)
+    rendered = generator.render()
+    generator.step(objective(rendered.images), seen_of(rendered))
+    for batch in (rendered, generator.close(), generator.sample(10)):
+        assert batch.labels.bincount().tolist() == [2] * 5
+        assert torch.equal(batch.images[:, 0, 0, 0], batch.labels.float())
+
+
+def test_the_noise_is_held_after_the_step_and_seen_through_the_generator_it_made() -> None:
+    generator = NoiseGenerator(small_net(), 6, 4, lr=0.1, hold=True)
+    rendered = generator.render()
+    generator.step(objective(rendered.images), seen_of(rendered))
+    held = generator.sample(6)
+    assert torch.equal(held.images, generator.sample(6).images)
+    assert torch.equal(held.images, generator.net(generator._code[0]))
+    assert not torch.equal(held.images, rendered.images)
+    assert not torch.equal(held.images, (generator.render(), generator.sample(6))[1].images)
+
+
+def test_the_gradient_is_no_longer_than_the_clip() -> None:
+    norms = []
+    for clip in (None, 1e-3):
+        generator = NoiseGenerator(small_net(), 6, 4, lr=0.1, clip=clip)
+        rendered = generator.render()
+        generator.step(objective(rendered.images), seen_of(rendered))
+        norms.append(torch.cat([each.grad.flatten() for each in generator.net.parameters()]).norm())
+    assert norms[0] > 1e-2
+    assert norms[1] == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_the_learning_rate_fades_along_a_cosine_also_after_a_resume() -> None:
+    generator, rates = NoiseGenerator(small_net(), 6, 4, lr=0.1, fade=4), []
+    for _ in range(6):
+        rendered = generator.render()
+        generator.step(objective(rendered.images), seen_of(rendered))
+        rates.append(generator.optimizer.param_groups[0]["lr"])
+        state, generator = generator.state_dict(), NoiseGenerator(small_net(), 6, 4, lr=0.1, fade=4)
+        generator.load_state_dict(copy.deepcopy(state))
+    assert rates == pytest.approx([0.1, 0.0853553, 0.05, 0.0146447, 0, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "tanh_bn", "bn"])
+def test_every_output_of_the_generator_has_the_range_it_promises(output: str) -> None:
+    net = Generator(4, (1, 8, 8), 8, output, MEAN, STD)  # type: ignore[arg-type]
+    images = net(torch.randn(16, 4)).detach()
+    if output == "sigmoid":
+        assert 0 <= float(images.min()) < float(images.max()) <= 1
+        return
+    assert float(images.mean()) == pytest.approx(0.4, abs=1e-4)
+    assert float(images.std(correction=0)) == pytest.approx(0.2, rel=0.01)
+    assert [name for name, _ in net.last_norm.named_parameters()] == (["weight", "bias"] if output == "bn" else [])
+
+
+def test_a_conditional_generator_multiplies_the_noise_by_the_labels_embedding() -> None:
+    net, noise, labels = Generator(4, (1, 8, 8), 8, classes=3).eval(), torch.randn(5, 4), torch.tensor([0, 1, 2, 1, 0])
+    assert torch.equal(net(noise, labels), net(noise * net.embedding.weight[labels]))
+    assert net.embedding.weight.shape == (3, 4)
 
 
 def meta_generator(meta: str, steps: int = 3) -> MetaGenerator:

@@ -28,7 +28,10 @@ def observed(n: int, k: int, scale: float = 4.0) -> Observation:
     random = torch.Generator().manual_seed(n * k)
     draw = lambda *shape: torch.randn(*shape, generator=random, dtype=torch.float64)  # noqa: E731
     labels = torch.randint(0, k, (n,), generator=random)
-    return Observation(draw(n, 2, 5, 4), scale * draw(n, k), labels, scale * draw(n, k), draw(n, 7))
+    seen = Observation(draw(n, 2, 5, 4), scale * draw(n, k), labels, scale * draw(n, k), draw(n, 7))
+    seen.maps = [draw(n, 3, 6, 5), draw(n, 4, 3, 3)]
+    seen.student_maps = [draw(n, 2, 4, 5), draw(n, 4, 3, 3)]
+    return seen
 
 
 Pair = tuple[Callable[[Observation], Tensor], Callable[[Any, Observation], Any]]
@@ -39,9 +42,15 @@ def d(seen: Observation) -> tuple[Any, Any]:
     return literal(seen.logits), literal(seen.student)
 
 
+def maps(seen: Observation) -> tuple[Any, Any]:
+    return [literal(each) for each in seen.maps], [literal(each) for each in seen.student_maps]
+
+
 TWINS: dict[str, list[Pair]] = {
     "confidence": [(terms.confidence, lambda t, seen: twins.confidence(t))],
     "label": [(terms.label, lambda t, seen: twins.label(t, seen.labels.tolist()))],
+    "student_label": [(terms.student_label, lambda t, seen: twins.student_label(d(seen)[1], seen.labels.tolist()))],
+    "attention": [(terms.attention(2), lambda t, seen: twins.attention(*maps(seen)))],
     "balance": [
         (terms.balance(), lambda t, seen: twins.balance(t, math.e)),
         (terms.balance(base=10), lambda t, seen: twins.balance(t, 10)),
@@ -52,7 +61,11 @@ TWINS: dict[str, list[Pair]] = {
         (terms.kl(20.0), lambda t, seen: twins.kl(*d(seen), 20.0)),
     ],
     "l1": [(terms.l1, lambda t, seen: twins.l1(*d(seen)))],
-    "js": [(terms.js(tau), lambda t, seen, tau=tau: twins.js(*d(seen), tau)) for tau in (1.0, 3.0)],
+    "js": [
+        (terms.js(tau, form), lambda t, seen, tau=tau, twin=twin: twin(*d(seen), tau))
+        for form, twin in (("true", twins.js), ("released", twins.js_released))
+        for tau in (1.0, 3.0)
+    ],
     "against": [
         (
             terms.against(terms.kl(), agreeing, bound),
@@ -98,6 +111,8 @@ def test_declares_what_it_reads(name: str) -> None:
         for field in ("student", "features", "labels"):
             if field not in declared:
                 setattr(seen, field, None)
+        if "maps" not in declared:
+            seen.maps = seen.student_maps = []
         assert torch.isfinite(term(seen)).all()
 
 
@@ -124,6 +139,36 @@ def test_extremes_of_the_cross_entropies_and_divergences() -> None:
     assert literal(terms.against(terms.l1, agreeing=True)(apart)) == pytest.approx(0)
     assert literal(terms.against(terms.l1, bound=3.0)(apart)) == pytest.approx(-3)
     assert float(terms.total_variation(flat)) == float(terms.l2(flat).sum()) == 0
+
+
+def test_attention_is_0_for_equal_maps_up_to_scale_and_largest_for_maps_that_never_meet() -> None:
+    seen = observed(3, 4)
+    seen.maps = seen.student_maps = [2 * torch.eye(4).view(1, 1, 4, 4)]
+    assert literal(terms.attention(1)(seen)) == pytest.approx(0)
+    seen.student_maps = [5 * each.expand(-1, 3, -1, -1) for each in seen.maps]
+    assert literal(terms.attention(1)(seen)) == pytest.approx(0, abs=1e-9)
+    seen.maps, seen.student_maps = [torch.eye(4).view(1, 1, 4, 4)], [torch.eye(4).flip(0).view(1, 1, 4, 4)]
+    assert float(terms.attention(1)(seen)) == pytest.approx(2 / 16)
+    with pytest.raises(AssertionError):
+        terms.attention(2)(seen)
+
+
+@pytest.mark.parametrize("form", ["true", "released"])
+def test_the_released_js_moves_the_images_through_the_student_only(form: str) -> None:
+    seen = observed(6, 4)
+    seen.logits.requires_grad_()
+    assert seen.student is not None
+    seen.student.requires_grad_()
+    terms.js(3.0, form)(seen).sum().backward()
+    assert bool(seen.student.grad.any())
+    assert (seen.logits.grad is None) is (form == "released")
+
+
+def test_the_released_js_needs_no_clip_at_1() -> None:
+    for k in (2, 3, 10):
+        sure = 1000 * torch.eye(k)
+        apart = Observation(torch.zeros(k, 1, 4, 4), sure, student=sure.roll(1, 0))
+        assert 0 < float(terms.js(1.0, "released")(apart).max()) < 1
 
 
 # the batch-norm gap

@@ -31,6 +31,37 @@ def label(t: Array, y: Sequence[int]) -> Array:
     return np.array([-math.log(softmax(row)[wanted]) for row, wanted in zip(t, y, strict=True)])
 
 
+def student_label(s: Array, y: Sequence[int]) -> Array:
+    """CE(s(x), y)."""
+    return label(s, y)
+
+
+def attention_of(maps: Array, height: int, width: int) -> Array:
+    """normalise(vec(mean_c A^2)) of one sample's maps [C, H, W], each averaged over windows to height x width."""
+    channels, rows, columns = maps.shape
+    values = []
+    for h in range(height):
+        for w in range(width):
+            inside_h = range(h * rows // height, -(-(h + 1) * rows // height))
+            inside_w = range(w * columns // width, -(-(w + 1) * columns // width))
+            area, square = len(inside_h) * len(inside_w), 0.0
+            for c in range(channels):
+                square += (sum(maps[c, i, j] for i in inside_h for j in inside_w) / area) ** 2 / channels
+            values.append(square)
+    return np.array(values) / norm(np.array(values))
+
+
+def attention(teacher: Sequence[Array], student: Sequence[Array]) -> Array:
+    """sum_l mean((a_S - a_T)^2), a the attention of the maps after stage l at the smaller of both sizes."""
+    losses = np.zeros(len(teacher[0]))
+    for mine, other in zip(teacher, student, strict=True):
+        height, width = min(mine.shape[2], other.shape[2]), min(mine.shape[3], other.shape[3])
+        for i in range(len(losses)):
+            pairs = zip(attention_of(mine[i], height, width), attention_of(other[i], height, width), strict=True)
+            losses[i] += sum((b - a) ** 2 for a, b in pairs) / (height * width)
+    return losses
+
+
 def balance(t: Array, base: float) -> float:
     """sum_c p_c log p_c of the batch mean p, to ``base``."""
     mean = np.zeros(t.shape[1])
@@ -113,6 +144,20 @@ def js(t: Array, s: Array, temperature: float) -> Array:
         for a, b, m in zip(p, q, middle, strict=True):
             loss += a * math.log(a / m) / 2 + b * math.log(b / m) / 2
         losses.append(loss)
+    return np.array(losses)
+
+
+def js_released(t: Array, s: Array, temperature: float) -> Array:
+    """mean_c (m_c log(m_c / p_c) + m_c log(m_c / q_c)) / 2, all clamped to [.01, .99] after m is formed (PRE-DFKD)."""
+    clamp = lambda value: min(max(value, 0.01), 0.99)  # noqa: E731
+    losses = []
+    for mine, other in zip(t, s, strict=True):
+        p, q = softmax(mine / temperature), softmax(other / temperature)
+        loss = 0.0
+        for a, b in zip(p, q, strict=True):
+            m = clamp((a + b) / 2)
+            loss += m * math.log(m / clamp(a)) / 2 + m * math.log(m / clamp(b)) / 2
+        losses.append(loss / len(p))
     return np.array(losses)
 
 

@@ -1,0 +1,34 @@
+"""What the benchmarks share: one run is one row, with its provenance; a finished run is read, not run again."""
+
+import dataclasses
+import statistics
+from pathlib import Path
+from typing import Any
+
+from dfkd_lab import RunFolder, RunSpec, Session
+
+
+def measure(spec: RunSpec, path: Path) -> dict[str, Any]:
+    """Run ``spec`` in ``path``, or go on with it, and give its result and provenance."""
+    folder = RunFolder(path)
+    if folder.status()["state"] != "finished":
+        for _ in Session(dataclasses.replace(spec, out=str(path))):
+            pass
+    manifest = folder.manifest()
+    return {
+        "seed": spec.seed,
+        **folder.result(),
+        "data_free": folder.seal()["data_free"],
+        "parameters": {who: manifest[who]["parameters"] for who in ("teacher", "student")},
+        "teacher_sha256": manifest["teacher"]["sha256"],
+        **manifest["sessions"][-1],
+    }
+
+
+def spread(rows: list[dict[str, Any]], name: str) -> dict[str, float | None]:
+    """Mean and standard deviation of one figure over the seeds."""
+    values = [row[name] for row in rows]
+    return {
+        "mean": statistics.mean(values),
+        "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
+    }
