@@ -5,6 +5,7 @@ The past is kept as images (MB-DFKD) or as the weights of a VAE that makes more 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import chain
 from typing import Any
 
@@ -17,7 +18,7 @@ from dfkd_lab.primitives.observe import Observer
 from dfkd_lab.primitives.terms import Function
 
 
-class Mixture(nn.Module):
+class Mixture(nn.Module, ABC):
     """A memory whose read is ``n`` live images followed by ``replayed`` of the past."""
 
     def __init__(self, replayed: int):
@@ -43,13 +44,13 @@ class Mixture(nn.Module):
         self.learn(self._live)
         self._live = None
 
+    @abstractmethod
     def replay(self, n: int) -> Tensor | None:
         """``n`` images [n, C, H, W] of the past without gradient, or None while there are none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn(self, live: Tensor) -> None:
         """Remember these new images [N, C, H, W]."""
-        raise NotImplementedError
 
     @property
     def bytes(self) -> int:
