@@ -127,6 +127,12 @@ def test_the_readme_table_is_the_generated_one():
     assert marked.group(1).strip() == catalogue.table()
 
 
+def test_the_result_the_readme_shows_is_the_recorded_one():
+    recorded = json.loads((README.parent / "benchmarks" / "results" / "demo.json").read_text())["runs"][0]
+    figures = f"student {recorded['last']:.3f} teacher {recorded['teacher']:.3f} seconds {recorded['seconds']:.1f}"
+    assert f"{figures} run runs/demo-seed0" in README.read_text()
+
+
 def test_teachers_measures_the_built_in_one(capsys):
     assert main(["teachers"]) == 0
     shown = capsys.readouterr().out
