@@ -2,7 +2,8 @@
 
 One run folder a method and seed; a finished one is read, not run again, so the benchmark can be stopped at any time and
 continued on the same machine. After each run the results are written anew; what has not run says "not measured".
-``--ladder`` runs SSD-KD's ablations instead, from a plain small buffer to the whole method.
+``--ladder`` runs SSD-KD's ablations instead, from a plain small buffer to the whole method, and down to 1 % of the
+original number of images.
 """
 
 import json
@@ -21,6 +22,14 @@ LADDER: dict[str, dict[str, Any]] = {
     "+ difficulty": {"diversity": False, "priority": False},
     "+ both": {"priority": False},
     "+ priority (SSD-KD)": {},
+    **{
+        f"{name}, {images} images": {"capacity": images, **settings}
+        for images in (135, 14)  # 10 % and 1 % of the images the teacher was trained on
+        for name, settings in (
+            ("uniform", {"diversity": False, "difficulty": False, "priority": False}),
+            ("SSD-KD", {}),
+        )
+    },
 }
 FIGURES = ("last", "mu", "sigma", "images", "teacher_queries", "seconds")
 
