@@ -18,7 +18,7 @@ from dfkd_lab import measure
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Frozen, Observation, Observer
 from dfkd_lab.primitives.terms import needs_of
-from dfkd_lab.recipe import Lab, Method, Recipe, RecipeError, Schedule, Weighted
+from dfkd_lab.recipe import Lab, Method, Recipe, Schedule, Weighted
 from dfkd_lab.stream import Stream
 
 
@@ -66,8 +66,9 @@ class Report:
 class Run:
     """``for report in Run(method, teacher, student, ...)``: a distillation, one round at a time.
 
-    ``student`` makes a fresh student; ``evaluate`` measures one, or is None for a run without any data; ``poll`` is
-    called before every step, and may block (pause) or raise (stop now).
+    ``student`` makes a fresh student; ``images`` are real ones, for a reference recipe only; ``evaluate`` measures a
+    student, or is None for a run without any data; ``poll`` is called before every step, and may block (pause) or raise
+    (stop now).
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Run:
         classes: int,
         rounds: int,
         seed: int,
+        images: Batch | None = None,
         evaluate: Callable[[nn.Module], float] | None = None,
         poll: Callable[[], None] = lambda: None,
         device: torch.device | str = "cpu",
@@ -92,9 +94,9 @@ class Run:
         with self.stream:
             self.student = student().to(self.device)
             self.observer = Observer(self.teacher, self.student)
-            self.recipe = method.compose(Lab(self.teacher, self.observer, shape, classes, rounds))
-        if not any(row.weight and not row.start for row in self.recipe.terms.values()):
-            raise RecipeError("no term of the synthesizer has a weight in the first round; give one a weight above 0")
+            self.recipe = method.compose(Lab(self.teacher, self.observer, shape, classes, rounds, images))
+            self.recipe.check()
+        tell({**self.recipe.terms, **self.recipe.student}, "bind", self.recipe.memory)
         for module in self.recipe.modules().values():
             module.to(self.device)
         self.optimizer = optimizer_of(self.student, self.recipe.schedule)
@@ -135,10 +137,9 @@ class Run:
                 rendered = recipe.synthesizer.render()
                 seen = self.observer(recipe.view(rendered.images), rendered.labels, wanted, graph=True)
                 recipe.synthesizer.step(total(active, seen, tally).mean(), seen)
+                tell(active, "step")
         batch = recipe.synthesizer.close()
-        for row in active.values():
-            if hasattr(row.term, "commit"):
-                row.term.commit()
+        tell(active, "commit", batch)
         recipe.memory.write(batch)
         self.cost.g_steps += recipe.schedule.g_steps
         self.cost.images += len(batch.images)
@@ -281,6 +282,13 @@ def total(rows: dict[str, Weighted], seen: Observation, tally: Tally) -> Tensor:
         tally.add(name, value.mean())
         sum_ = sum_ + row.weight * value
     return sum_
+
+
+def tell(rows: dict[str, Weighted], event: str, *facts: Any) -> None:
+    """Call ``event`` of the terms that have it (see :class:`~dfkd_lab.primitives.terms.Term`)."""
+    for row in rows.values():
+        if hear := getattr(row.term, event, None):
+            hear(*facts)
 
 
 def needs(rows: dict[str, Weighted]) -> frozenset[str]:

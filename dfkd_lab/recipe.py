@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from dfkd_lab.nets import Generator
 from dfkd_lab.nets.generators import Output
-from dfkd_lab.primitives.memory import Memory
+from dfkd_lab.primitives.memory import Batch, Memory
 from dfkd_lab.primitives.observe import Frozen, Observer
 from dfkd_lab.primitives.synthesis import Synthesizer
-from dfkd_lab.primitives.terms import Term
+from dfkd_lab.primitives.terms import Term, needs_of
 from dfkd_lab.primitives.views import Identity, View
 from dfkd_lab.spec import SpecError
 
@@ -71,16 +71,58 @@ class Recipe:
         stateful = {name: term for name, term in owners.items() if isinstance(term, nn.Module)}
         return {"synthesizer": self.synthesizer, "memory": self.memory, **stateful}
 
+    def check(self) -> None:
+        """Refuse slots that do not fit together.
+
+        Raises:
+            RecipeError: with the reason and the cure.
+        """
+        synthesizer, memory = type(self.synthesizer).__name__, type(self.memory).__name__
+        if self.schedule.g_steps and not any(row.weight and not row.start for row in self.terms.values()):
+            raise RecipeError("no term of the synthesizer has a weight in the first round; give one a weight above 0")
+        if self.memory.draws and not self.synthesizer.can_sample:
+            raise RecipeError(
+                f"{memory} draws new images for every student step, and {synthesizer} has no source to draw from; "
+                "choose a memory that keeps images"
+            )
+        labels = {"written": self.synthesizer.labelled, "fresh": self.synthesizer.sample_labelled, "none": False}
+        if names := self._wanting_labels(self.terms) * (not self.synthesizer.labelled):
+            raise RecipeError(f"'{names[0]}' needs the label that was asked for, and {synthesizer} asks for none")
+        if names := self._wanting_labels(self.student) * (not labels[self.memory.reads_labels]):
+            raise RecipeError(
+                f"the student's '{names[0]}' needs the label that was asked for, and the images that {memory} reads "
+                f"from {synthesizer} have none"
+            )
+
+    @staticmethod
+    def _wanting_labels(rows: dict[str, Weighted]) -> list[str]:
+        return [name for name, row in rows.items() if row.weight and "labels" in needs_of(row.term)]
+
 
 @dataclass(frozen=True)
 class Lab:
-    """What a method may know: the teacher, the shape of its images, and the length of the run. No data."""
+    """What a method may know: the teacher, the shape of its images, and the length of the run. No data.
+
+    A reference recipe alone is given ``images``, real ones with their labels.
+    """
 
     teacher: Frozen
     observer: Observer
     shape: tuple[int, int, int]
     classes: int
     rounds: int
+    images: Batch | None = None
+
+    @property
+    def real(self) -> Batch:
+        """The real images of a reference recipe.
+
+        Raises:
+            RecipeError: for any other method.
+        """
+        if self.images is None:
+            raise RecipeError("there are no real images here; only a reference, declared as such, is given any")
+        return self.images
 
     @property
     def mean(self) -> Tensor:
@@ -139,6 +181,8 @@ class Method(Protocol):
     citation: ClassVar[str]
     certainty: ClassVar[str]
     presets: ClassVar[dict[str, dict[str, Any]]]
+    # Two more that most leave out: ``reads_real_images = True`` makes a reference recipe, which is not data-free;
+    # ``caveat`` says why a method does not reach 90 % on digits.
 
     def compose(self, lab: Lab) -> Recipe:
         """Fill the slots."""

@@ -62,7 +62,7 @@ class MBDFKD:
                 "gap": Weighted(self.gap, terms.against(terms.js(3.0, self.js))),
             },
             student={"l1": Weighted(1.0, terms.l1)},
-            memory=ImageBank(self.replayed, self.bank_batches, self.bank_period, lab.shape),
+            memory=ImageBank(self.replayed, self.bank_batches, self.bank_period, lab.shape, lab.classes),
             schedule=Schedule(
                 g_steps=1, s_steps=self.s_steps, cycles=self.cycles, batch=self.batch, s_lr=self.s_lr,
                 weight_decay=5e-4, student_mode="train",

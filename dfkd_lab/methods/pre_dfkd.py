@@ -71,6 +71,7 @@ class PREDFKD:
             student={"l1": Weighted(1.0, terms.l1)},
             memory=VAEMemory(
                 decoder, Encoder(self.z_dim, lab.shape, self.width), lab.observer, self.replayed, self.z_dim,
+                lab.classes,
                 confidence=self.confidence, balance=self.balance, z_lr=self.z_lr, z_steps=self.z_steps,
                 lr=self.vae_lr, steps=self.vae_steps, prior=self.prior, reconstruction=self.reconstruction,
             ),

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.memory import ImageRing, PriorityRing
+from dfkd_lab.primitives.memory import ImageRing, Memory, PriorityRing
 from dfkd_lab.primitives.observe import Observation
 from dfkd_lab.primitives.synthesis import MetaGenerator
 from dfkd_lab.primitives.views import CropFlip
@@ -59,7 +59,7 @@ class SSDKD:
         """Fill the slots."""
         uniform = ImageRing(self.capacity, lab.shape)
         memory = PriorityRing(self.capacity, lab.shape, self.alpha, self.beta) if self.priority else uniform
-        modulated = Modulated(memory, lab.classes, self.gamma, self.diversity, self.difficulty)
+        modulated = Modulated(lab.classes, self.gamma, self.diversity, self.difficulty)
         view = CropFlip(self.padding, self.flip)
         return Recipe(
             synthesizer=MetaGenerator(
@@ -91,9 +91,14 @@ class Modulated:
 
     needs = frozenset({"labels"})
 
-    def __init__(self, memory: ImageRing, classes: int, gamma: float, diversity: bool, difficulty: bool):
-        self.memory, self.classes, self.gamma = memory, classes, gamma
-        self.diversity, self.difficulty = diversity, difficulty
+    memory: Memory
+
+    def __init__(self, classes: int, gamma: float, diversity: bool, difficulty: bool):
+        self.classes, self.gamma, self.diversity, self.difficulty = classes, gamma, diversity, difficulty
+
+    def bind(self, memory: Memory) -> None:
+        """Told what to read the class shares from."""
+        self.memory = memory
 
     def __call__(self, seen: Observation) -> Tensor:
         return self.phi(seen.logits.detach()) * terms.label(seen)

@@ -26,6 +26,8 @@ class Batch:
     """The place [N] in the memory it was read from."""
     weights: Tensor | None = None
     """The weight [N] of each sample in the student's loss."""
+    codes: Tensor | None = None
+    """The code [N, Z] each image was decoded from."""
 
 
 Fresh = Callable[[int], Batch]
@@ -33,6 +35,11 @@ Fresh = Callable[[int], Batch]
 
 class Memory(Protocol):
     """The slot. ``progress`` is the share of the run that is done; ``fresh`` draws new images from the synthesizer."""
+
+    reads_labels: str
+    """Which labels a read has: those of the "written" batch, of a "fresh" one, or "none"."""
+    draws: bool
+    """Whether a read calls ``fresh``."""
 
     def open(self, progress: float) -> None:
         """Begin a round."""
@@ -47,6 +54,10 @@ class Memory(Protocol):
     def feedback(self, batch: Batch, losses: Tensor) -> None:
         """Hear the student's loss [N] on a batch that was read."""
 
+    def class_shares(self, classes: int) -> Tensor:
+        """The share [K] of each class the teacher saw in what is remembered; zeros if that is nothing."""
+        ...
+
     def state_dict(self) -> dict[str, Tensor]:
         """Everything a resumed run needs."""
         ...
@@ -60,7 +71,8 @@ class Live(nn.Module):
 
     def __init__(self, shared: bool = False):
         super().__init__()
-        self.shared = shared
+        self.shared, self.draws = shared, not shared
+        self.reads_labels = "written" if shared else "fresh"
         self._last: Batch | None = None
 
     def open(self, progress: float) -> None:
@@ -77,10 +89,15 @@ class Live(nn.Module):
     def feedback(self, batch: Batch, losses: Tensor) -> None:
         """Nothing to do."""
 
+    def class_shares(self, classes: int) -> Tensor:
+        """Zeros [K]: nothing is remembered."""
+        return torch.zeros(classes)
+
 
 class ImageRing(nn.Module):
     """The last ``capacity`` images, read uniformly; each write replaces the oldest."""
 
+    reads_labels, draws = "written", False
     images: Tensor
     labels: Tensor
     predicted: Tensor

@@ -55,6 +55,14 @@ class Observation:
     student_maps: list[Tensor] = field(default_factory=list)
     """The student's, in the same order."""
     statistics: list[LayerStatistics] = field(default_factory=list)
+    instance_means: list[Tensor] = field(default_factory=list)
+    """Per batch-norm layer of the teacher the spatial mean [N, C] of its input."""
+    preactivations: list[Tensor] = field(default_factory=list)
+    """Per batch-norm layer of the teacher its output [N, C, H, W], which the nonlinearity behind it bends."""
+    gradients: list[Tensor] = field(default_factory=list)
+    """Gradient [N, C, H, W] of the logit of the teacher's class by each of ``maps``, without a graph of its own."""
+    student_gradients: list[Tensor] = field(default_factory=list)
+    """The same for the student's logit of that class and ``student_maps``."""
 
 
 @dataclass
@@ -71,8 +79,9 @@ class Observer:
     """Looks at the teacher through hooks, so that no network has to be edited.
 
     ``needs`` of a call says what to record: "student" (its logits), "features" (input of the teacher's last linear
-    layer), "statistics" (input statistics of every BatchNorm2d), "maps" (output of every stage of both networks; asks
-    the student too).
+    layer), "statistics" (input statistics of every BatchNorm2d), "instance_means" and "preactivations" (of the same
+    layers, per sample), "maps" (output of every stage of both networks; asks the student too), "gradients" (maps, and
+    the gradient of the logit of the teacher's class by each).
     """
 
     def __init__(self, teacher: Frozen, student: nn.Module):
@@ -83,6 +92,7 @@ class Observer:
         self.norms = [layer for layer in teacher.modules() if isinstance(layer, nn.BatchNorm2d)]
         for layer in self.norms:
             layer.register_forward_pre_hook(self._keep_statistics)
+            layer.register_forward_hook(self._keep_preactivation)
         linears = [layer for layer in teacher.modules() if isinstance(layer, nn.Linear)]
         if linears:
             linears[-1].register_forward_pre_hook(self._keep_features)
@@ -95,11 +105,22 @@ class Observer:
     ) -> Observation:
         """Pass ``images`` [N, C, H, W] through the teacher; ``graph`` keeps the gradient path back to the images."""
         seen = Observation(images=images, logits=images, labels=labels)
-        with nullcontext() if graph else torch.no_grad(), self._record(seen, needs):
-            seen.logits = self.teacher(images)
+        differentiate = "gradients" in needs
+        needs = needs | {"maps"} if differentiate else needs
+        shown = images.detach().requires_grad_() if differentiate and not graph else images
+        mode = torch.enable_grad() if differentiate else nullcontext() if graph else torch.no_grad()
+        with mode, self._record(seen, needs):
+            seen.logits = self.teacher(shown)
+        class_ = seen.logits.argmax(1, keepdim=True)
+        if differentiate:
+            seen.gradients = _by_maps(seen.logits.gather(1, class_), seen.maps, keep=graph)
+            if not graph:
+                seen.logits, seen.maps = seen.logits.detach(), [each.detach() for each in seen.maps]
         if needs & {"student", "maps"}:
-            with self._record(seen, needs & {"maps"}):
+            with torch.enable_grad() if differentiate else nullcontext(), self._record(seen, needs & {"maps"}):
                 seen.student = self.student(images)
+            if differentiate:
+                seen.student_gradients = _by_maps(seen.student.gather(1, class_), seen.student_maps, keep=True)
         self.queries += len(images)
         return seen
 
@@ -118,6 +139,12 @@ class Observer:
             assert layer.running_mean is not None
             assert layer.running_var is not None
             self._seen.statistics.append(LayerStatistics(mean, variance, layer.running_mean, layer.running_var))
+        if self._seen is not None and "instance_means" in self._needs:
+            self._seen.instance_means.append(inputs[0].float().mean((2, 3)))
+
+    def _keep_preactivation(self, layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if self._seen is not None and "preactivations" in self._needs:
+            self._seen.preactivations.append(output)
 
     def _keep_features(self, layer: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
         if self._seen is not None and "features" in self._needs:
@@ -127,6 +154,11 @@ class Observer:
         if self._seen is not None and "maps" in self._needs:
             teachers = any(stage is mine for mine in self.stages)
             (self._seen.maps if teachers else self._seen.student_maps).append(output)
+
+
+def _by_maps(chosen: Tensor, maps: list[Tensor], keep: bool) -> list[Tensor]:
+    """The gradient of each sample's chosen logit [N, 1] by its maps; ``keep`` leaves the graph for a backward pass."""
+    return list(torch.autograd.grad(chosen.sum(), maps, retain_graph=keep))
 
 
 def stages_of(model: nn.Module) -> list[nn.Module]:

@@ -21,16 +21,26 @@ from dfkd_lab.primitives.terms import Function
 class Mixture(nn.Module, ABC):
     """A memory whose read is ``n`` live images followed by ``replayed`` of the past."""
 
-    def __init__(self, replayed: int):
+    reads_labels, draws = "none", True
+    seen: Tensor
+
+    def __init__(self, replayed: int, classes: int):
         super().__init__()
         self.replayed = replayed
+        self.register_buffer("seen", torch.zeros(classes))
         self._live: Tensor | None = None
 
     def open(self, progress: float) -> None:
         """Nothing to do."""
 
     def write(self, batch: Batch) -> None:
-        """Nothing to do: what is remembered are images the student saw."""
+        """Count the classes; what is remembered are images the student saw."""
+        if batch.predicted is not None:
+            self.seen.add_(torch.bincount(batch.predicted, minlength=len(self.seen)))
+
+    def class_shares(self, classes: int) -> Tensor:
+        """The share [K] of each class in all that was ever synthesized: the past stands for all of it."""
+        return self.seen / self.seen.sum().clamp(min=1)
 
     def read(self, n: int, fresh: Fresh) -> Batch:
         """``n`` new images, and the past if there is one yet."""
@@ -67,8 +77,8 @@ class ImageBank(Mixture):
 
     last: Tensor
 
-    def __init__(self, replayed: int, batches: int, period: int, shape: tuple[int, int, int]):
-        super().__init__(replayed)
+    def __init__(self, replayed: int, batches: int, period: int, shape: tuple[int, int, int], classes: int):
+        super().__init__(replayed, classes)
         self.period, self.rounds = period, 0
         self.ring = ImageRing(batches * replayed, shape)
         self.register_buffer("last", torch.zeros(replayed, *shape))
@@ -119,6 +129,7 @@ class VAEMemory(Mixture):
         observer: Observer,
         replayed: int,
         z_dim: int,
+        classes: int,
         *,
         confidence: float,
         balance: float,
@@ -129,7 +140,7 @@ class VAEMemory(Mixture):
         prior: float,
         reconstruction: str,
     ):
-        super().__init__(replayed)
+        super().__init__(replayed, classes)
         self.decoder, self.encoder, self.observer, self.z_dim = decoder, encoder, observer, z_dim
         self.confidence, self.balance, self.z_lr, self.z_steps = confidence, balance, z_lr, z_steps
         self.steps, self.prior, self.reconstruction = steps, prior, reconstruction
@@ -139,6 +150,7 @@ class VAEMemory(Mixture):
 
     def write(self, batch: Batch) -> None:
         """Begin a phase; the synthesizer's batch itself is not kept."""
+        super().write(batch)
         self.phases += 1
         self._left = self.steps
 

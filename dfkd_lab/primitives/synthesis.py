@@ -22,6 +22,13 @@ Labels = Literal["balanced", "random"]
 class Synthesizer(Protocol):
     """The slot."""
 
+    labelled: bool
+    """Whether ``render`` and ``close`` give the labels asked for."""
+    sample_labelled: bool
+    """Whether ``sample`` does."""
+    can_sample: bool
+    """Whether there is a source to draw from."""
+
     def open(self) -> None:
         """Begin a synthesis phase: what is reset each time is reset here."""
 
@@ -84,6 +91,7 @@ def draw_labels(n: int, classes: int, how: Labels, device: torch.device) -> Tens
 class Pixels(nn.Module):
     """The pixels themselves are optimized (DeepInversion): a new batch of noise and a new Adam each phase."""
 
+    labelled, sample_labelled, can_sample = True, False, False
     mean: Tensor
     std: Tensor
 
@@ -145,6 +153,8 @@ class NoiseGenerator(nn.Module):
     learning rate falls to 0 along a cosine of that many steps.
     """
 
+    can_sample = True
+
     def __init__(
         self,
         net: nn.Module,
@@ -162,6 +172,7 @@ class NoiseGenerator(nn.Module):
         super().__init__()
         self.net, self.n, self.z_dim = net, n, z_dim
         self.classes, self.labels, self.clip, self.hold = classes, labels, clip, hold
+        self.labelled = self.sample_labelled = bool(classes)
         self.lr, self.fade = lr, fade
         self.optimizer = torch.optim.Adam([{"params": list(net.parameters()), "taken": 0}], lr=lr, betas=betas)
 
@@ -222,6 +233,8 @@ class MetaGenerator(nn.Module):
     generator itself takes one Adam step of its own, with the sum of the clone's gradients ("fomaml", learning rate
     lr * number of steps), with its difference from the clone ("reptile"), or becomes the clone ("none").
     """
+
+    labelled, sample_labelled, can_sample = True, False, True
 
     def __init__(
         self,

@@ -12,11 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Observation
 
 
 class Term(Protocol):
-    """Anything that turns an observation into a loss."""
+    """Anything that turns an observation into a loss.
+
+    A term that learns has ``step()``, called after each synthesis step, when its parameters hold their gradient; one
+    that remembers has ``commit(batch)``, called with the kept images when a synthesis phase ends; one that depends on
+    what is remembered has ``bind(memory)``.
+    """
 
     def __call__(self, seen: Observation, /) -> Tensor:
         """The loss per sample [N], or a scalar."""
@@ -27,7 +33,7 @@ Function = Callable[[Observation], Tensor]
 
 
 def needs(*names: str) -> Callable[[Function], Function]:
-    """Declare what a term reads beyond the teacher's logits: "student", "features", "statistics", "maps", "labels"."""
+    """Declare what a term reads beyond the teacher's logits: "labels", or what :class:`Observer` can record."""
 
     def mark(term: Function) -> Function:
         term.needs = frozenset(names)  # type: ignore[attr-defined]
@@ -100,8 +106,8 @@ class BatchNormGap(nn.Module):
         blended = ((1 - share) * new + share * average for new, average in zip(now, self.averages, strict=True))
         return torch.stack([(old - new).norm() for old, new in zip(kept, blended, strict=True)]).sum()
 
-    def commit(self) -> None:
-        """Take the last step's statistics into the average, once a round."""
+    def commit(self, batch: Batch) -> None:
+        """Take the last step's statistics into the average, once a phase."""
         for average, new in zip(self.averages, self._last, strict=False):
             blended = self.momentum * average + (1 - self.momentum) * new
             average.copy_(torch.where(self.commits > 0, blended, new))

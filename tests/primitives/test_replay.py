@@ -46,7 +46,7 @@ def rounds_of(bank: ImageBank, rounds: range) -> list[set[int]]:
 
 
 def test_the_bank_takes_the_last_live_images_of_every_period_th_round_and_is_read_from_the_next_round_on() -> None:
-    bank = ImageBank(replayed=2, batches=10, period=3, shape=SHAPE)
+    bank = ImageBank(replayed=2, batches=10, period=3, shape=SHAPE, classes=10)
     torch.manual_seed(0)
     found = rounds_of(bank, range(6))
     assert found[0] == set()
@@ -56,7 +56,7 @@ def test_the_bank_takes_the_last_live_images_of_every_period_th_round_and_is_rea
 
 
 def test_the_bank_forgets_the_oldest_batch_and_reads_one_whole_batch_with_equal_chances() -> None:
-    bank = ImageBank(replayed=2, batches=2, period=1, shape=SHAPE)
+    bank = ImageBank(replayed=2, batches=2, period=1, shape=SHAPE, classes=10)
     torch.manual_seed(0)
     rounds_of(bank, range(4))
     bank.open(0.0)
@@ -67,7 +67,7 @@ def test_the_bank_forgets_the_oldest_batch_and_reads_one_whole_batch_with_equal_
 
 
 def test_a_restored_bank_goes_on_in_the_middle_of_a_period() -> None:
-    first, second = (ImageBank(replayed=2, batches=3, period=2, shape=SHAPE) for _ in range(2))
+    first, second = (ImageBank(replayed=2, batches=3, period=2, shape=SHAPE, classes=10) for _ in range(2))
     rounds_of(first, range(3))
     second.load_state_dict(first.state_dict())
     found = []
@@ -78,7 +78,7 @@ def test_a_restored_bank_goes_on_in_the_middle_of_a_period() -> None:
 
 
 def test_the_bank_says_how_much_it_keeps() -> None:
-    bank = ImageBank(replayed=2, batches=10, period=5, shape=SHAPE)
+    bank = ImageBank(replayed=2, batches=10, period=5, shape=SHAPE, classes=10)
     pixels = 16 * 16
     assert 20 * pixels < bank.bytes < 20 * pixels + 2 * pixels * 4 + 20 * 16 + 100  # uint8, the last batch, labels
 
@@ -105,7 +105,7 @@ def vae(**settings: Any) -> VAEMemory:
         "reconstruction": "logits",
     }  # fmt: skip
     decoder = Generator(8, SHAPE, 8, "tanh_bn", torch.tensor([0.5]).view(1, 1, 1), torch.tensor([0.25]).view(1, 1, 1))
-    return VAEMemory(decoder, Encoder(8, SHAPE, 8), observer, 4, 8, **{**usual, **settings})
+    return VAEMemory(decoder, Encoder(8, SHAPE, 8), observer, 4, 8, 10, **{**usual, **settings})
 
 
 def blobs(n: int) -> Tensor:

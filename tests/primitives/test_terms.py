@@ -18,6 +18,7 @@ from dfkd_lab.primitives.observe import Frozen, LayerStatistics, Observation, Ob
 
 SHAPES = [(1, 2), (3, 10), (17, 5), (32, 100)]
 """Samples and classes."""
+NOTHING = Batch(torch.zeros(0))
 
 
 def literal(tensor: Tensor) -> Any:
@@ -198,7 +199,7 @@ def test_batch_norm_gap_agrees_with_its_twin_over_several_rounds(momentum: float
             found = layers(10 * turn + step)
             wanted = twin([(literal(maps), literal(mean), literal(variance)) for maps, mean, variance in found])
             assert float(term(with_statistics(found))) == pytest.approx(wanted, rel=1e-5)
-        term.commit()
+        term.commit(NOTHING)
         twin.commit()
 
 
@@ -210,7 +211,7 @@ def test_batch_norm_gap_scales_the_gradient_by_one_minus_momentum_after_the_firs
         seen.statistics = [LayerStatistics(mean, torch.ones(3), torch.zeros(3), torch.ones(3))]
         term(seen).backward()
         gradients.append(float(mean.grad.norm()))
-        term.commit()
+        term.commit(NOTHING)
         assert turn == int(term.commits) - 1
     assert gradients == pytest.approx([1.0, 0.1])
 
@@ -249,7 +250,8 @@ def test_modulation_agrees_with_its_twin_and_carries_no_gradient(
     memory = ImageRing(8, (1, 4, 4))
     if stored:
         memory.write(Batch(torch.rand(len(stored), 1, 4, 4), predicted=torch.tensor(stored)))
-    term, seen = Modulated(memory, 4, 2.0, diversity, difficulty), observed(9, 4, scale=1.0)
+    term, seen = Modulated(4, 2.0, diversity, difficulty), observed(9, 4, scale=1.0)
+    term.bind(memory)
     phi = term.phi(seen.logits)
     assert literal(phi) == pytest.approx(
         twins.phi(literal(seen.logits), stored, 2.0, diversity, difficulty), rel=1e-5, abs=1e-6
