@@ -10,7 +10,7 @@ from dfkd_lab.recipe import Lab, Schedule, Weighted
 
 
 def priors(confidence: float, balance: float, activation: float) -> dict[str, Weighted]:
-    """What DAFL asks of a batch (its code): one-hot predictions, evenly spread (entropy in base 10), active features."""
+    """What DAFL asks of a batch: one-hot predictions, evenly spread (entropy in base 10), and active features."""
     return {
         "confidence": Weighted(confidence, terms.confidence),
         "balance": Weighted(balance, terms.balance(base=10)),
