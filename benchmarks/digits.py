@@ -1,6 +1,7 @@
 """Every method on digits at equal student steps: ``python benchmarks/digits.py`` writes results/digits.{json,md}.
 
-One run folder a method and seed; a finished one is read, not run again, so the benchmark can be stopped at any time and
+Beside the methods stand the references (real images, noise) and three combinations of slots that no paper tried. One
+run folder a row and seed; a finished one is read, not run again, so the benchmark can be stopped at any time and
 continued on the same machine. After each run the results are written anew; what has not run says "not measured".
 ``--ladder`` runs SSD-KD's ablations instead, from a plain small buffer to the whole method, and down to 1 % of the
 original number of images.
@@ -16,8 +17,9 @@ from rows import measure, spread
 from dfkd_lab import METHODS, RunFolder, plan
 
 RESULTS = Path(__file__).parent / "results"
+UNIFORM = {"diversity": False, "difficulty": False, "priority": False}
 LADDER: dict[str, dict[str, Any]] = {
-    "uniform small buffer": {"diversity": False, "difficulty": False, "priority": False},
+    "uniform small buffer": UNIFORM,
     "+ diversity": {"difficulty": False, "priority": False},
     "+ difficulty": {"diversity": False, "priority": False},
     "+ both": {"priority": False},
@@ -25,54 +27,84 @@ LADDER: dict[str, dict[str, Any]] = {
     **{
         f"{name}, {images} images": {"capacity": images, **settings}
         for images in (135, 14)  # 10 % and 1 % of the images the teacher was trained on
-        for name, settings in (
-            ("uniform", {"diversity": False, "difficulty": False, "priority": False}),
-            ("SSD-KD", {}),
-        )
+        for name, settings in (("uniform", UNIFORM), ("SSD-KD", {}))
     },
+}
+FEW = 1000
+"""As many real images as SSD-KD's buffer holds."""
+REFERENCES = ("kd", "alone", "noise", "untrained")
+CROSSES: dict[str, dict[str, Any]] = {
+    "ssd_kd with pre_dfkd's VAE": {"method": "ssd_kd", "memory": "vae"},
+    "cgdd with ssd_kd's buffer": {"method": "cgdd", "memory": "priority"},
+    "fast with attention transfer": {"method": "fast", "terms": "attention=50"},
 }
 FIGURES = ("last", "mu", "sigma", "images", "teacher_queries", "seconds")
 
 
+def jobs(ladder: bool) -> dict[str, dict[str, Any]]:
+    """What ``plan`` is given, by row."""
+    if ladder:
+        return {rung: {"method": "ssd_kd", "settings": settings} for rung, settings in LADDER.items()}
+    rows = {name: {"method": name} for name in METHODS if name not in REFERENCES}
+    few = {f"kd on {FEW:,} images": {"method": "kd", "settings": {"images": FEW}}}
+    return {**rows, **CROSSES, **{name: {"method": name} for name in REFERENCES}, **few}
+
+
 def main(
-    methods: tuple[str, ...] = tuple(METHODS),
+    only: tuple[str, ...] = (),
     seeds: tuple[int, ...] = (0, 1, 2),
     ladder: bool = False,
     out: Path = Path("runs/benchmark-digits"),
 ) -> None:
-    """Run what has not run yet, seed by seed, so that a stopped benchmark has every method about as often."""
-    name = "ladder" if ladder else "digits"
-    jobs = (
-        {rung: ("ssd_kd", settings) for rung, settings in LADDER.items()} if ladder else {m: (m, {}) for m in methods}
-    )
-    stems = {job: out / (f"{name}-{number}" if ladder else job) for number, job in enumerate(jobs)}
+    """Run what has not run yet, seed by seed, so that a stopped benchmark has every row about as often.
+
+    ``only`` names rows to run; the others are shown as far as they have run.
+    """
+    name, rows = "ladder" if ladder else "digits", jobs(ladder)
+    stems = {row: out / (f"ladder-{number}" if ladder else slug(row)) for number, row in enumerate(rows)}
     for seed in seeds:
-        for job, (method, settings) in jobs.items():
-            measure(plan(method=method, seed=seed, settings=settings), folder_of(stems[job], seed))
+        for row in only or rows:
+            measure(plan(seed=seed, **rows[row]), folder_of(stems[row], seed))
             write(name, {each: finished(stem, seeds) for each, stem in stems.items()})
 
 
+def slug(row: str) -> str:
+    """A row's name as a file name."""
+    return "".join(letter if letter.isalnum() else "_" for letter in row)
+
+
 def folder_of(stem: Path, seed: int) -> Path:
-    """The run folder of one job and seed."""
+    """The run folder of one row and seed."""
     return stem.with_name(f"{stem.name}-seed{seed}")
 
 
 def finished(stem: Path, seeds: tuple[int, ...]) -> list[Path]:
-    """The finished run folders of one job."""
+    """The finished run folders of one row."""
     found = [folder_of(stem, seed) for seed in seeds]
     return [path for path in found if path.exists() and RunFolder(path).status()["state"] == "finished"]
 
 
 def write(name: str, found: dict[str, list[Path]]) -> None:
     """The results as JSON with provenance, and as a Markdown table."""
-    rows = {job: [measure(RunFolder(path).spec(), path) for path in paths] for job, paths in found.items()}
+    rows = {row: [measure(RunFolder(path).spec(), path) for path in paths] for row, paths in found.items()}
     (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
-    head = ["", "n", *FIGURES]
+    head = ["", "n", *FIGURES, *(["remark"] if name == "digits" else [])]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for job, runs in rows.items():
+    for row, runs in rows.items():
         cells = [shown(spread(runs, figure), figure) for figure in FIGURES] if runs else ["not measured"] * len(FIGURES)
-        lines.append("| " + " | ".join([job, str(len(runs)), *cells]) + " |")
+        last = spread(runs, "last")["mean"] if runs else None
+        remarks = [remark(jobs(ladder=False)[row], last)] if name == "digits" else []
+        lines.append("| " + " | ".join([row, str(len(runs)), *cells, *remarks]) + " |")
     (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
+
+
+def remark(job: dict[str, Any], last: float | None) -> str:
+    """What a reader has to know of a row; below 90 % the method's own caveat."""
+    method = METHODS[job["method"]]
+    real = "reference, uses real images" if getattr(method, "reads_real_images", False) else ""
+    cross = "no paper's method" if job.keys() - {"method", "settings"} else ""
+    caveat = getattr(method, "caveat", "") if last is not None and last < 0.9 else ""
+    return "; ".join(filter(None, [real, cross, caveat]))
 
 
 def shown(value: dict[str, float | None], figure: str) -> str:

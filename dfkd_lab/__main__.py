@@ -15,8 +15,9 @@ import tyro
 from tqdm import tqdm
 
 from dfkd_lab import catalogue, data, environment, methods, teachers
+from dfkd_lab.diagram import diagram
 from dfkd_lab.environment import EnvironmentProblem
-from dfkd_lab.runs import RunError, RunFolder, list_runs, plan, postfix, summary
+from dfkd_lab.runs import RunError, RunFolder, list_runs, plan, postfix, remark, summary
 from dfkd_lab.session import Session
 from dfkd_lab.spec import RunSpec, SpecError, check, difference, kind, knobs, record, unknown
 
@@ -28,6 +29,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   list                          the run folders below runs/
   compare RUN...                results side by side, and the settings that differ
   methods [--json | --table]    the methods, with citation, certainty and slots
+  methods --diagram NAME [FILE] the slots of a method as a picture (SVG)
   teachers                      the teachers at hand, measured now
   notebook NAME -p key value    a notebook, headless, its parameters checked first
   check                         is this installation usable?
@@ -181,6 +183,7 @@ def list_(arguments: list[str]) -> None:
         print("no runs yet; begin with: python -m dfkd_lab demo")
     rows = [{"run": folder.path, **_headline(folder.result())} for folder in found]
     _print_table(rows)
+    _print_remarks(found)
 
 
 def compare(arguments: list[str]) -> None:
@@ -189,6 +192,7 @@ def compare(arguments: list[str]) -> None:
         raise SpecError("compare takes run folders, as in: compare runs/a runs/b")
     folders = [_folder(name) for name in arguments]
     _print_table([{"run": folder.name, **_headline(folder.result())} for folder in folders])
+    _print_remarks(folders)
     first = record(folders[0].spec())
     for folder in folders[1:]:
         changed = difference(record(folder.spec()), first)
@@ -196,9 +200,15 @@ def compare(arguments: list[str]) -> None:
 
 
 def methods_(arguments: list[str]) -> None:
-    """The methods; --json for programs, --table for the README."""
+    """The methods; --json for programs, --table for the README, --diagram NAME for a picture of the slots."""
+    if arguments[:1] == ["--diagram"] and len(arguments) in (2, 3):
+        name = arguments[1]
+        path = Path(arguments[2] if len(arguments) == 3 else f"{name}.svg")
+        path.write_text(diagram(name, catalogue.compose_on_digits(name)))
+        print(path)
+        return
     if arguments not in ([], ["--json"], ["--table"]):
-        raise SpecError(f"methods takes --json or --table, not {' '.join(arguments)}")
+        raise SpecError(f"methods takes --json, --table or --diagram NAME [FILE.svg], not {' '.join(arguments)}")
     if arguments == ["--table"]:
         print(catalogue.table())
         return
@@ -262,6 +272,12 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     for row in cells:
         print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_remarks(folders: list[RunFolder]) -> None:
+    for folder in folders:
+        if found := remark(folder):
+            print(f"{folder.name} {found}")
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

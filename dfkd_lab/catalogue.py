@@ -6,9 +6,12 @@ import inspect
 import sys
 from typing import Any
 
+import torch
+
 from dfkd_lab import methods, nets
+from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Classifier, Frozen, Observer
-from dfkd_lab.recipe import Lab, Recipe, Weighted
+from dfkd_lab.recipe import Lab, Method, Recipe, Weighted
 from dfkd_lab.spec import build, knobs
 
 
@@ -48,11 +51,18 @@ def compose_on_digits(name: str) -> Recipe:
     """The recipe of a method with its digits preset (or its defaults), on an untrained teacher."""
     method = methods.find(name)
     preset = {key: value for key, value in method.presets.get("digits", {}).items() if key != "rounds"}
-    teacher = Frozen(nets.classifier("convnet_32", 1, 10), (0.5,), (0.5,))
-    student = Classifier(nets.classifier("convnet_8", 1, 10), (0.5,), (0.5,))
-    lab = Lab(teacher, Observer(teacher, student), shape=(1, 16, 16), classes=10, rounds=100)
-    recipe: Recipe = build(method, preset).compose(lab)
-    return recipe
+    return recipe_of(build(method, preset))
+
+
+def recipe_of(method: Method) -> Recipe:
+    """The recipe of ``method`` on untrained networks for digits: what it is made of, before any teacher is there."""
+    images = Batch(torch.zeros(10, 1, 16, 16), torch.arange(10))
+    real = images if getattr(method, "reads_real_images", False) else None
+    with torch.random.fork_rng(devices=[]):
+        teacher = Frozen(nets.classifier("convnet_32", 1, 10), (0.5,), (0.5,))
+        student = Classifier(nets.classifier("convnet_8", 1, 10), (0.5,), (0.5,))
+        lab = Lab(teacher, Observer(teacher, student), shape=(1, 16, 16), classes=10, rounds=100, images=real)
+        return method.compose(lab)
 
 
 def slots(recipe: Recipe) -> dict[str, str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from dfkd_lab.spec import SpecError, unknown
 
 EVALUATION_SETS = ("digits", "none")
+TRAINING_SETS = ("digits",)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,17 @@ def digits(side: int = 16, held_out: int = 450) -> tuple[Split, Split]:
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     test, train = order[:held_out], order[held_out:]
     return Split(images[train], labels[train]), Split(images[test], labels[test])
+
+
+def training_set(name: str) -> Split:
+    """The training split called ``name``, for reference recipes; no image of it is in the evaluation set.
+
+    Raises:
+        SpecError: for a name that has none.
+    """
+    if name not in TRAINING_SETS:
+        raise SpecError(unknown(name, TRAINING_SETS, "data set with training images"))
+    return digits()[0]
 
 
 def evaluation_set(name: str) -> Split | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -153,6 +153,19 @@ class Lab:
         return self.observer.norms
 
     @property
+    def heads(self) -> tuple[nn.Linear, nn.Linear]:
+        """The last linear layer of teacher and student.
+
+        Raises:
+            RecipeError: if one has none.
+        """
+        teacher, student = self.observer.heads
+        if teacher is None or student is None:
+            who = "teacher" if teacher is None else "student"
+            raise RecipeError(f"this method reads the classifier's weights, and the {who} has no linear layer")
+        return teacher, student
+
+    @property
     def stages(self) -> int:
         """The number of stages of teacher and student.
 
@@ -176,13 +189,11 @@ class RecipeError(SpecError):
 
 
 class Method(Protocol):
-    """A frozen dataclass of knobs that fills the slots."""
+    """A frozen dataclass of knobs that fills the slots.
 
-    citation: ClassVar[str]
-    certainty: ClassVar[str]
-    presets: ClassVar[dict[str, dict[str, Any]]]
-    # Two more that most leave out: ``reads_real_images = True`` makes a reference recipe, which is not data-free;
-    # ``caveat`` says why a method does not reach 90 % on digits.
+    A method file says of its class besides: ``citation``, ``certainty`` and ``presets``; ``reads_real_images = True``
+    makes it a reference recipe, which is not data-free; ``caveat`` says why it does not reach 90 % on digits.
+    """
 
     def compose(self, lab: Lab) -> Recipe:
         """Fill the slots."""

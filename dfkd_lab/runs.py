@@ -25,7 +25,7 @@ from typing import Any
 import torch
 import yaml
 
-from dfkd_lab import data, measure, methods, nets, teachers
+from dfkd_lab import catalogue, compose, data, measure, methods, nets, teachers
 from dfkd_lab.spec import RunSpec, SpecError, build, difference, knobs, record, unknown
 
 NOT_IDENTITY = ("out", "checkpoint_s")
@@ -50,7 +50,8 @@ def plan(values: Mapping[str, Any] | None = None, /, **more: Any) -> RunSpec:
     spec = build(RunSpec, run_values)
     method = methods.find(spec.method)
     given = {**spec.settings, **{name: value for name, value in values.items() if name not in run_values}}
-    preset = dict(method.presets[_preset(spec, method)])
+    chosen = _preset(spec, method)
+    preset = dict(method.presets[chosen])
     rounds = preset.pop("rounds", method.presets["paper"]["rounds"])
     settings = record(build(method, {**preset, **given}, also=knobs(RunSpec)))
     teachers.locate(spec.teacher, spec.normalization)
@@ -58,9 +59,16 @@ def plan(values: Mapping[str, Any] | None = None, /, **more: Any) -> RunSpec:
         raise SpecError("student: " + unknown(spec.student, nets.CLASSIFIERS, "network"))
     if spec.data not in data.EVALUATION_SETS:
         raise SpecError("data: " + unknown(spec.data, data.EVALUATION_SETS, "data set"))
+    if methods.remark(method) and spec.data not in data.TRAINING_SETS:
+        names = ", ".join(data.TRAINING_SETS)
+        raise SpecError(f"'{spec.method}' learns from real images, and data = '{spec.data}' has none; choose: {names}")
     if spec.device == "cuda" and not torch.cuda.is_available():
         raise SpecError("device = 'cuda', but torch sees no GPU here; allowed: 'auto' or 'cpu'")
-    return dataclasses.replace(spec, settings=settings, rounds=spec.rounds or rounds)
+    spec = dataclasses.replace(spec, settings=settings, rounds=spec.rounds or rounds, preset=chosen)
+    composed = compose.method_of(spec)
+    if isinstance(composed, compose.Composed):
+        catalogue.recipe_of(composed).check()
+    return spec
 
 
 def _preset(spec: RunSpec, method: type[Any]) -> str:
@@ -161,7 +169,13 @@ def summary(folder: RunFolder) -> str:
     """The one line a finished run prints."""
     result = folder.result()
     shown = {name: "none" if result.get(name) is None else f"{result[name]:.3f}" for name in ("last", "teacher")}
-    return f"student {shown['last']} teacher {shown['teacher']} seconds {result['seconds']:.1f} run {folder.path}"
+    note = f"({found}) " if (found := remark(folder)) else ""
+    return f"student {shown['last']} teacher {shown['teacher']} seconds {result['seconds']:.1f} {note}run {folder.path}"
+
+
+def remark(folder: RunFolder) -> str:
+    """What no result of this run is shown without; empty if its method is data-free."""
+    return methods.remark(methods.METHODS.get(folder.manifest().get("method", {}).get("name")))
 
 
 def postfix(event: Mapping[str, Any]) -> str:
@@ -177,9 +191,10 @@ def runs_root() -> Path:
 
 
 def default_folder(spec: RunSpec) -> Path:
-    """runs/<method>-<teacher>-<student>-seed<seed>."""
+    """runs/<method>[+<slot>_<filling>]-<teacher>-<student>-seed<seed>."""
     teacher = Path(spec.teacher.rpartition("@")[2]).stem
-    return runs_root() / f"{spec.method}-{teacher}-{spec.student}-seed{spec.seed}"
+    replaced = "".join(f"+{slot}_{value.partition(':')[0]}" for slot, value in compose.replaced(spec).items())
+    return runs_root() / f"{spec.method}{replaced}-{teacher}-{spec.student}-seed{spec.seed}"
 
 
 def refuse_other_spec(folder: RunFolder, spec: RunSpec) -> None:

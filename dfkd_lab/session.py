@@ -10,6 +10,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import time
@@ -19,12 +20,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from dfkd_lab import data, environment, measure, methods, nets, teachers
+from dfkd_lab import compose, data, environment, measure, methods, nets, teachers
 from dfkd_lab.loop import Diverged, Report, Run
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.runs import RunError, RunFolder, default_folder, prepare, refuse_other_spec, write_atomically
 from dfkd_lab.seal import Seal, SealBroken
-from dfkd_lab.spec import RunSpec, build
+from dfkd_lab.spec import RunSpec, SpecError
 
 MOST_SAMPLE_FILES = 200
 
@@ -41,15 +42,17 @@ class Session:
         self.folder = RunFolder(spec.out or default_folder(spec))
         self.wish, self._looked, self._saved = "run", 0.0, time.monotonic()
         refuse_other_spec(self.folder, spec)
-        method = build(methods.find(spec.method), spec.settings)
+        method = compose.method_of(spec)
         self.teacher = teachers.load(spec.teacher, spec.normalization)
         split = data.evaluation_set(spec.data)
         self.teacher_accuracy = teachers.check(self.teacher, split)
         self.device = pick_device(spec.device)
+        self.real = data.training_set(spec.data) if methods.remark(method) else None
         evaluate = None
         if split is not None:
             evaluate = measure.Accuracy(split.images.to(self.device), split.labels.to(self.device))
         self.seal = Seal(allowed=[self.folder.path])
+        is_new = not self.folder.path.exists()
         self._claim()
         try:
             with self._sealed_composition():
@@ -61,12 +64,18 @@ class Session:
                     classes=self.teacher.card.classes,
                     rounds=spec.rounds,
                     seed=spec.seed,
+                    images=None if self.real is None else _batch(self.real, self.device),
                     evaluate=evaluate,
                     poll=self._poll,
                     device=self.device,
                 )
             self._continue()
             self._write_manifest(split)
+        except SpecError:
+            self._lock.close()
+            if is_new:
+                shutil.rmtree(self.folder.path)  # nothing is in it but the refused spec
+            raise
         except BaseException:
             self._lock.close()  # a traceback that somebody keeps would hold it
             raise
@@ -225,7 +234,11 @@ class Session:
             "threads": torch.get_num_threads(),
         }
         manifest = {
-            "method": {"name": self.spec.method, "certainty": methods.find(self.spec.method).certainty},
+            "method": {
+                "name": self.spec.method,
+                "certainty": methods.find(self.spec.method).certainty,
+                "replaced": compose.replaced(self.spec),
+            },
             "seed": self.spec.seed,
             "teacher": {**self.teacher.describe(), "accuracy": self.teacher_accuracy},
             "student": {"net": self.spec.student, "parameters": nets.parameter_count(self.run.student)},
@@ -237,11 +250,18 @@ class Session:
     def _write_seal(self, rounds: int) -> None:
         before = self.folder.seal().get("sessions", [])
         news = rounds or self.seal.violations or not before
-        sessions = [*before, {"sealed_rounds": rounds, **self.seal.record()}] if news else before
+        record = self.seal.record()
+        record["data_free"] = record["data_free"] and self.real is None
+        sessions = [*before, {"sealed_rounds": rounds, **record}] if news else before
+        given = {}
+        if self.real is not None:
+            digest = _hashes(self.real)["images_sha256"]
+            given = {"real_images": {"name": self.spec.data, "n": len(self.real.labels), "images_sha256": digest}}
         seal = {
             "data_free": all(session["data_free"] for session in sessions),
             "teacher_file": {"name": self.teacher.path.name, "sha256": self.teacher.sha256},
             "evaluation_set": self.spec.data,
+            **given,
             "sessions": sessions,
         }
         write_atomically(self.folder.path / "seal.json", json.dumps(seal, indent=1).encode())
@@ -286,6 +306,10 @@ def commit() -> str:
         return ask("rev-parse", "HEAD").strip() + ("+" if ask("status", "--porcelain", "--", ".").strip() else "")
     except (subprocess.CalledProcessError, FileNotFoundError):
         return "unknown"
+
+
+def _batch(split: data.Split, device: torch.device) -> Batch:
+    return Batch(split.images.to(device), split.labels.to(device))
 
 
 def _hashes(split: data.Split) -> dict[str, str]:

@@ -10,6 +10,7 @@ import torch
 
 from dfkd_lab import data, measure, methods, runs, teachers
 from dfkd_lab.loop import Run
+from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.spec import RunSpec
 
 # One thread: twice as many would spin against whatever else runs on two cores, and gain little at these sizes.
@@ -30,6 +31,10 @@ TINY = {
     "vae_steps": 2,
     "bank_batches": 1,
     "bank_period": 1,
+    "bank": 20,
+    "negatives": 8,
+    "g_life": 1,
+    "s_batch": 16,
 }
 """Sizes that make a round take a fraction of a second; a method takes those it has."""
 
@@ -84,6 +89,7 @@ def make_run(tiny: Callable[[str], dict[str, Any]], held_out: data.Split) -> Cal
         given = settings if preset else {**tiny(method), **settings}
         spec = runs.plan(method=method, preset=preset or "digits", rounds=rounds, settings=given)
         teacher = teachers.load("digits")
+        real = data.training_set("digits") if methods.remark(methods.find(method)) else None
         return Run(
             methods.find(method)(**spec.settings),
             teacher.model,
@@ -92,6 +98,7 @@ def make_run(tiny: Callable[[str], dict[str, Any]], held_out: data.Split) -> Cal
             classes=teacher.card.classes,
             rounds=rounds,
             seed=seed,
+            images=None if real is None else Batch(real.images, real.labels),
             evaluate=measure.Accuracy(held_out.images, held_out.labels),
         )
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import ipywidgets
 
-from dfkd_lab import data, methods, nets, teachers
+from dfkd_lab import catalogue, compose, data, methods, nets, teachers
+from dfkd_lab.diagram import diagram
 from dfkd_lab.runs import plan
 from dfkd_lab.spec import RunSpec, kind, knobs
 from widgets import form
 
 FIRST = ("method", "teacher", "student", "data", "rounds", "seed", "out")
 PRESET_DEPENDS_ON = ("method", "teacher", "data", "preset")
+SLOTS = (*compose.KINDS, "terms")
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
 
 
@@ -30,9 +32,11 @@ class Choice:
             suggestions={"teacher": teachers.BUILT_IN},
         )
         self.run_form.fields["out"].placeholder = "automatic"
-        rest = [name for name in knobs(RunSpec) if name not in FIRST and kind(RunSpec, name) is not dict]
+        apart = (*FIRST, *SLOTS)
+        rest = [name for name in knobs(RunSpec) if name not in apart and kind(RunSpec, name) is not dict]
         normalizations = ("auto", *teachers.NORMALIZATIONS)
         self.more_form = form.Form(RunSpec, rest, choices={"normalization": normalizations})
+        self.slot_form = form.Form(RunSpec, SLOTS, suggestions=compose.KINDS)
         self.method_form = form.Form(RunSpec, ())  # until a method is chosen
         self.first = form.grid(self.run_form.fields.values())
         self.about = ipywidgets.HTML()
@@ -40,15 +44,23 @@ class Choice:
         self.settings = ipywidgets.Accordion(layout=half)
         title = "Preset, device and checkpoints"
         self.more = ipywidgets.Accordion([self.more_form.widget], titles=(title,), layout=half)
-        folded = ipywidgets.Box([self.settings, self.more], layout=ROW)
+        self.picture = ipywidgets.HTML(layout=ipywidgets.Layout(width="100%"))
+        drawn = ipywidgets.VBox([self.picture, self.slot_form.widget])
+        self.slots = ipywidgets.Accordion([drawn], titles=("Slots",), layout=ipywidgets.Layout(width="100%"))
+        folded = ipywidgets.Box([self.slots, self.settings, self.more], layout=ROW)
         self.widget = ipywidgets.VBox([self.first, self.about, folded], layout=ipywidgets.Layout(width="100%"))
         fields = {**self.run_form.fields, **self.more_form.fields}
         for name in PRESET_DEPENDS_ON:
             fields[name].observe(lambda change: tell(self.fill), "value")
+        for field in self.slot_form.fields.values():
+            field.observe(lambda change: tell(self.draw), "value")
 
     def values(self) -> dict[str, Any]:
         """What the fields say, for ``plan``."""
-        return {**self.run_form.value, **self.more_form.value, "settings": self.method_form.value}
+        forms = (self.run_form, self.more_form, self.slot_form)
+        return {name: value for each in forms for name, value in each.value.items()} | {
+            "settings": self.method_form.value
+        }
 
     def fill(self) -> None:
         """Show the method, and the settings its preset gives: what is seen is what will run.
@@ -69,10 +81,22 @@ class Choice:
         self.settings.children = [self.method_form.widget]
         self.settings.titles = (f"Settings of {spec.method}",)
         self.about.value = described(method)
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw the slots as they would be filled now.
+
+        Raises:
+            SpecError: if they do not fit together.
+        """
+        spec = plan(self.values())
+        recipe = catalogue.recipe_of(compose.method_of(spec))
+        self.picture.value = diagram("+".join([spec.method, *compose.replaced(spec).values()]), recipe)
+        self.slots.titles = (f"Slots of {spec.method}, to look at and to replace",)
 
     def close(self) -> None:
         """Close every field."""
-        for each in (self.run_form, self.more_form, self.method_form):
+        for each in (self.run_form, self.more_form, self.slot_form, self.method_form):
             each.close()
         form.close(self.widget)
 
@@ -80,7 +104,5 @@ class Choice:
 def described(method: type[Any]) -> str:
     """What a method is, who wrote it, and how certain this version is."""
     first = (inspect.getdoc(method) or "").split("\n")[0]
-    return (
-        f"<div style='line-height: 1.4; margin: 2px 0'>{escape(first)} "
-        f"<small>{escape(method.citation)}; {escape(method.certainty)}.</small></div>"
-    )
+    facts = "; ".join(filter(None, (method.citation, method.certainty, methods.remark(method))))
+    return f"<div style='line-height: 1.4; margin: 2px 0'>{escape(first)} <small>{escape(facts)}.</small></div>"

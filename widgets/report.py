@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from dfkd_lab.runs import RunFolder
+from dfkd_lab.runs import RunFolder, remark
 from dfkd_lab.spec import record
 from widgets import figures, status
 
@@ -55,10 +55,11 @@ def page(folder: RunFolder) -> str:
     body = [
         f"<h1>{escape(title)}</h1>",
         f"<p class='lead'>Run {escape(folder.name)}, {escape(result['state'])} after round {result['rounds']}.</p>",
+        f"<p class='alarm'>This run {escape(remark(folder))}.</p>" if remark(folder) else "",
         _headline(result, teacher, student),
         _alarms(events),
         drawn[0],
-        _section("Synthetic images", _samples(folder)),
+        _section("Real images" if remark(folder) else "Synthetic images", _samples(folder)),
         *drawn[1:],
         _section("Settings", _table(_flat(record(folder.spec())))),
         _section("Certainty", f"<p>{escape(str(method.get('certainty', 'unknown')))}</p>"),
@@ -107,7 +108,7 @@ def _samples(folder: RunFolder) -> str:
     latest = max(samples)
     data = base64.b64encode(samples[latest].read_bytes()).decode()
     return (
-        f"<figure><img alt='Synthetic images by class' src='data:image/png;base64,{data}'>"
+        f"<figure><img alt='Images by class' src='data:image/png;base64,{data}'>"
         f"<figcaption>Round {latest}; a row for each class the teacher sees.</figcaption></figure>"
     )
 
@@ -116,6 +117,8 @@ def _seal(seal: Mapping[str, Any]) -> str:
     if not seal:
         return "<p>The run is not finished, so it is not sealed yet.</p>"
     verdict = "read no real data" if seal["data_free"] else "DID READ DATA; see seal.json"
+    if given := seal.get("real_images"):
+        verdict = f"was given {given['n']:,} real images of {given['name']}: it is a reference, not data-free"
     text = f"The distillation {verdict}. Evaluation set, measured outside of it: {seal['evaluation_set']}."
     return f"<p>{escape(text)}</p>"
 

@@ -6,16 +6,24 @@ from typing import Any
 from dfkd_lab.spec import SpecError, unknown
 
 CLASSES = {
+    "alone": "Alone",
     "cgdd": "CGDD",
     "dafl": "DAFL",
     "dfad": "DFAD",
+    "dfad_ar_vi": "DFADARVI",
     "ddad": "DDAD",
     "deepinversion": "DeepInversion",
     "dfq": "DFQ",
     "fast": "FastDFKD",
+    "fssc": "FSSC",
+    "kd": "KD",
+    "mad": "MAD",
     "mb_dfkd": "MBDFKD",
+    "noise": "Noise",
     "pre_dfkd": "PREDFKD",
+    "spaceshipnet": "SpaceshipNet",
     "ssd_kd": "SSDKD",
+    "untrained": "UntrainedGenerator",
     "zskt": "ZSKT",
 }
 """The class in each file."""
@@ -34,3 +42,8 @@ def find(name: str) -> type[Any]:
     if name not in METHODS:
         raise SpecError(unknown(name, METHODS, "method"))
     return METHODS[name]
+
+
+def remark(method: Any) -> str:
+    """What no result of a method, a class or an instance, is shown without; empty if it is data-free."""
+    return "uses real images: a reference, not data-free" if getattr(method, "reads_real_images", False) else ""

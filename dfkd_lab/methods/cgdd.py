@@ -12,10 +12,11 @@ measure, which we take to be the student's accuracy over the teacher's. They are
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from dfkd_lab import parts, vocabulary
 from dfkd_lab.primitives import terms
 from dfkd_lab.primitives.memory import Live
 from dfkd_lab.primitives.synthesis import NoiseGenerator
-from dfkd_lab.recipe import Lab, Recipe, Schedule, Weighted
+from dfkd_lab.recipe import Lab, Recipe, Weighted
 from dfkd_lab.spec import knob
 
 
@@ -29,22 +30,24 @@ class CGDD:
         "paper": {"rounds": 400},
         "digits": {"rounds": 24, "z_dim": 64, "width": 16, "batch": 64, "cycles": 25, "s_steps": 2, "g_lr": 5e-3,
                    "bn_gap": 3.0, "gap": 0.2, "attention": 50.0},
+        "cifar10": {},
+        "cifar100": {},
     }  # fmt: skip
 
     adversarial: bool = knob(True, "version 4: the generator also seeks what the student gets wrong; version 1 if off")
-    label: float = knob(1.0, "weight of the teacher's cross entropy to the label asked for", low=0, high=100)
-    bn_gap: float = knob(1.0, "weight of the batch-norm statistics", low=0, high=1000)
-    gap: float = knob(0.5, "weight of the adversarial term, if adversarial", low=0, high=100)
-    student_label: float = knob(1.0, "weight of the student's cross entropy to the label asked for", low=0, high=100)
-    attention: float = knob(1000.0, "weight of the student's attention transfer, 0 for any net", low=0, high=1e5)
-    temperature: float = knob(4.0, "temperature of distillation", low=0.1, high=100)
-    z_dim: int = knob(256, "length of the noise", low=1, high=10_000)
-    width: int = knob(64, "channels of the generator's last hidden layer", low=1, high=1024)
-    g_lr: float = knob(1e-3, "learning rate of the generator (Adam)", low=0, high=1)
-    s_lr: float = knob(0.1, "learning rate of the student (SGD), cosine to 0", low=0, high=1)
-    s_steps: int = knob(5, "student steps for one generator step; 1 in version 1", low=1, high=1000, unit="steps")
-    batch: int = knob(256, "images a step", low=2, high=65_536, unit="images")
-    cycles: int = knob(50, "turns of generator and student in a round", low=1, high=10_000)
+    label: float = vocabulary.label(1.0)
+    bn_gap: float = vocabulary.bn_gap(1.0)
+    gap: float = vocabulary.gap(0.5, "if adversarial")
+    student_label: float = vocabulary.student_label(1.0)
+    attention: float = vocabulary.attention(1000.0)
+    temperature: float = vocabulary.temperature(4.0)
+    z_dim: int = vocabulary.z_dim(256)
+    width: int = vocabulary.width(64)
+    g_lr: float = vocabulary.g_lr(1e-3)
+    s_lr: float = vocabulary.s_lr(0.1)
+    s_steps: int = vocabulary.turn_steps(5, "1 in version 1")
+    batch: int = vocabulary.batch(256)
+    cycles: int = vocabulary.cycles(50)
 
     def compose(self, lab: Lab) -> Recipe:
         """Fill the slots.
@@ -67,12 +70,5 @@ class CGDD:
                 "attention": Weighted(self.attention, terms.attention(stages)),
             },
             memory=Live(),
-            schedule=Schedule(
-                g_steps=1,
-                s_steps=self.s_steps,
-                cycles=self.cycles,
-                batch=self.batch,
-                s_lr=self.s_lr,
-                weight_decay=5e-4,
-            ),
+            schedule=parts.game(self.s_steps, self.cycles, self.batch, self.s_lr, student_mode="eval"),
         )

@@ -7,6 +7,7 @@ CIFAR script has none.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from dfkd_lab import parts, vocabulary
 from dfkd_lab.primitives import terms
 from dfkd_lab.primitives.memory import ImageRing
 from dfkd_lab.primitives.synthesis import Pixels
@@ -25,23 +26,25 @@ class DeepInversion:
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "g_steps": 60, "s_steps": 40, "batch": 128, "capacity": 4000, "jitter": 1,
                    "flip": False, "padding": 1, "temperature": 4.0},
+        "cifar10": {"g_steps": 2000, "g_lr": 0.05, "gap": 0.0},
+        "cifar100": {},
     }  # fmt: skip
 
-    label: float = knob(1.0, "weight of the cross entropy to the label asked for", low=0, high=100)
-    bn_gap: float = knob(10.0, "weight of the batch-norm statistics, alpha_f", low=0, high=1000)
+    label: float = vocabulary.label(1.0)
+    bn_gap: float = vocabulary.bn_gap(10.0, "alpha_f")
     total_variation: float = knob(2.5e-5, "weight of the total variation, alpha_tv", low=0, high=10)
     l2: float = knob(0.0, "weight of the L2 prior, alpha_l2", low=0, high=10)
-    gap: float = knob(1.0, "weight of the teacher-student divergence (Adaptive DeepInversion), alpha_c", low=0, high=10)
+    gap: float = vocabulary.gap(1.0, "a JS (Adaptive DeepInversion), alpha_c")
     g_lr: float = knob(0.1, "learning rate of the pixels (Adam)", low=0, high=10)
-    g_steps: int = knob(1000, "steps on a batch of pixels", low=1, high=100_000, unit="steps")
-    s_lr: float = knob(0.1, "learning rate of the student (SGD), cosine to 0", low=0, high=1)
-    s_steps: int = knob(400, "student steps a round", low=1, high=100_000, unit="steps")
-    batch: int = knob(256, "images a round, and images a student step", low=2, high=65_536, unit="images")
-    capacity: int = knob(51_200, "images the pool holds", low=2, high=10_000_000, unit="images")
-    temperature: float = knob(20.0, "temperature of distillation", low=0.1, high=100)
+    g_steps: int = vocabulary.g_steps(1000)
+    s_lr: float = vocabulary.s_lr(0.1)
+    s_steps: int = vocabulary.s_steps(400)
+    batch: int = vocabulary.batch(256, "and images a round")
+    capacity: int = vocabulary.capacity(51_200)
+    temperature: float = vocabulary.temperature(20.0)
     jitter: int = knob(2, "largest roll of the images during inversion", low=0, high=64, unit="pixels")
-    padding: int = knob(4, "padding of the random crop during distillation", low=0, high=64, unit="pixels")
-    flip: bool = knob(True, "mirror half of the images; wrong for digits")
+    padding: int = vocabulary.padding(4, "during distillation")
+    flip: bool = vocabulary.flip(True)
 
     def compose(self, lab: Lab) -> Recipe:
         """Fill the slots. Differs: the pool is a ring; the divergence is the true JS, not the code's clamped one."""
@@ -53,7 +56,7 @@ class DeepInversion:
                 "bn_gap": Weighted(self.bn_gap, terms.BatchNormGap(lab.norms)),
                 "total_variation": Weighted(self.total_variation, terms.total_variation),
                 "l2": Weighted(self.l2, terms.l2),
-                "gap": Weighted(self.gap, terms.against(terms.js(3.0))),
+                **parts.disagreement(self.gap),
             },
             student={"kd": Weighted(1.0, terms.kl(self.temperature))},
             student_view=CropFlip(self.padding, self.flip),

@@ -7,11 +7,11 @@ was available.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from dfkd_lab import parts, vocabulary
 from dfkd_lab.primitives import terms
 from dfkd_lab.primitives.memory import Live
 from dfkd_lab.primitives.synthesis import NoiseGenerator
-from dfkd_lab.recipe import Lab, Recipe, Schedule, Weighted
-from dfkd_lab.spec import knob
+from dfkd_lab.recipe import Lab, Recipe, Weighted
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,21 @@ class DFQ:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 5, "s_steps": 8},
+        "cifar10": {},
+        "cifar100": {"s_lr": 0.05},
     }
 
-    gap: float = knob(1.0, "weight of the divergence the generator seeks", low=0, high=100)
-    bn_gap: float = knob(1.0, "weight of the batch-norm statistics", low=0, high=1000)
-    confidence: float = knob(1.0, "weight of the one-hot loss", low=0, high=100)
-    balance: float = knob(20.0, "weight of the negative batch entropy in nats", low=0, high=1000)
-    z_dim: int = knob(256, "length of the noise", low=1, high=10_000)
-    width: int = knob(64, "channels of the generator's last hidden layer", low=1, high=1024)
-    g_lr: float = knob(1e-3, "learning rate of the generator (Adam)", low=0, high=1)
-    s_lr: float = knob(0.1, "learning rate of the student (SGD), cosine to 0", low=0, high=1)
-    s_steps: int = knob(10, "student steps for one generator step", low=1, high=1000, unit="steps")
-    batch: int = knob(256, "images a step", low=2, high=65_536, unit="images")
-    cycles: int = knob(40, "turns of the game in a round", low=1, high=10_000)
+    gap: float = vocabulary.gap(1.0, "a KL")
+    bn_gap: float = vocabulary.bn_gap(1.0)
+    confidence: float = vocabulary.confidence(1.0)
+    balance: float = vocabulary.balance(20.0, "in nats")
+    z_dim: int = vocabulary.z_dim(256)
+    width: int = vocabulary.width(64)
+    g_lr: float = vocabulary.g_lr(1e-3)
+    s_lr: float = vocabulary.s_lr(0.1)
+    s_steps: int = vocabulary.turn_steps(10)
+    batch: int = vocabulary.batch(256)
+    cycles: int = vocabulary.cycles(40)
 
     def compose(self, lab: Lab) -> Recipe:
         """Fill the slots with the toolbox's weights and its un-squared batch-norm distance; no warm-up."""
@@ -50,5 +52,7 @@ class DFQ:
             },
             student={"kd": Weighted(1.0, terms.kl())},
             memory=Live(),
-            schedule=Schedule(g_steps=1, s_steps=self.s_steps, cycles=self.cycles, batch=self.batch, s_lr=self.s_lr),
+            schedule=parts.game(
+                self.s_steps, self.cycles, self.batch, self.s_lr, weight_decay=1e-4, student_mode="eval"
+            ),
         )

@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from dfkd_lab import parts, vocabulary
 from dfkd_lab.primitives import terms
 from dfkd_lab.primitives.memory import ImageRing, Memory, PriorityRing
 from dfkd_lab.primitives.observe import Observation
 from dfkd_lab.primitives.synthesis import MetaGenerator
 from dfkd_lab.primitives.views import CropFlip
-from dfkd_lab.recipe import Lab, Recipe, Schedule, Weighted
+from dfkd_lab.recipe import Lab, Recipe, Weighted
 from dfkd_lab.spec import knob
 
 
@@ -29,31 +30,33 @@ class SSDKD:
         "paper": {"rounds": 220},
         "digits": {"rounds": 34, "z_dim": 64, "width": 32, "batch": 128, "capacity": 1000, "s_steps": 40, "warm_up": 4,
                    "g_steps": 8, "padding": 1, "flip": False, "s_lr": 0.1, "temperature": 4.0},
+        "cifar10": {},
+        "cifar100": {},
     }  # fmt: skip
 
-    capacity: int = knob(5000, "images the replay buffer holds", low=2, high=10_000_000, unit="images")
+    capacity: int = vocabulary.capacity(5000)
     diversity: bool = knob(True, "modulate: ease off classes that fill the buffer already")
     difficulty: bool = knob(True, "modulate: ease off images the teacher is sure of")
     gamma: float = knob(2.0, "focus of the difficulty part, (1 - p)^gamma", low=0, high=10)
     priority: bool = knob(True, "read the buffer by the student's last loss; uniformly if off")
     alpha: float = knob(0.6, "exponent of the priority", low=0, high=1)
     beta: float = knob(0.4, "exponent of the importance weights, rising to 1", low=0, high=1)
-    label: float = knob(0.5, "weight of the cross entropy to the label asked for", low=0, high=100)
-    bn_gap: float = knob(10.0, "weight of the batch-norm statistics", low=0, high=1000)
-    gap: float = knob(1.33, "weight of the adversarial term, after warm-up", low=0, high=100)
-    bn_momentum: float = knob(0.9, "share of earlier rounds in the batch-norm statistics", low=0, high=0.999)
-    g_lr: float = knob(3e-3, "learning rate of the generator's clone (Adam)", low=0, high=1)
-    z_lr: float = knob(0.01, "learning rate of the noise (Adam)", low=0, high=1)
-    g_steps: int = knob(5, "synthesis steps a round", low=1, high=10_000, unit="steps")
-    z_dim: int = knob(256, "length of the noise", low=1, high=10_000)
-    width: int = knob(64, "channels of the generator's last hidden layer", low=1, high=1024)
-    s_lr: float = knob(0.2, "learning rate of the student (SGD), cosine to s_lr / 1000", low=0, high=1)
-    s_steps: int = knob(100, "student steps a round", low=1, high=100_000, unit="steps")
-    warm_up: int = knob(20, "rounds of synthesis before the student starts", low=0, high=100_000, unit="rounds")
-    batch: int = knob(256, "images a round, and images a student step", low=2, high=65_536, unit="images")
-    temperature: float = knob(20.0, "temperature of distillation", low=0.1, high=100)
-    padding: int = knob(4, "padding of the random crop", low=0, high=64, unit="pixels")
-    flip: bool = knob(True, "mirror half of the images; wrong for digits")
+    label: float = vocabulary.label(0.5)
+    bn_gap: float = vocabulary.bn_gap(10.0)
+    gap: float = vocabulary.gap(1.33, "after warm-up")
+    bn_momentum: float = vocabulary.bn_momentum(0.9)
+    g_lr: float = vocabulary.g_lr(3e-3, "of its clone")
+    z_lr: float = vocabulary.z_lr(0.01)
+    g_steps: int = vocabulary.g_steps(5)
+    z_dim: int = vocabulary.z_dim(256)
+    width: int = vocabulary.width(64)
+    s_lr: float = vocabulary.s_lr(0.2)
+    s_steps: int = vocabulary.s_steps(100)
+    warm_up: int = vocabulary.warm_up(20)
+    batch: int = vocabulary.batch(256, "and images a round")
+    temperature: float = vocabulary.temperature(20.0)
+    padding: int = vocabulary.padding(4)
+    flip: bool = vocabulary.flip(True)
 
     def compose(self, lab: Lab) -> Recipe:
         """Fill the slots."""
@@ -67,18 +70,13 @@ class SSDKD:
                 lr=self.g_lr, z_lr=self.z_lr, steps=self.g_steps,
             ),
             view=view,
-            terms={
-                "label": Weighted(self.label, modulated),
-                "bn_gap": Weighted(self.bn_gap, terms.BatchNormGap(lab.norms, self.bn_momentum)),
-                "gap": Weighted(self.gap, terms.against(terms.kl(), agreeing=True), start=self.warm_up),
-            },
+            terms=parts.inversion(
+                lab, self.label, self.bn_gap, self.gap, momentum=self.bn_momentum, start=self.warm_up, asked=modulated
+            ),
             student={"kd": Weighted(1.0, terms.kl(self.temperature))},
             student_view=view,
             memory=memory,
-            schedule=Schedule(
-                g_steps=self.g_steps, s_steps=self.s_steps, batch=self.batch, warm_up=self.warm_up,
-                s_lr=self.s_lr, s_lr_floor=self.s_lr / 1000,
-            ),
+            schedule=parts.phases(self.g_steps, self.s_steps, self.batch, self.s_lr, self.warm_up),
         )  # fmt: skip
 
 

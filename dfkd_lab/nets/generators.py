@@ -1,5 +1,6 @@
 """The field's shared generator: noise -> images (DCGAN-like; the DAFL, DFAD and CMI code agree on it)."""
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -17,8 +18,9 @@ class Generator(nn.Module):
     images (values a little outside [0, 1] are possible and kept); "bn" (ZSKT) gives batch norm with affine and no
     squashing, in network units too.
 
-    With ``classes`` it is conditional: the noise is multiplied by a learned embedding of the labels [N]. ``spectral``
-    normalizes the weights of the convolutions, and ``eps`` is that of the batch norms behind them (PRE-DFKD).
+    With ``classes`` it is conditional: the noise is multiplied by a learned embedding of the labels [N], or, with
+    ``conditioning`` "sum", added to it (MAD). ``spectral`` normalizes the weights of the convolutions, and ``eps`` is
+    that of the batch norms behind them (PRE-DFKD). ``squeeze`` ends both blocks with channel attention (FSSC).
     """
 
     def __init__(
@@ -32,26 +34,20 @@ class Generator(nn.Module):
         classes: int = 0,
         spectral: bool = False,
         eps: float = 1e-5,
+        conditioning: Literal["product", "sum"] = "product",
+        squeeze: bool = False,
     ):
         super().__init__()
         channels, height, _ = shape
         self.z_dim, self.side, self.width = z_dim, height // 4, width
         self.head = nn.Linear(z_dim, 2 * width * self.side**2)
-        self.body = nn.Sequential(
-            nn.BatchNorm2d(2 * width),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
-            nn.BatchNorm2d(2 * width, eps=eps),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(2 * width, width, 3, padding=1),
-            nn.BatchNorm2d(width, eps=eps),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width, channels, 3, padding=1),
-        )
+        first, second = _block(2 * width, 2 * width, eps, squeeze), _block(2 * width, width, eps, squeeze)
+        last = nn.Conv2d(width, channels, 3, padding=1)
+        self.body = nn.Sequential(nn.BatchNorm2d(2 * width), *first, *second, last)
+        self.ends = (1, 1 + len(first), 1 + len(first) + len(second))
         for layer in [each for each in self.body if spectral and isinstance(each, nn.Conv2d)]:
             spectral_norm(layer)
-        self.output = output
+        self.output, self.conditioning = output, conditioning
         if classes:
             self.embedding = nn.Embedding(classes, z_dim)
         if output != "sigmoid":
@@ -61,9 +57,51 @@ class Generator(nn.Module):
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
         if labels is not None:
-            noise = noise * self.embedding(labels)
-        maps = self.head(noise).view(-1, 2 * self.width, self.side, self.side)
-        raw = self.body(maps)
+            wanted = self.embedding(labels)
+            noise = noise + wanted if self.conditioning == "sum" else noise * wanted
+        return self.decode(2, self.maps(noise)[-1])
+
+    def maps(self, noise: Tensor) -> list[Tensor]:
+        """The three hidden maps of ``noise`` [N, Z], behind the first batch norm and behind each block.
+
+        With g = ``width``: [N, 2g, H/4, H/4], [N, 2g, H/2, H/2] and [N, g, H, H].
+        """
+        found = [self.head(noise).view(-1, 2 * self.width, self.side, self.side)]
+        for begin, end in pairwise((0, *self.ends)):
+            found.append(self._through(begin, end, found[-1]))
+        return found[1:]
+
+    def decode(self, depth: int, maps: Tensor) -> Tensor:
+        """Images [N, C, H, W] from hidden maps of ``depth`` 0, 1 or 2, through the layers that are left."""
+        raw = self._through(self.ends[depth], len(self.body), maps)
         if self.output == "sigmoid":
             return torch.sigmoid(raw)
         return self.last_norm(torch.tanh(raw) if self.output == "tanh_bn" else raw) * self.std + self.mean
+
+    def _through(self, begin: int, end: int, x: Tensor) -> Tensor:
+        for place in range(begin, end):
+            x = self.body[place](x)
+        return x
+
+
+class SqueezeExcitation(nn.Module):
+    """Channel attention (Hu et al., arXiv:1709.01507): maps [N, C, H, W], each channel times a factor in (0, 1)."""
+
+    def __init__(self, channels: int, reduction: int = 8):
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.factors = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factors(x.mean((2, 3)))[:, :, None, None]
+
+
+def _block(inputs: int, outputs: int, eps: float, squeeze: bool) -> list[nn.Module]:
+    """Twice the size, then convolution, batch norm and nonlinearity, and channel attention if asked for."""
+    layers = [
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(inputs, outputs, 3, padding=1),
+        nn.BatchNorm2d(outputs, eps=eps),
+        nn.LeakyReLU(0.2, inplace=True),
+    ]
+    return [*layers, SqueezeExcitation(outputs)] if squeeze else layers

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -93,9 +94,9 @@ class Observer:
         for layer in self.norms:
             layer.register_forward_pre_hook(self._keep_statistics)
             layer.register_forward_hook(self._keep_preactivation)
-        linears = [layer for layer in teacher.modules() if isinstance(layer, nn.Linear)]
-        if linears:
-            linears[-1].register_forward_pre_hook(self._keep_features)
+        self.heads = head_of(teacher), head_of(student)
+        if self.heads[0] is not None:
+            self.heads[0].register_forward_pre_hook(self._keep_features)
         self.stages, self.student_stages = stages_of(teacher), stages_of(student)
         for stage in (*self.stages, *self.student_stages):
             stage.register_forward_hook(self._keep_map)
@@ -113,14 +114,14 @@ class Observer:
             seen.logits = self.teacher(shown)
         class_ = seen.logits.argmax(1, keepdim=True)
         if differentiate:
-            seen.gradients = _by_maps(seen.logits.gather(1, class_), seen.maps, keep=graph)
+            seen.gradients = _by_maps(seen.logits, class_, seen.maps, keep=graph)
             if not graph:
                 seen.logits, seen.maps = seen.logits.detach(), [each.detach() for each in seen.maps]
         if needs & {"student", "maps"}:
             with torch.enable_grad() if differentiate else nullcontext(), self._record(seen, needs & {"maps"}):
                 seen.student = self.student(images)
             if differentiate:
-                seen.student_gradients = _by_maps(seen.student.gather(1, class_), seen.student_maps, keep=True)
+                seen.student_gradients = _by_maps(seen.student, class_, seen.student_maps, keep=True)
         self.queries += len(images)
         return seen
 
@@ -156,9 +157,23 @@ class Observer:
             (self._seen.maps if teachers else self._seen.student_maps).append(output)
 
 
-def _by_maps(chosen: Tensor, maps: list[Tensor], keep: bool) -> list[Tensor]:
-    """The gradient of each sample's chosen logit [N, 1] by its maps; ``keep`` leaves the graph for a backward pass."""
-    return list(torch.autograd.grad(chosen.sum(), maps, retain_graph=keep))
+def _by_maps(logits: Tensor, class_: Tensor, maps: list[Tensor], keep: bool) -> list[Tensor]:
+    """The gradient of each sample's logit of ``class_`` [N, 1] by its maps; ``keep`` leaves the graph for backward."""
+    with torch.enable_grad():  # also where the caller wants no graph
+        chosen = logits.gather(1, class_).sum()
+    return list(torch.autograd.grad(chosen, maps, retain_graph=keep))
+
+
+def same_size(teacher: Tensor, student: Tensor) -> list[Tensor]:
+    """Maps [N, C, H, W] of both networks, the larger ones pooled to the height and width of the smaller."""
+    size = min(teacher.shape[2], student.shape[2]), min(teacher.shape[3], student.shape[3])
+    return [x if x.shape[2:] == size else F.adaptive_avg_pool2d(x, size) for x in (teacher, student)]
+
+
+def head_of(model: nn.Module) -> nn.Linear | None:
+    """The last linear layer of a network; None if it has none."""
+    linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    return linears[-1] if linears else None
 
 
 def stages_of(model: nn.Module) -> list[nn.Module]:

@@ -1,11 +1,13 @@
 """Replay: every student step sees new images, and beside them some of the past, in one forward pass.
 
-The past is kept as images (MB-DFKD) or as the weights of a VAE that makes more like them (PRE-DFKD).
+The past is kept as images (MB-DFKD), as the weights of a VAE that makes more like them (PRE-DFKD), or as an average of
+the generator's weights (MAD).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from itertools import chain
 from typing import Any
 
@@ -15,7 +17,9 @@ from torch import Tensor, nn
 from dfkd_lab.primitives import terms
 from dfkd_lab.primitives.memory import Batch, Fresh, ImageRing
 from dfkd_lab.primitives.observe import Observer
+from dfkd_lab.primitives.synthesis import NoiseGenerator, draw_labels
 from dfkd_lab.primitives.terms import Function
+from dfkd_lab.spec import SpecError
 
 
 class Mixture(nn.Module, ABC):
@@ -107,6 +111,62 @@ class ImageBank(Mixture):
     def set_extra_state(self, state: int) -> None:
         """The rounds so far."""
         self.rounds = state
+
+
+class EMAMemory(Mixture):
+    """A second generator whose weights follow the first one's with ``momentum`` (MAD). Keeps no image.
+
+    average <- momentum * average + (1 - momentum) * generator, also of the batch norms' statistics, after each write;
+    replayed images are decoded in eval mode from new noise, and new labels if the generator takes any. The student's
+    loss is E_live + ``weight`` * E_replayed, whatever their numbers (L_S of MAD, lambda_0 = 1).
+    """
+
+    def __init__(self, synthesizer: NoiseGenerator, replayed: int, classes: int, momentum: float, weight: float = 1.0):
+        super().__init__(replayed, classes)
+        self.momentum, self.weight = momentum, weight
+        self.follow(synthesizer)
+
+    def follow(self, synthesizer: NoiseGenerator) -> None:
+        """Begin anew, with a copy of this synthesizer's generator.
+
+        Raises:
+            SpecError: if it has no generator that makes new images of new noise.
+        """
+        if not isinstance(synthesizer, NoiseGenerator):
+            raise SpecError(f"EMAMemory averages the generator of new noise, and {type(synthesizer).__name__} has none")
+        self._followed = (synthesizer,)  # in a tuple, because its weights are not part of this memory
+        self.average = deepcopy(synthesizer.net).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def write(self, batch: Batch) -> None:
+        """Follow the generator; the batch itself is not kept."""
+        super().write(batch)
+        net = self._followed[0].net
+        ours, theirs = (chain(each.parameters(), each.buffers()) for each in (self.average, net))
+        for mine, new in zip(ours, theirs, strict=True):
+            if mine.is_floating_point():  # a batch norm counts its batches in a whole number, which eval mode ignores
+                mine.lerp_(new, 1 - self.momentum)
+
+    def read(self, n: int, fresh: Fresh) -> Batch:
+        """New images and replayed ones, weighted so that the mean loss is the sum of both means."""
+        images = super().read(n, fresh).images
+        assert self._live is not None
+        live, past = len(self._live), len(images) - len(self._live)
+        shares = [1 / live] * live + [self.weight / past] * past
+        return Batch(images, weights=torch.tensor(shares, device=images.device) * len(images))
+
+    @torch.no_grad()
+    def replay(self, n: int) -> Tensor:
+        """``n`` images of the averaged generator."""
+        (synthesizer,) = self._followed
+        device = self.seen.device
+        noise = torch.randn(n, synthesizer.z_dim, device=device)
+        if not synthesizer.classes:
+            return self.average(noise)
+        return self.average(noise, draw_labels(n, synthesizer.classes, synthesizer.labels, device))
+
+    def learn(self, live: Tensor) -> None:
+        """Nothing to do: the average follows the generator, not its images."""
 
 
 class VAEMemory(Mixture):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_lab.primitives.memory import Batch
-from dfkd_lab.primitives.observe import Observation
+from dfkd_lab.primitives.observe import Observation, same_size
 
 
 class Term(Protocol):
@@ -185,25 +185,33 @@ def attention(stages: int) -> Function:
 
 
 def _map_distance(teacher: Tensor, student: Tensor) -> Tensor:
-    size = min(teacher.shape[2], student.shape[2]), min(teacher.shape[3], student.shape[3])
-    pooled = [x if x.shape[2:] == size else F.adaptive_avg_pool2d(x, size) for x in (teacher, student)]
-    mine, other = (F.normalize(x.square().mean(1).flatten(1)) for x in pooled)
+    mine, other = (F.normalize(x.square().mean(1).flatten(1)) for x in same_size(teacher, student))
     return (mine - other).square().mean(1)
+
+
+def bounded(discrepancy: Function, bound: float) -> Function:
+    """min(D, bound) [N]: what differs by more than that counts, and draws no further (MAD, both players)."""
+
+    @needs(*needs_of(discrepancy))
+    def capped(seen: Observation) -> Tensor:
+        return discrepancy(seen).clamp(max=bound)
+
+    return capped
 
 
 def against(discrepancy: Function, agreeing: bool = False, bound: float = math.inf) -> Function:
     """The other player's side of a discrepancy D: -mask * min(D, bound) [N], which a generator minimizes.
 
     ``agreeing`` keeps only samples on which teacher and student predict the same class (CMI, FastDFKD); masked
-    samples count as zeros. ``bound`` caps D (MAD).
+    samples count as zeros. ``bound`` caps D (:func:`bounded`).
     """
+    capped = bounded(discrepancy, bound)
 
     @needs("student")
     def gap(seen: Observation) -> Tensor:
         assert seen.student is not None
-        value = discrepancy(seen).clamp(max=bound)
         same = seen.student.argmax(1) == seen.logits.argmax(1)
-        return -value * (same if agreeing else 1)
+        return -capped(seen) * (same if agreeing else 1)
 
     return gap
 

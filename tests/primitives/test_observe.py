@@ -109,6 +109,68 @@ def test_a_method_that_compares_maps_says_when_it_cannot(of_teacher: int, of_stu
         _ = lab.stages
 
 
+def logit_of(model: Classifier, maps: Tensor, after: int, class_: Tensor) -> Tensor:
+    """Each sample's logit [N] of its class, from the map after a stage of a ConvNet."""
+    for stage in model.net.stages[after + 1 :]:
+        maps = stage(model.net.pool(maps))
+    return model.net.fc(maps.mean((2, 3))).gather(1, class_[:, None])[:, 0]
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_gradients_are_those_of_the_logit_of_the_teachers_class_in_both_networks(
+    observer: Observer, images: Tensor, graph: bool
+) -> None:
+    observer.student.eval()
+    seen = observer(images.requires_grad_(), needs=frozenset({"gradients"}), graph=graph)
+    class_ = seen.logits.argmax(1)
+    assert not torch.equal(class_, seen.student.argmax(1)), "the student's own classes must differ to tell them apart"
+    both = (observer.teacher, seen.maps, seen.gradients), (observer.student, seen.student_maps, seen.student_gradients)
+    for model, maps, gradients in both:
+        assert [each.shape for each in gradients] == [each.shape for each in maps]
+        assert not any(each.requires_grad for each in gradients)
+        for stage, (found, gradient) in enumerate(zip(maps, gradients, strict=True)):
+            leaf = found.detach().requires_grad_()
+            (wanted,) = torch.autograd.grad(logit_of(model, leaf, stage, class_).sum(), leaf)
+            assert torch.allclose(gradient, wanted, rtol=1e-4, atol=1e-7)
+    assert all(each.requires_grad for each in seen.student_maps)
+    assert all(each.requires_grad is graph for each in (seen.logits, *seen.maps))
+
+
+def test_asking_for_gradients_changes_nothing_else_and_leaves_none_in_the_networks(
+    observer: Observer, images: Tensor
+) -> None:
+    observer.student.eval()
+    plain, seen = observer(images, needs=ALL), observer(images, needs=ALL | {"gradients"})
+    assert plain.gradients == plain.student_gradients == []
+    assert torch.equal(plain.logits, seen.logits)
+    assert torch.equal(plain.student, seen.student)
+    for one, other in ((plain.maps, seen.maps), (plain.student_maps, seen.student_maps)):
+        assert all(torch.equal(*pair) for pair in zip(one, other, strict=True))
+    parameters = (*observer.teacher.parameters(), *observer.student.parameters())
+    assert not [each for each in parameters if each.grad is not None]
+    with torch.no_grad():
+        assert len(observer(images, needs=frozenset({"gradients"})).student_gradients) == 3
+
+
+def test_the_heads_are_the_last_linear_layers_of_both_networks(observer: Observer) -> None:
+    assert observer.heads == (observer.teacher.net.fc, observer.student.net.fc)
+    several = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4), nn.ReLU())
+    assert Observer(Frozen(several, [0.5], [0.5]), nn.Identity()).heads == (several[1], None)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "who"),
+    [(nn.Identity(), nn.Linear(2, 2), "teacher"), (nn.Linear(2, 2), nn.Identity(), "student")],
+)
+def test_a_method_that_reads_the_classifiers_weights_says_who_has_none(
+    teacher: nn.Module, student: nn.Module, who: str
+) -> None:
+    frozen = Frozen(teacher, [0.5], [0.5])
+    lab = Lab(frozen, Observer(frozen, student), (1, 16, 16), classes=10, rounds=1)
+    with pytest.raises(RecipeError, match=f"the {who} has no linear layer"):
+        _ = lab.heads
+
+
 def test_every_image_is_counted(observer: Observer, images: Tensor) -> None:
     observer(images)
     observer(images[:2], needs=ALL)

@@ -1,16 +1,18 @@
-"""Replay: what is read beside the new images, when it is stored or learned, and that a VAE's memory is weights only."""
+"""Replay: what is read beside the new images, when it is stored or learned, and that learned memories are weights."""
 
 import copy
 from typing import Any
 
 import pytest
 import torch
+from reference import game as twins
 from torch import Tensor, nn
 
 from dfkd_lab.nets import Encoder, Generator, parameter_count
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Frozen, Observer
-from dfkd_lab.primitives.replay import ImageBank, VAEMemory
+from dfkd_lab.primitives.replay import EMAMemory, ImageBank, VAEMemory
+from dfkd_lab.primitives.synthesis import NoiseGenerator
 
 SHAPE = (1, 16, 16)
 
@@ -81,6 +83,122 @@ def test_the_bank_says_how_much_it_keeps() -> None:
     bank = ImageBank(replayed=2, batches=10, period=5, shape=SHAPE, classes=10)
     pixels = 16 * 16
     assert 20 * pixels < bank.bytes < 20 * pixels + 2 * pixels * 4 + 20 * 16 + 100  # uint8, the last batch, labels
+
+
+# the averaged generator
+
+
+def moving(classes: int = 0) -> NoiseGenerator:
+    torch.manual_seed(0)
+    net = Generator(8, SHAPE, 8, "tanh_bn", classes=classes, conditioning="sum")
+    return NoiseGenerator(net, 4, 8, lr=1e-2, classes=classes)
+
+
+def move(synthesizer: NoiseGenerator) -> Batch:
+    """Every weight and every statistic of the generator changes."""
+    with torch.no_grad():
+        for each in synthesizer.net.parameters():
+            each.add_(torch.randn_like(each))
+        return synthesizer.sample(6)
+
+
+def floats(net: nn.Module) -> dict[str, Any]:
+    return {key: value.double().numpy().copy() for key, value in net.state_dict().items() if value.is_floating_point()}
+
+
+def test_the_average_agrees_with_its_twin_also_for_the_statistics_and_begins_as_a_copy() -> None:
+    synthesizer = moving()
+    memory = EMAMemory(synthesizer, 4, 10, momentum=0.8)
+    begun, history = floats(memory.average), []
+    assert all((begun[key] == value).all() for key, value in floats(synthesizer.net).items())
+    for _ in range(3):
+        memory.write(move(synthesizer))
+        history.append(floats(synthesizer.net))
+    assert any("running_mean" in key for key in begun)
+    for key, found in floats(memory.average).items():
+        wanted = twins.moving_average(begun[key].ravel(), [each[key].ravel() for each in history], 0.8)
+        assert found.ravel() == pytest.approx(wanted, rel=1e-5, abs=1e-6)
+
+
+def test_the_generator_learns_nothing_from_its_average_and_the_average_nothing_but_by_writes() -> None:
+    synthesizer = moving()
+    memory = EMAMemory(synthesizer, 4, 10, momentum=0.8)
+    move(synthesizer)
+    before = floats(memory.average), floats(synthesizer.net)
+    for _ in range(3):
+        batch = memory.read(6, lambda n: Batch(torch.zeros(n, *SHAPE)))
+        memory.feedback(batch, torch.zeros(10))
+    for net, kept in zip((memory.average, synthesizer.net), before, strict=True):
+        assert all((value == kept[key]).all() for key, value in floats(net).items())
+    assert not any(each.requires_grad for each in memory.average.parameters())
+    assert all(each.requires_grad for each in synthesizer.net.parameters())
+
+
+@pytest.mark.parametrize("momentum", [0.0, 1.0])
+def test_momentum_0_replays_the_present_and_momentum_1_the_beginning(momentum: float) -> None:
+    synthesizer = moving()
+    begun = copy.deepcopy(synthesizer.net)
+    memory = EMAMemory(synthesizer, 4, 10, momentum)
+    memory.write(move(synthesizer))
+    torch.manual_seed(3)
+    found = memory.replay(5)
+    torch.manual_seed(3)
+    wanted = (begun if momentum else synthesizer.net).eval()(torch.randn(5, 8))
+    assert torch.allclose(found, wanted, atol=1e-5)
+    assert not found.requires_grad
+
+
+def test_a_conditional_average_is_asked_for_every_class() -> None:
+    synthesizer = moving(classes=5)
+    memory, asked = EMAMemory(synthesizer, 10, 5, momentum=0.8), []
+    memory.average.register_forward_pre_hook(lambda net, inputs: asked.append(inputs[1]))
+    assert memory.replay(10).shape == (10, *SHAPE)
+    assert torch.bincount(asked[0]).tolist() == [2] * 5
+
+
+@pytest.mark.parametrize(("live", "past", "weight"), [(6, 4, 1.0), (3, 9, 0.25), (5, 5, 2.0), (4, 2, 0.0)])
+def test_the_weights_make_the_mean_loss_the_sum_of_both_means(live: int, past: int, weight: float) -> None:
+    memory = EMAMemory(moving(), past, 10, momentum=0.9, weight=weight)
+    batch = memory.read(live, lambda n: gray(7, n))
+    assert grays(batch.images[:live]) == [7] * live
+    losses = torch.rand(live + past, generator=torch.Generator().manual_seed(1))
+    assert batch.weights is not None
+    wanted = twins.both_means(losses[:live].tolist(), losses[live:].tolist(), weight)
+    assert float((losses * batch.weights).mean()) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_averages_memory_is_one_generator_and_can_be_restored() -> None:
+    synthesizer = moving()
+    first, second = EMAMemory(synthesizer, 4, 10, momentum=0.5), EMAMemory(moving(), 4, 10, momentum=0.5)
+    first.write(move(synthesizer))
+    second.load_state_dict(first.state_dict())
+    found = []
+    for memory in (first, second):
+        torch.manual_seed(4)
+        found.append(memory.replay(4))
+    assert torch.equal(*found)
+    own = {key.split(".")[0] for key in first.state_dict()}
+    assert own == {"seen", "average"}
+    assert 4 * parameter_count(synthesizer.net) <= first.bytes < 4 * parameter_count(synthesizer.net) * 1.1
+
+
+def test_it_can_follow_another_synthesizer() -> None:
+    memory, other = EMAMemory(moving(), 4, 10, momentum=0.0), moving()
+    move(other)
+    memory.follow(other)
+    assert torch.equal(memory.average.head.weight, other.net.head.weight)
+    memory.write(move(other))
+    assert torch.equal(memory.average.head.weight, other.net.head.weight)
+
+
+@pytest.mark.parametrize("conditioning", ["sum", "product"])
+def test_labels_are_added_to_the_noise_or_multiply_it(conditioning: Any) -> None:
+    torch.manual_seed(0)
+    net = Generator(8, SHAPE, 8, classes=3, conditioning=conditioning)
+    noise, labels = torch.randn(6, 8), torch.arange(6) % 3
+    asked = net.embedding(labels)
+    wanted = net(noise + asked if conditioning == "sum" else noise * asked)
+    assert torch.equal(net(noise, labels), wanted)
 
 
 # the VAE

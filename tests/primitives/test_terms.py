@@ -67,6 +67,10 @@ TWINS: dict[str, list[Pair]] = {
         for form, twin in (("true", twins.js), ("released", twins.js_released))
         for tau in (1.0, 3.0)
     ],
+    "bounded": [
+        (terms.bounded(terms.kl(), 0.5), lambda t, seen: twins.bounded(twins.kl(*d(seen), 1.0), 0.5)),
+        (terms.bounded(terms.l1, 3.0), lambda t, seen: twins.bounded(twins.l1(*d(seen)), 3.0)),
+    ],
     "against": [
         (
             terms.against(terms.kl(), agreeing, bound),

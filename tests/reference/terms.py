@@ -161,6 +161,11 @@ def js_released(t: Array, s: Array, temperature: float) -> Array:
     return np.array(losses)
 
 
+def bounded(losses: Array, bound: float) -> Array:
+    """min(D, bound)."""
+    return np.array([min(loss, bound) for loss in losses])
+
+
 def against(losses: Array, t: Array, s: Array, agreeing: bool, bound: float) -> Array:
     """-1[argmax s = argmax t] min(D, bound)."""
     values = []

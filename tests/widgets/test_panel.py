@@ -220,3 +220,21 @@ def test_headless_there_is_a_sentence_and_no_widget(tmp_path: Path, monkeypatch:
     monkeypatch.setenv(status.LIVE_VARIABLE, "0")
     assert "JupyterLab" in Panel(tmp_path)._repr_mimebundle_()["text/html"]
     assert set(ipywidgets.widgets.widget._instances) == before
+
+
+def test_slots_are_drawn_replaced_and_refused_in_the_panel(make_panel: Any, launched: list[RunFolder]) -> None:
+    shown = make_panel()
+    shown.choice.run_form.fields["method"].value = "ssd_kd"
+    assert "PriorityRing" in shown.choice.picture.value
+    fields = shown.choice.slot_form.fields
+    assert "vae" in fields["memory"].options
+    fields["memory"].value = "vae"
+    assert "VAEMemory" in shown.choice.picture.value
+    assert "PriorityRing" not in shown.choice.picture.value
+    fields["synthesizer"].value = "pixels"
+    assert "no source to draw from" in shown.message.value
+    fields["synthesizer"].value = ""
+    assert shown.message.value == ""
+    shown.buttons["Start"].click()
+    assert launched[0].spec().memory == "vae"
+    assert launched[0].name == "ssd_kd+memory_vae-digits-convnet_8-seed0"

@@ -1,0 +1,103 @@
+"""NAYER: Noisy Layer Data Generation for Efficient and Effective Data-free KD (Tran et al., CVPR 2024, arXiv:2310.00258).
+
+Certain for the authors' code; the paper's text was not available.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+from dfkd_lab import parts, vocabulary
+from dfkd_lab.primitives import terms
+from dfkd_lab.primitives.memory import ImageRing
+from dfkd_lab.primitives.phases import NoisyLabels, PhaseGenerator, recreate
+from dfkd_lab.primitives.views import CropFlip
+from dfkd_lab.recipe import Lab, Recipe, RecipeError, Schedule, Weighted
+from dfkd_lab.spec import knob
+
+
+@dataclass(frozen=True)
+class NAYER:
+    """The generator starts from the class's embedding; the randomness is in a layer that is new every time."""
+
+    citation: ClassVar[str] = "Tran et al., CVPR 2024, arXiv:2310.00258"
+    certainty: ClassVar[str] = "certain (authors' code)"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"rounds": 200},
+        "digits": {"rounds": 34, "z_dim": 64, "width": 32, "batch": 128, "s_batch": 128, "g_steps": 8, "s_steps": 20,
+                   "warm_up": 4, "padding": 1, "flip": False, "s_lr": 0.1, "temperature": 4.0, "capacity": 8704},
+        "cifar10": {},
+        "cifar100": {"g_steps": 40},
+    }  # fmt: skip
+
+    embeddings: str = knob("", "a .safetensors file with the class names' embeddings [K, E]; empty takes random ones")
+    label: float = vocabulary.label(0.5)
+    bn_gap: float = vocabulary.bn_gap(10.0)
+    gap: float = vocabulary.gap(1.33, "after warm-up")
+    bn_momentum: float = vocabulary.bn_momentum(0.9)
+    g_lr: float = vocabulary.g_lr(4e-3, "and of the noisy layers")
+    g_steps: int = vocabulary.g_steps(30, "times the turns")
+    g_life: int = knob(10, "rounds after which the generator is made new", low=1, high=100_000, unit="rounds")
+    z_dim: int = vocabulary.z_dim(1000)
+    width: int = vocabulary.width(64)
+    s_lr: float = vocabulary.s_lr(0.2)
+    s_steps: int = vocabulary.s_steps(200, "times the turns")
+    cycles: int = vocabulary.cycles(2)
+    warm_up: int = vocabulary.warm_up(100)
+    batch: int = vocabulary.batch(400, "of the synthesis")
+    s_batch: int = vocabulary.batch(512, "of the student")
+    capacity: int = vocabulary.capacity(160_000, "all of the default run")
+    temperature: float = vocabulary.temperature(20.0)
+    padding: int = vocabulary.padding(4)
+    flip: bool = vocabulary.flip(True)
+
+    def compose(self, lab: Lab) -> Recipe:
+        """Fill the slots.
+
+        Differs: the embeddings are CLIP's only if a file gives them, made beforehand from "a image of <class>"; the
+        authors' ablation is a fixed random table. A round's two turns are followed by 200 student steps each, not by
+        400 together. The authors' 20 rounds of warm-up have 10 turns each; here that is 100 rounds of two, in which the
+        generator is made new ten times, not twice.
+        """
+        view = CropFlip(self.padding, self.flip)
+        code = NoisyLabels(table(self.embeddings, lab.classes), self.z_dim)
+        return Recipe(
+            synthesizer=PhaseGenerator(
+                lab.generator(self.z_dim, self.width), code, self.batch, lab.classes, lr=self.g_lr,
+                life=self.g_life * self.cycles, restart=self.warm_up * self.cycles, renew=recreate,
+            ),
+            view=view,
+            terms=parts.inversion(
+                lab, self.label, self.bn_gap, self.gap, momentum=self.bn_momentum, start=self.warm_up
+            ),
+            student={"kd": Weighted(1.0, terms.kl(self.temperature))},
+            student_view=view,
+            memory=ImageRing(self.capacity, lab.shape),
+            schedule=Schedule(
+                g_steps=self.g_steps, s_steps=self.s_steps, cycles=self.cycles, batch=self.s_batch,
+                warm_up=self.warm_up, s_lr=self.s_lr, s_lr_floor=self.s_lr / 1000,
+            ),
+        )  # fmt: skip
+
+
+def table(path: str, classes: int, length: int = 512) -> Tensor:
+    """The embeddings [K, E] of the classes: those in the file, or random ones [K, ``length``], the same in every run.
+
+    Raises:
+        RecipeError: if there is no such file, or it holds anything but one row a class.
+    """
+    if not path:
+        return torch.randn(classes, length, generator=torch.Generator().manual_seed(0))
+    try:
+        found = load(Path(path).read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise RecipeError(f"embeddings = {path!r} cannot be read as a .safetensors file: {error}") from None
+    shapes = [tuple(each.shape) for each in found.values()]
+    if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != classes:
+        raise RecipeError(f"embeddings = {path!r} holds tensors of the shapes {shapes}; wanted: one, ({classes}, E)")
+    return next(iter(found.values())).float()
