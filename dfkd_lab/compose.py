@@ -173,7 +173,7 @@ def _donor_of(name: str, preset: str) -> Method | None:
 
 
 def _pairs(text: str, what: str) -> dict[str, Any]:
-    """ "a=1,b=2" as a dictionary."""
+    """What "a=1,b=2" says, as a dictionary."""
     found = {}
     for part in filter(None, (each.strip() for each in text.split(","))):
         name, equals, value = part.partition("=")

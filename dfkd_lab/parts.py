@@ -25,9 +25,11 @@ def disagreement(gap: float, js: str = "true") -> dict[str, Weighted]:
     return {"gap": Weighted(gap, terms.against(terms.js(3.0, js)))}
 
 
-def noise_generator(lab: Lab, z_dim: int, width: int, batch: int, lr: float, **details: Any) -> NoiseGenerator:
+def noise_generator(
+    lab: Lab, z_dim: int, width: int, batch: int, lr: float, fade: int = 0, **details: Any
+) -> NoiseGenerator:
     """DAFL's and DFAD's generator with its Adam; ``details`` are those of :class:`~dfkd_lab.nets.Generator`."""
-    return NoiseGenerator(lab.generator(z_dim, width, "tanh_bn", **details), batch, z_dim, lr=lr)
+    return NoiseGenerator(lab.generator(z_dim, width, "tanh_bn", **details), batch, z_dim, lr=lr, fade=fade)
 
 
 def novel_generator(lab: Lab, z_dim: int, width: int, batch: int, lr: float) -> NoiseGenerator:

@@ -25,6 +25,8 @@ bn_gap = _word("weight of the batch-norm statistics", low=0, high=1000)
 gap = _word("weight of the disagreement with the teacher that the synthesizer seeks", low=0, high=1000)
 attention = _word("weight of the student's attention transfer, 0 for any net", low=0, high=1e5)
 student_label = _word("weight of the student's cross entropy to the label", low=0, high=100)
+cam = _word("weight of the class activation maps, 0 for a net without a linear layer", low=0, high=1e5)
+grad_cam = _word("weight of Grad-CAM after every stage", low=0, high=1e5)
 
 # synthesis
 z_dim = _word("length of the noise", low=1, high=10_000)

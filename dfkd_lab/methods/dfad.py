@@ -38,10 +38,11 @@ class DFAD:
     def compose(self, lab: Lab) -> Recipe:
         """Fill the slots: fresh noise for each player's step.
 
-        Differs: the generator moves first in a turn, and the student's learning rate falls along a cosine.
+        Differs: the generator moves first in a turn, and both learning rates fall along a cosine, not in steps.
         """
+        steps = lab.rounds * self.cycles
         return Recipe(
-            synthesizer=parts.noise_generator(lab, self.z_dim, self.width, self.batch, self.g_lr),
+            synthesizer=parts.noise_generator(lab, self.z_dim, self.width, self.batch, self.g_lr, fade=steps),
             terms={"gap": Weighted(self.gap, terms.against(terms.l1))},
             student={"l1": Weighted(1.0, terms.l1)},
             memory=Live(),

@@ -15,7 +15,6 @@ from dfkd_lab import parts, vocabulary
 from dfkd_lab.primitives import terms
 from dfkd_lab.primitives.memory import Live
 from dfkd_lab.primitives.observe import Observation, Observer
-from dfkd_lab.primitives.synthesis import NoiseGenerator
 from dfkd_lab.primitives.terms import Function, needs
 from dfkd_lab.recipe import Lab, Recipe, Weighted
 from dfkd_lab.spec import knob
@@ -51,9 +50,9 @@ class DFADARVI:
 
     def compose(self, lab: Lab) -> Recipe:
         """Fill the slots: DFAD's, with one more term for each player."""
-        generator = lab.generator(self.z_dim, self.width, "tanh_bn")
+        steps = lab.rounds * self.cycles
         return Recipe(
-            synthesizer=NoiseGenerator(generator, self.batch, self.z_dim, lr=self.g_lr),
+            synthesizer=parts.noise_generator(lab, self.z_dim, self.width, self.batch, self.g_lr, fade=steps),
             terms={
                 "gap": Weighted(self.gap, terms.against(terms.l1)),
                 "near_boundary": Weighted(self.near_boundary, near_boundary(len(lab.norms))),

@@ -31,8 +31,8 @@ class SpaceshipNet:
 
     label: float = vocabulary.label(0.5)
     bn_gap: float = vocabulary.bn_gap(1.0)
-    cam: float = knob(1.0, "weight of the class activation maps, 0 for a net without a linear layer", low=0, high=1e5)
-    grad_cam: float = knob(1.0, "weight of Grad-CAM after every stage", low=0, high=1e5)
+    cam: float = vocabulary.cam(1.0)
+    grad_cam: float = vocabulary.grad_cam(1.0)
     exchange: float = knob(0.7, "share of the student's steps whose hidden maps exchange channels", low=0, high=1)
     g_lr: float = vocabulary.g_lr(1e-3)
     g_steps: int = vocabulary.g_steps(200)

@@ -145,7 +145,7 @@ class Observer:
 
     def _keep_preactivation(self, layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if self._seen is not None and "preactivations" in self._needs:
-            self._seen.preactivations.append(output)
+            self._seen.preactivations.append(output.clone())  # a ReLU in place would bend what is kept
 
     def _keep_features(self, layer: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
         if self._seen is not None and "features" in self._needs:
