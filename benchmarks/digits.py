@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from rows import measure, spread
+from rows import into_readme, measure, spread
 
 from dfkd_lab import METHODS, RunFolder, plan
 
@@ -96,6 +96,7 @@ def write(name: str, found: dict[str, list[Path]]) -> None:
         remarks = [remark(jobs(ladder=False)[row], last)] if name == "digits" else []
         lines.append("| " + " | ".join([row, str(len(runs)), *cells, *remarks]) + " |")
     (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
+    into_readme(name, "\n".join(lines))
 
 
 def remark(job: dict[str, Any], last: float | None) -> str:

@@ -25,6 +25,16 @@ def measure(spec: RunSpec, path: Path) -> dict[str, Any]:
     }
 
 
+def into_readme(name: str, table: str) -> None:
+    """Show a table of results in the README, between its marks."""
+    readme = Path(__file__).parents[1] / "README.md"
+    head, begin, rest = readme.read_text().partition(f"<!-- measured: {name} -->\n")
+    end = f"<!-- /measured: {name} -->"
+    assert begin, f"README.md has no mark for {name}"
+    assert end in rest, f"README.md has no mark for the end of {name}"
+    readme.write_text(f"{head}{begin}{table}\n{end}{rest.partition(end)[2]}")
+
+
 def spread(rows: list[dict[str, Any]], name: str) -> dict[str, float | None]:
     """Mean and standard deviation of one figure over the seeds."""
     values = [row[name] for row in rows]

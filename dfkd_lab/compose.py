@@ -22,6 +22,8 @@ KINDS: dict[str, dict[str, str]] = {
         "generator": "dfad",
         "conditional": "cgdd",
         "meta": "fast",
+        "reset": "cmi",
+        "noisy_labels": "nayer",
     },
     "memory": {
         "live": "dfad",
@@ -46,6 +48,7 @@ TERMS = {
     "total_variation": "deepinversion",
     "l2": "deepinversion",
     "gap": "dfq",
+    "contrast": "cmi",
     "kd": "fast",
     "l1": "dfad",
     "student_label": "cgdd",

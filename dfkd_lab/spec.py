@@ -191,10 +191,10 @@ class RunSpec:
         choices=("auto", "paper", "digits", "cifar10", "cifar100"),
     )
     synthesizer: str = knob("", "synthesizer of another method: pixels, meta, ... or a method; empty keeps the own")
-    memory: str = knob("", "memory of another method: ring, vae, ..., with options as vae:replayed=64")
+    memory: str = knob("", "memory of another method: ring, vae, ... or a method; its options follow a colon")
     view: str = knob("", "view of another method on the images being synthesized: identity, crop_flip, roll")
     student_view: str = knob("", "view of another method on the student's images: identity, crop_flip")
-    terms: str = knob("", "weights of terms to change or to add, as balance=5,gap=0")
+    terms: str = knob("", "weights of terms to change or to add: name, equals sign, weight; several with commas")
     rounds: int = knob(0, "rounds of synthesis and distillation; 0 takes the preset's", low=0, high=10_000_000)
     seed: int = knob(0, "seed of all random numbers of the run", low=0, high=2**31 - 1)
     device: str = knob("auto", "where to compute; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))

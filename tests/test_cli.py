@@ -21,8 +21,8 @@ TINY = ["--rounds", "2", "--cycles", "2", "--batch", "16", "--width", "4"]
     [
         (["run", "dafl", "--balnce", "3"], "did you mean 'balance'?"),
         (["run", "dafll"], "did you mean 'dafl'?"),
-        (["run", "dafl", "--balance", "-3"], "balance = -3.0 is out of range; allowed: a number 0 to 100"),
-        (["run", "dafl", "--balance", "much"], "balance = 'much' is not a number; allowed: a number 0 to 100"),
+        (["run", "dafl", "--balance", "-3"], "balance = -3.0 is out of range; allowed: a number 0 to 1,000"),
+        (["run", "dafl", "--balance", "much"], "balance = 'much' is not a number; allowed: a number 0 to 1,000"),
         (["run", "dafl", "--rounds", "1.5"], "rounds = '1.5' is not a whole number"),
         (["run", "dafl", "--student", "convnet"], "student: 'convnet' is not a network"),
         (["run", "dafl", "--data", "digit"], "did you mean 'digits'?"),
@@ -82,7 +82,7 @@ def test_run_leaves_a_finished_folder_and_its_summary_as_last_line(tmp_path, cap
     assert main(["run", "dafl", *TINY, "--eval", "none", "--preset", "digits", "--out", "second"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("student none teacher none seconds")
     assert main(["run", "dafl", *TINY, "--balance", "4", "--out", "first"]) == 2
-    assert "balance: 5.0 -> 4.0" in capsys.readouterr().err
+    assert "balance: 20.0 -> 4.0" in capsys.readouterr().err
     assert main(["compare", "first", "second"]) == 0
     assert "data: 'digits' -> 'none'" in capsys.readouterr().out
     assert main(["list", "."]) == 0

@@ -1,5 +1,6 @@
 """The set-up files agree with each other, and name nothing of the machine they were written on."""
 
+import json
 import re
 import subprocess
 import sys
@@ -92,3 +93,14 @@ def test_a_missing_notebook_package_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(environment, "installed", lambda name: "missing" if name == "papermill" else "1.0")
     with pytest.raises(environment.EnvironmentProblem, match=r"^missing: papermill; run: pip install"):
         environment.check()
+
+
+@pytest.mark.parametrize("name", ["digits", "ladder"])
+def test_the_readme_shows_the_recorded_results(name: str) -> None:
+    table = (ROOT / f"benchmarks/results/{name}.md").read_text()
+    shown = (ROOT / "README.md").read_text().partition(f"<!-- measured: {name} -->\n")[2]
+    assert shown.partition(f"<!-- /measured: {name} -->")[0] == table
+    recorded = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())
+    for row, runs in recorded.items():
+        assert f"| {row} | {len(runs)} |" in table
+        assert all({"versions", "commit", "device", "seed", "seconds"} <= run.keys() for run in runs)

@@ -8,6 +8,7 @@ from dfkd_lab.spec import SpecError, unknown
 CLASSES = {
     "alone": "Alone",
     "cgdd": "CGDD",
+    "cmi": "CMI",
     "dafl": "DAFL",
     "dfad": "DFAD",
     "dfad_ar_vi": "DFADARVI",
@@ -19,6 +20,7 @@ CLASSES = {
     "kd": "KD",
     "mad": "MAD",
     "mb_dfkd": "MBDFKD",
+    "nayer": "NAYER",
     "noise": "Noise",
     "pre_dfkd": "PREDFKD",
     "spaceshipnet": "SpaceshipNet",

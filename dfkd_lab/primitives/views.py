@@ -55,6 +55,36 @@ class Roll:
         return CropFlip(0, self.flip)(images)
 
 
+class ResizedCrop:
+    """A part of each image, enlarged to the whole size (bilinear), maybe flipped: CMI's local view.
+
+    The part has a share in [``low``, 1] of the area, an aspect in [3/4, 4/3] times the image's, cut off at its border,
+    and a place of its own.
+    """
+
+    def __init__(self, low: float, flip: bool):
+        self.low, self.flip = low, flip
+
+    def __call__(self, images: Tensor) -> Tensor:
+        n, _, height, width = images.shape
+        area, aspect, top, left = torch.rand(4, n, 1, device=images.device)
+        area, aspect = self.low + (1 - self.low) * area, (4 / 3) ** (2 * aspect - 1)
+        rows = _enlarging(height, (area / aspect).sqrt().clamp(max=1), top)
+        columns = _enlarging(width, (area * aspect).sqrt().clamp(max=1), left)
+        # as matrices, because grid_sample adds up gradients in an order that changes from run to run on a GPU
+        return CropFlip(0, self.flip)(rows[:, None] @ images @ columns[:, None].mT)
+
+
+def _enlarging(size: int, share: Tensor, place: Tensor) -> Tensor:
+    """Matrices [N, size, size] that stretch ``share`` [N, 1] of an axis to all of it, linearly between pixels.
+
+    ``place`` [N, 1] in [0, 1] runs from the first part of the axis to the last.
+    """
+    pixels = torch.arange(size, device=share.device)
+    wanted = (1 - share) * place * size + share * (pixels + 0.5) - 0.5
+    return (1 - (wanted.clamp(0, size - 1)[:, :, None] - pixels).abs()).clamp(min=0)
+
+
 def _offsets(n: int, padding: int, size: int, device: torch.device) -> Tensor:
     start = torch.randint(0, 2 * padding + 1, (n, 1), device=device)
     return start + torch.arange(size, device=device)

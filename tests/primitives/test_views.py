@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfkd_lab.primitives.views import CropFlip, Identity, Roll
+from dfkd_lab.primitives import views
+from dfkd_lab.primitives.views import CropFlip, Identity, ResizedCrop, Roll
 
 VIEWS = [Identity(), CropFlip(2, True), CropFlip(0, True), CropFlip(3, False), Roll(2, True), Roll(0, False)]
 
@@ -63,3 +64,61 @@ def test_a_roll_permutes_the_pixels_and_goes_no_further_than_its_distance() -> N
     assert torch.equal(seen.flatten(1).sort(1).values, images.flatten(1).sort(1).values)
     wanted = {images[0].roll((down, right), (1, 2)).numpy().tobytes() for down in (-1, 0, 1) for right in (-1, 0, 1)}
     assert {image.numpy().tobytes() for image in seen} == wanted
+
+
+# a part, enlarged
+
+
+def ramp(n: int, size: int = 16) -> Tensor:
+    """``n`` images [2, size, size] whose pixels say where they are: their row, and their column."""
+    row, column = torch.meshgrid(torch.arange(size * 1.0), torch.arange(size * 1.0), indexing="ij")
+    return torch.stack([row, column]).expand(n, -1, -1, -1)
+
+
+def test_a_part_keeps_the_shape_and_lets_the_gradient_through() -> None:
+    images = torch.rand(7, 2, 5, 6, requires_grad=True)
+    seen = ResizedCrop(0.25, True)(images)
+    assert seen.shape == images.shape
+    seen.sum().backward()
+    assert (images.grad.flatten(1).abs().sum(1) > 0).all()
+    assert float(images.grad.sum()) == pytest.approx(seen.numel(), rel=1e-4)  # each is a mean of pixels
+
+
+def test_a_part_is_a_window_of_the_area_and_aspect_asked_for_linear_between_pixels() -> None:
+    seen = ResizedCrop(0.25, flip=False)(ramp(2000))
+    inner = seen[:, :, 4:12, 4:12]  # away from the border, where positions are cut off
+    down, right = inner[:, 0].diff(dim=1).flatten(1), inner[:, 1].diff(dim=2).flatten(1)
+    for steps in (down, right):
+        assert float((steps.max(1).values - steps.min(1).values).max()) < 1e-4
+    height, width = down[:, 0], right[:, 0]
+    area, aspect = height * width, width / height
+    whole = (height > 0.999) | (width > 0.999)
+    assert 0.24 < float(area.min()) < 0.26
+    assert 0.97 < float(area.max()) <= 1 + 1e-4
+    assert float(area[~whole].mean()) < float(area[whole].mean())
+    assert 3 / 4 - 1e-3 < float(aspect[~whole].min()) < 0.78
+    assert 1.28 < float(aspect[~whole].max()) < 4 / 3 + 1e-3
+    assert float(seen.min()) >= 0
+    assert float(seen.max()) <= 15
+
+
+def test_parts_are_from_all_over_the_image_and_flipped_only_if_asked() -> None:
+    seen = ResizedCrop(0.25, flip=False)(ramp(1000))
+    first, last = seen[:, 0, 0, 0], seen[:, 0, -1, 0]
+    assert float(first.min()) < 0.5
+    assert float(last.max()) > 14.5
+    assert float(first.max()) > 7
+    assert float(last.min()) < 8
+    assert (seen[:, 1, 0, -1] > seen[:, 1, 0, 0]).all()
+    assert 400 < int((lambda x: x[:, 1, 0, -1] < x[:, 1, 0, 0])(ResizedCrop(0.25, flip=True)(ramp(1000))).sum()) < 600
+
+
+def test_enlarging_is_bilinear_sampling_and_of_all_of_an_axis_nothing_changes() -> None:
+    images, share, place = torch.rand(5, 2, 6, 9), 0.5 + torch.rand(5, 1) / 2, torch.rand(5, 1)
+    found = views._enlarging(6, share, place)[:, None] @ images
+    theta = torch.zeros(5, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, 1, 2] = 1, share[:, 0], ((1 - share) * (2 * place - 1))[:, 0]
+    grid = torch.nn.functional.affine_grid(theta, [5, 2, 6, 9], align_corners=False)
+    wanted = torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    assert torch.allclose(found, wanted, atol=1e-5)
+    assert torch.allclose(views._enlarging(6, torch.ones(5, 1), place), torch.eye(6).expand(5, -1, -1), atol=1e-5)
