@@ -130,7 +130,7 @@ def test_closing_the_view_keeps_the_last_checkpoint(make_spec: MakeSpec) -> None
 
 def test_another_spec_is_refused_and_the_difference_shown(make_spec: MakeSpec) -> None:
     finish(make_spec())
-    with pytest.raises(RunError, match=r"g_lr: 0\.002 -> 0\.001.*seed: 0 -> 1|seed: 0 -> 1.*g_lr: 0\.002 -> 0\.001"):
+    with pytest.raises(RunError, match=r"g_lr: 0\.0005 -> 0\.001.*seed: 0 -> 1|seed: 0 -> 1.*g_lr: 0\.0005 -> 0\.001"):
         Session(make_spec(seed=1, settings={"g_lr": 1e-3}))
 
 
@@ -378,7 +378,7 @@ def test_a_plan_takes_names_of_both_kinds_and_records_every_setting() -> None:
         ({"method": "dafl", "sede": 1}, "did you mean 'seed'"),
         ({"student": "convnet_9"}, "did you mean 'convnet_8'"),
         ({"data": "digit"}, "did you mean 'digits'"),
-        ({"method": "deepinversion", "preset": "cifar10"}, "preset"),
+        ({"method": "deepinversion", "preset": "cifar9"}, "preset"),
         ({"method": "dafl", "balance": -1}, "out of range"),
         ({"rounds": 1.5}, "whole number"),
     ],
