@@ -7,11 +7,14 @@ BUILDING := $(VENV)/.building
 # See dfkd_lab/__init__.py; here too, because a test may import torch first.
 export GOMP_SPINCOUNT ?= 1000
 
+# Where demo-class is to be found.
+PORT ?= 8866
+
 .DEFAULT_GOAL := help
-.PHONY: setup demo test lab lint clean help
+.PHONY: setup demo demo-class test lab lint clean help
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
 setup: $(READY)  ## build .venv with everything in it; does nothing when nothing changed
 
@@ -24,13 +27,16 @@ $(READY): pyproject.toml constraints.txt
 	@if [ -e $(BUILDING) ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); fi
 	@rm -f $@ && touch $(BUILDING)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]' || { [ $$? -gt 2 ] || rm -f $(BUILDING); exit 1; }
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,voila]' || { [ $$? -gt 2 ] || rm -f $(BUILDING); exit 1; }
 	@rm -f $(BUILDING)
 	$(BIN)/python -m dfkd_lab check
 	@touch $@
 
 demo: setup  ## distil a small network without data, in a minute
 	$(BIN)/python -m dfkd_lab demo
+
+demo-class: setup  ## serve the workbench as an app for a class, on 127.0.0.1:$PORT
+	$(BIN)/voila notebooks/00_workbench.ipynb --no-browser --Voila.ip=127.0.0.1 --port=$(PORT) --theme=light
 
 test: lint  ## lint, types and all tests
 	$(BIN)/python -m pytest

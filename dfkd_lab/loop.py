@@ -55,6 +55,8 @@ class Report:
     accuracy: float | None
     s_lr: float
     cost: Cost = field(default_factory=Cost)
+    memory: dict[str, Any] = field(default_factory=dict)
+    """What is remembered, as the memory says it."""
     samples: Batch | None = None
 
     def event(self) -> dict[str, Any]:
@@ -187,8 +189,7 @@ class Run:
             raise Diverged(f"round {self.round + 1}: the loss '{broken[0]}' is not a number; lower its learning rate")
         with self.stream:  # a view draws random numbers
             images = self.recipe.student_view(batch.images[:256])
-        health, predicted = measure.health(self.observer, images)
-        batch.predicted = predicted
+        health, batch.predicted, batch.confidence = measure.health(self.observer, images)
         begun = time.perf_counter()
         accuracy = self.evaluate(self.student) if self.evaluate else None
         self.cost.evaluation_s += time.perf_counter() - begun
@@ -205,6 +206,7 @@ class Run:
             accuracy=accuracy,
             s_lr=self.optimizer.param_groups[0]["lr"],
             cost=Cost(**vars(self.cost)),
+            memory=self.recipe.memory.summary(self.classes),
             samples=batch,
         )
 

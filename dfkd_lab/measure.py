@@ -43,8 +43,8 @@ def expected(accuracies: Sequence[float]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def health(observer: Observer, images: Tensor) -> tuple[dict[str, float], Tensor]:
-    """Signals that need no label, on images [N, C, H, W]; and the teacher's class [N] of each image.
+def health(observer: Observer, images: Tensor) -> tuple[dict[str, float], Tensor, Tensor]:
+    """Signals that need no label, on images [N, C, H, W]; the teacher's class [N] of each, and its probability [N].
 
     agreement: share of images on which student and teacher predict the same class. entropy: of the teacher's mean
     prediction, in nats, at most log K. confidence: mean largest teacher probability. bn_gap: summed distance from the
@@ -56,11 +56,12 @@ def health(observer: Observer, images: Tensor) -> tuple[dict[str, float], Tensor
     observer.student.train(training)
     assert seen.student is not None
     probabilities, predicted = seen.logits.softmax(1), seen.logits.argmax(1)
+    confidence = probabilities.max(1).values
     flat = images[:64].flatten(1)
     values = {
         "agreement": (seen.student.argmax(1) == predicted).float().mean(),
         "entropy": torch.special.entr(probabilities.mean(0)).sum(),
-        "confidence": probabilities.max(1).values.mean(),
+        "confidence": confidence.mean(),
         "distance": torch.pdist(flat).mean() / math.sqrt(flat.shape[1]) if len(flat) > 1 else flat.new_zeros(()),
     }
     gaps = [
@@ -69,7 +70,7 @@ def health(observer: Observer, images: Tensor) -> tuple[dict[str, float], Tensor
     ]
     if gaps:
         values["bn_gap"] = torch.stack(gaps).sum()
-    return {name: float(value) for name, value in values.items()}, predicted
+    return {name: float(value) for name, value in values.items()}, predicted, confidence
 
 
 def alarms(health: dict[str, float], terms: dict[str, float], classes: int) -> list[str]:

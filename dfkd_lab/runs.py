@@ -4,7 +4,7 @@ spec.yaml            what was asked for, every setting resolved
 manifest.json        versions, commit, device, teacher and data with their hashes
 events.jsonl         a line a round, flushed
 status.json          running, paused, stopped, finished or failed; by which process
-samples/*.png        synthetic images by class
+samples/*.png        synthetic images by class; *.json beside it what the teacher says of each
 checkpoint.pt        one, atomic
 student.safetensors  the last student
 seal.json            what the distillation read

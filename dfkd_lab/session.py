@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from dfkd_lab import compose, data, environment, measure, methods, nets, teachers
 from dfkd_lab.loop import Diverged, Report, Run
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.runs import RunError, RunFolder, default_folder, prepare, refuse_other_spec, write_atomically
+from dfkd_lab.samples import sample_facts, sample_grid
 from dfkd_lab.seal import Seal, SealBroken
 from dfkd_lab.spec import RunSpec, SpecError
 
@@ -173,6 +173,7 @@ class Session:
         for number, file in self.folder.samples().items():
             if number > self.run.round:
                 file.unlink()
+                file.with_suffix(".json").unlink(missing_ok=True)
 
     def _keep(self, report: Report) -> None:
         """Log the round, its samples, and a checkpoint when one is due."""
@@ -180,14 +181,20 @@ class Session:
             events.write(json.dumps(report.event()) + "\n")
         every = -(-self.spec.rounds // MOST_SAMPLE_FILES)
         if report.samples is not None and (report.round % every == 0 or report.round == 1):
-            grid = sample_grid(report.samples, self.teacher.card.classes)
-            png = io.BytesIO()
-            grid.save(png, "png")
-            write_atomically(self.folder.path / "samples" / f"round_{report.round:07d}.png", png.getvalue())
+            self._keep_samples(report.round, report.samples)
         due = time.monotonic() - self._saved >= self.spec.checkpoint_s
         if due or report.round in (1, self.spec.rounds) or self.wish == "stop":
             self._save()
         self._status("running")
+
+    def _keep_samples(self, round: int, batch: Batch) -> None:
+        """A grid of images, and what is known of each; the grid last, because readers look for it."""
+        classes = self.teacher.card.classes
+        png = io.BytesIO()
+        sample_grid(batch, classes).save(png, "png")
+        path = self.folder.path / "samples" / f"round_{round:07d}.png"
+        write_atomically(path.with_suffix(".json"), json.dumps(sample_facts(batch, classes)).encode())
+        write_atomically(path, png.getvalue())
 
     def _save(self) -> None:
         write = lambda file: torch.save(self.run.state_dict(), file)  # noqa: E731
@@ -265,23 +272,6 @@ class Session:
             "sessions": sessions,
         }
         write_atomically(self.folder.path / "seal.json", json.dumps(seal, indent=1).encode())
-
-
-def sample_grid(batch: Batch, classes: int, columns: int = 10) -> Image.Image:
-    """Up to ``columns`` images a class, one row for each of the first 20 classes the teacher sees, 1 pixel apart."""
-    assert batch.predicted is not None
-    images = (batch.images[: len(batch.predicted)].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-    predicted = batch.predicted.cpu()
-    _, channels, height, width = images.shape
-    grid = torch.full(
-        (channels, min(classes, 20) * (height + 1) - 1, columns * (width + 1) - 1), 128, dtype=torch.uint8
-    )
-    for row in range(min(classes, 20)):
-        for column, image in enumerate(images[predicted == row][:columns]):
-            top, left = row * (height + 1), column * (width + 1)
-            grid[:, top : top + height, left : left + width] = image
-    pixels = grid.permute(1, 2, 0).numpy()
-    return Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels)
 
 
 def pick_device(wish: str) -> torch.device:

@@ -55,7 +55,9 @@ def test_a_finished_folder_has_everything_and_nothing_half_written(make_spec: Ma
         "checkpoint.pt",
         "student.safetensors",
         "seal.json",
+        "samples/round_0000001.json",
         "samples/round_0000001.png",
+        "samples/round_0000002.json",
         "samples/round_0000002.png",
     }
     assert folder.status()["state"] == "finished"

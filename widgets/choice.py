@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
 
@@ -12,48 +13,43 @@ import ipywidgets
 from dfkd_lab import catalogue, compose, data, methods, nets, teachers
 from dfkd_lab.diagram import diagram
 from dfkd_lab.runs import plan
-from dfkd_lab.spec import RunSpec, kind, knobs
-from widgets import form
+from dfkd_lab.spec import RunSpec, SpecError, kind, knobs
+from widgets import form, status
+from widgets.cards import Cards
 
-FIRST = ("method", "teacher", "student", "data", "rounds", "seed", "out")
+FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
 PRESET_DEPENDS_ON = ("method", "teacher", "data", "preset")
 SLOTS = (*compose.KINDS, "terms")
+NARROW = "64px"
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
 
 
 class Choice:
-    """The run's settings, the method's, and what the method is. ``tell`` runs an action and shows its error."""
+    """The run's settings, the method's, and what is known of them before the run.
 
-    def __init__(self, tell: Callable[[Callable[[], None]], None]):
+    ``problem`` says why the choice cannot be run, and is empty if it can; ``on_change`` is called after each change.
+    """
+
+    def __init__(self, on_change: Callable[[], None]):
+        self.problem, self.on_change, self._busy = "", on_change, False
         self.run_form = form.Form(
             RunSpec,
             FIRST,
             choices={"method": methods.METHODS, "student": nets.CLASSIFIERS, "data": data.EVALUATION_SETS},
             suggestions={"teacher": teachers.BUILT_IN},
         )
-        self.run_form.fields["out"].placeholder = "automatic"
-        apart = (*FIRST, *SLOTS)
-        rest = [name for name in knobs(RunSpec) if name not in apart and kind(RunSpec, name) is not dict]
+        self.run_form.fields["out"].control.placeholder = "automatic"
+        rest = [name for name in knobs(RunSpec) if name not in (*FIRST, *SLOTS) and kind(RunSpec, name) is not dict]
         normalizations = ("auto", *teachers.NORMALIZATIONS)
         self.more_form = form.Form(RunSpec, rest, choices={"normalization": normalizations})
         self.slot_form = form.Form(RunSpec, SLOTS, suggestions=compose.KINDS)
         self.method_form = form.Form(RunSpec, ())  # until a method is chosen
-        self.first = form.grid(self.run_form.fields.values())
-        self.about = ipywidgets.HTML()
-        half = ipywidgets.Layout(flex="1 1 320px", min_width="0", margin="0 4px 0 0")
-        self.settings = ipywidgets.Accordion(layout=half)
-        title = "Preset, device and checkpoints"
-        self.more = ipywidgets.Accordion([self.more_form.widget], titles=(title,), layout=half)
-        self.picture = ipywidgets.HTML(layout=ipywidgets.Layout(width="100%"))
-        drawn = ipywidgets.VBox([self.picture, self.slot_form.widget])
-        self.slots = ipywidgets.Accordion([drawn], titles=("Slots",), layout=ipywidgets.Layout(width="100%"))
-        folded = ipywidgets.Box([self.slots, self.settings, self.more], layout=ROW)
-        self.widget = ipywidgets.VBox([self.first, self.about, folded], layout=ipywidgets.Layout(width="100%"))
-        fields = {**self.run_form.fields, **self.more_form.fields}
-        for name in PRESET_DEPENDS_ON:
-            fields[name].observe(lambda change: tell(self.fill), "value")
         for field in self.slot_form.fields.values():
-            field.observe(lambda change: tell(self.draw), "value")
+            field.preset = ""
+        self.cards = Cards()
+        self._arrange()
+        for each in (self.run_form, self.more_form, self.slot_form):
+            each.observe(self._changed)
 
     def values(self) -> dict[str, Any]:
         """What the fields say, for ``plan``."""
@@ -62,37 +58,15 @@ class Choice:
             "settings": self.method_form.value
         }
 
-    def fill(self) -> None:
-        """Show the method, and the settings its preset gives: what is seen is what will run.
-
-        Raises:
-            SpecError: if the preset does not go with the method.
-        """
-        asked = self.values()
-        spec = plan({name: asked[name] for name in PRESET_DEPENDS_ON})
-        method = methods.find(spec.method)
-        self.method_form.close()
-        self.method_form = form.Form(method)
-        self.method_form.value = spec.settings
-        self.run_form.fields["rounds"].value = spec.rounds
-        apart = [field for name, field in self.method_form.fields.items() if name == "capacity"]
-        self.method_form.widget.children = [each for each in self.method_form.fields.values() if each not in apart]
-        self.first.children = [*self.run_form.fields.values(), *apart]
-        self.settings.children = [self.method_form.widget]
-        self.settings.titles = (f"Settings of {spec.method}",)
-        self.about.value = described(method)
-        self.draw()
-
-    def draw(self) -> None:
-        """Draw the slots as they would be filled now.
-
-        Raises:
-            SpecError: if they do not fit together.
-        """
-        spec = plan(self.values())
-        recipe = catalogue.recipe_of(compose.method_of(spec))
-        self.picture.value = diagram("+".join([spec.method, *compose.replaced(spec).values()]), recipe)
-        self.slots.titles = (f"Slots of {spec.method}, to look at and to replace",)
+    def fill(self, preset: str = "") -> None:
+        """Show the method with the settings of ``preset``, or of the one that is chosen, and its own slots."""
+        with self._quietly():
+            if preset:
+                self.run_form.fields["preset"].value = preset
+            for field in self.slot_form.fields.values():
+                field.value = ""
+            self._show_method()
+        self._examine()
 
     def close(self) -> None:
         """Close every field."""
@@ -100,9 +74,140 @@ class Choice:
             each.close()
         form.close(self.widget)
 
+    def _changed(self, name: str) -> None:
+        if self._busy:
+            return
+        with self._quietly():
+            if name in ("method", "preset"):
+                self._show_method()
+            elif name in PRESET_DEPENDS_ON:
+                self._compare_with_preset()
+        self._examine()
+
+    def _show_method(self) -> None:
+        """The form of the method, filled by the preset: what is seen is what will run."""
+        method = methods.find(self.run_form.fields["method"].value)
+        self._offer_presets(method)
+        preset = self._preset()
+        self.method_form.close()
+        self.method_form = form.Form(method)
+        self.method_form.value = preset.settings
+        self.run_form.fields["rounds"].value = preset.rounds
+        self._compare_with_preset()
+        self.method_form.observe(self._changed)
+        apart = [field for name, field in self.method_form.fields.items() if name == "capacity"]
+        folded = [field.widget for field in self.method_form.fields.values() if field not in apart]
+        self.method_form.widget.children = folded
+        for field in (first := [*self.run_form.fields.values(), *apart]):
+            field.control.style.description_width = NARROW
+        self.first.children = [field.widget for field in first]
+        self.settings.children = [self.method_form.widget]
+        self.about.value = described(method)
+
+    def _offer_presets(self, method: type[Any]) -> None:
+        field = self.run_form.fields["preset"]
+        chosen, names = field.value, ("auto", *method.presets)
+        field.control.options = names
+        field.value = chosen if chosen in names else "auto"
+
+    def _compare_with_preset(self) -> None:
+        preset = self._preset()
+        self.run_form.fields["rounds"].preset = preset.rounds
+        for name, field in self.method_form.fields.items():
+            field.preset = preset.settings[name]
+
+    def _preset(self) -> RunSpec:
+        """The run that the preset gives; that on digits while the teacher or the data cannot be had."""
+        asked = {name: self.run_form.fields[name].value for name in PRESET_DEPENDS_ON}
+        try:
+            return plan(asked)
+        except SpecError:
+            return plan(method=asked["method"], preset=asked["preset"])
+
+    def _examine(self) -> None:
+        """Find out whether the choice can be run, and show what is known of that run."""
+        forms = (self.run_form, self.more_form, self.slot_form, self.method_form)
+        fields = [field for each in forms for field in each.fields.values()]
+        self._put(self.ahead, "")
+        try:
+            if problems := [field.problem for field in fields if field.problem]:
+                raise SpecError("; ".join(problems))
+            spec = plan(self.values())
+            recipe = catalogue.recipe_of(compose.method_of(spec))
+            self._put(self.picture, diagram("+".join([spec.method, *compose.replaced(spec).values()]), recipe))
+            self._put(self.ahead, paragraph(status.cost_ahead(spec.rounds, recipe.schedule)))
+            self.problem = ""
+        except SpecError as error:
+            self.problem = str(error)
+        self._name_changes([field.name for field in fields if field.changed])
+        asked = self.values()
+        self.cards.show(asked["teacher"], asked["normalization"], asked["data"], asked["student"])
+        self.on_change()
+
+    def _name_changes(self, names: list[str]) -> None:
+        method = self.run_form.fields["method"].value
+        changed = [sum(name in each.fields for name in names) for each in (self.method_form, self.slot_form)]
+        notes = [f" ({count} changed)" if count else "" for count in changed]
+        self.settings.titles = (f"Settings of {method}{notes[0]}",)
+        self.slots.titles = (f"Slots of {method}, to look at and to replace{notes[1]}",)
+        preset = self._preset().preset
+        text = f"Changed from the preset '{preset}': {', '.join(names)}." if names else f"All as in preset '{preset}'."
+        self._put(self.changes, paragraph(text))
+
+    def _arrange(self) -> None:
+        self.first = form.grid(self.run_form.fields.values())
+        self.about, self.ahead, self.changes = (
+            ipywidgets.HTML(layout=ipywidgets.Layout(flex=flex, min_width="0", margin="2px 12px 2px 0"))
+            for flex in ("2 1 280px", "5 1 340px", "2 1 180px")
+        )
+        resets = [
+            _button("Reset to preset", "Take back every change of rounds, settings and slots", self.fill),
+            _button("Reset to the paper's", "Take the settings the paper gives", lambda: self.fill("paper")),
+        ]
+        half = ipywidgets.Layout(flex="1 1 320px", min_width="0", margin="0 4px 0 0")
+        self.settings = ipywidgets.Accordion(layout=half)
+        title = "Device, normalization and checkpoints"
+        self.more = ipywidgets.Accordion([self.more_form.widget], titles=(title,), layout=half)
+        self.picture = ipywidgets.HTML(layout=ipywidgets.Layout(width="100%"))
+        drawn = ipywidgets.VBox([self.picture, self.slot_form.widget])
+        self.slots = ipywidgets.Accordion([drawn], titles=("Slots",), layout=ipywidgets.Layout(width="100%"))
+        rows = [
+            [self.about, self.cards.teacher, self.cards.student],
+            [self.ahead, self.changes, *resets],
+            [self.slots, self.settings, self.more],
+        ]
+        boxes = [ipywidgets.Box(row, layout=ROW) for row in rows]
+        self.widget = ipywidgets.VBox([self.first, *boxes], layout=ipywidgets.Layout(width="100%"))
+
+    @contextlib.contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Fields that are filled here are not changes by a person."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    @staticmethod
+    def _put(widget: ipywidgets.HTML, content: str) -> None:
+        if widget.value != content:
+            widget.value = content
+
 
 def described(method: type[Any]) -> str:
     """What a method is, who wrote it, and how certain this version is."""
     first = (inspect.getdoc(method) or "").split("\n")[0]
     facts = "; ".join(filter(None, (method.citation, method.certainty, methods.remark(method))))
-    return f"<div style='line-height: 1.4; margin: 2px 0'>{escape(first)} <small>{escape(facts)}.</small></div>"
+    return paragraph(f"{first} {facts}.")
+
+
+def paragraph(text: str) -> str:
+    """Text as HTML with lines close enough together."""
+    return f"<div style='line-height: 1.35'>{escape(text)}</div>" if text else ""
+
+
+def _button(name: str, tooltip: str, action: Callable[[], None]) -> ipywidgets.Button:
+    layout = ipywidgets.Layout(flex="0 0 auto", width="auto")
+    button = ipywidgets.Button(description=name, tooltip=tooltip, layout=layout)
+    button.on_click(lambda button: action())
+    return button

@@ -22,6 +22,8 @@ MOST_POINTS = 2000
 TEXT, GRID = "#7f7f7f", "rgba(128, 128, 128, 0.25)"
 COLORS = ("#3f86d8", "#e08214", "#3a9e6f", "#cf4f62", "#8f6bd1", "#8c7a4f", "#d06fb4", "#3fa7b5")
 EMPTY = "No round is finished yet: press Start, and the first point appears here."
+UNLOGGED = "This run did not log what its memory holds."
+NOTHING_HELD = "This memory keeps nothing: every student step sees images that were just made."
 HEALTH = {
     "agreement": ("agreement with the teacher", "share of images"),
     "entropy": ("class entropy", "nats"),
@@ -103,10 +105,43 @@ def cost(events: Events) -> go.Figure:
     return figure.update_layout(legend={"y": -0.22, "yanchor": "top"}, margin_b=90)
 
 
+def buffer(events: Events) -> go.Figure:
+    """What the memory holds: images by class now, and by round its priorities, its age, or how even its classes are."""
+    held = [event for event in events if event.get("memory")]
+    now = held[-1]["memory"] if held else {}
+    title, unit, traces = _by_round(held)
+    figure = make_subplots(rows=1, cols=2, subplot_titles=[_held(now), title], horizontal_spacing=0.1)
+    counts = np.asarray(now.get("classes", []), np.float32)
+    x = np.arange(len(counts), dtype=np.float32)
+    figure.add_trace(go.Bar(x=x, y=counts, name="images", marker_color=COLORS[2], showlegend=False), row=1, col=1)
+    figure.add_traces(traces, rows=1, cols=2)
+    figure.update_xaxes(title_text="class the teacher sees", row=1, col=1)
+    figure.update_yaxes(title_text="images", rangemode="tozero", row=1, col=1)
+    figure.update_xaxes(title_text="round", row=1, col=2)
+    figure.update_yaxes(title_text=unit, rangemode="tozero", row=1, col=2)
+    unlogged = NOTHING_HELD if events and "memory" in events[-1] else UNLOGGED
+    _finished(figure, held, 360, unlogged if events else EMPTY)
+    if len(counts) <= 20:
+        figure.update_xaxes(dtick=1, row=1, col=1)
+    return figure.update_layout(legend={"y": -0.22, "yanchor": "top", "x": 0.55}, margin_b=90)
+
+
 def show(figure: go.Figure) -> None:
     """Display a still figure of some kilobytes: never a FigureWidget, which would store 5 MB in the notebook."""
     facts = {**json.loads(figure.to_json()), "config": CONFIG}
     display({"application/vnd.plotly.v1+json": facts, "text/plain": "a plotly figure"}, raw=True)
+
+
+def with_expected(events: Events) -> Events:
+    """The events, each with the mean accuracy of the rounds up to it: the expected accuracy, mu, of PRE-DFKD."""
+    if not events or "expected" in events[0]:
+        return events
+    found, total, n = [], 0.0, 0
+    for event in events:
+        if event["accuracy"] is not None:
+            total, n = total + event["accuracy"], n + 1
+        found.append({**event, "expected": total / n if n else None})
+    return found
 
 
 def thin(events: Events) -> Events:
@@ -143,7 +178,36 @@ def _curves(events: Events, teacher_accuracy: float | None) -> list[go.Scatter]:
         line={"color": TEXT, "dash": "dash", "width": 1.5},
         showlegend=known,
     )
-    return [student, agreement, teacher]
+    expected = _line(with_expected(events), "expected accuracy μ, its mean so far", "expected", color=COLORS[4],
+                     legend=measured)  # fmt: skip
+    expected.line.dash = "dot"
+    return [student, agreement, teacher, expected.update(mode="lines")]
+
+
+def _by_round(held: Events) -> tuple[str, str, list[go.Scatter]]:
+    """Title, unit and lines of what a memory says of itself by round."""
+    now = held[-1]["memory"] if held else {}
+    if now.get("priorities"):
+        names = ("smallest", "25 %", "median", "75 %", "largest")
+        rows = [{**event, **dict(zip(names, event["memory"]["priorities"], strict=False))} for event in held]
+        lines = [_line(rows, name, name, color=COLORS[index], legend=True) for index, name in enumerate(names)]
+        return "priorities: the student's last loss on an image", "loss", lines
+    if "oldest" in now:
+        return "age of the oldest image", "rounds", [_line(held, "oldest", "memory", "oldest", color=COLORS[4])]
+    shares = [np.asarray(event["memory"]["classes"]) / max(1, sum(event["memory"]["classes"])) for event in held]
+    rows = [{**event, "most": max(each), "least": min(each)} for event, each in zip(held, shares, strict=True)]
+    lines = [_line(rows, f"class seen {name}", name, color=COLORS[index], legend=bool(held))
+             for index, name in enumerate(("most", "least"))]  # fmt: skip
+    return "the most and the least seen class", "share of images", lines
+
+
+def _held(now: Mapping[str, Any]) -> str:
+    """What a memory holds, in words."""
+    if "replayed" in now:
+        return f"synthesized so far; {now['replayed']} replayed a step from {now['bytes'] / 1e6:.2g} MB"
+    if "images" in now:
+        return f"{now['images']:,} of {now['capacity']:,} images, the oldest {now['oldest']:,} rounds old"
+    return "images by class"
 
 
 def _line(events: Events, name: str, *path: str, color: str, legend: bool = False) -> go.Scatter:
@@ -159,7 +223,7 @@ def _line(events: Events, name: str, *path: str, color: str, legend: bool = Fals
     )
 
 
-def _finished(figure: go.Figure, events: Events, height: int) -> go.Figure:
+def _finished(figure: go.Figure, events: Events, height: int, empty: str = EMPTY) -> go.Figure:
     """Theme, legend and the note that stands where no point is yet (always the last annotation)."""
     figure.update_layout(
         template="none",
@@ -177,6 +241,6 @@ def _finished(figure: go.Figure, events: Events, height: int) -> go.Figure:
     figure.update_yaxes(**axis)
     figure.update_annotations(font={"color": TEXT, "size": 12})
     return figure.add_annotation(
-        text="" if events else EMPTY, xref="paper", yref="paper", x=0.5, y=0.75, showarrow=False,
+        text="" if events else empty, xref="paper", yref="paper", x=0.5, y=0.75, showarrow=False,
         font={"color": TEXT, "size": 14},
     )  # fmt: skip

@@ -1,21 +1,91 @@
-"""A form for any spec: one field a knob."""
+"""A form for any spec: one field a knob, checked while it is typed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from html import escape
 from typing import Any
 
 import ipywidgets
 
-from dfkd_lab.spec import kind, knobs
+from dfkd_lab.spec import SpecError, allowed, check, kind, knobs
 
-# The widgets want a bound on each side; these are far beyond any knob.
-LARGEST = {int: 2**53 - 1, float: 1e300}
-WIDTH = "112px"
+WIDTH = "100px"
+INVALID, CHANGED = "dfkd-invalid", "dfkd-changed"
+STYLE = f"""<style>
+.{CHANGED} > .widget-label {{ font-weight: 600; }}
+.{CHANGED} > .widget-label::after {{ content: " \\2022" / " changed"; color: #3f86d8; }}
+.{INVALID} > input {{ border: 2px solid #cf4f62 !important; }}
+.dfkd-allowed {{ color: #cf4f62; font-size: 13px; line-height: 1.3; text-align: right; }}
+</style>"""
+"""What marks a field. The panel says both marks in words too, for those who cannot see them."""
+
+
+class Field:
+    """One knob: a control, and below it what would be allowed if the value is not.
+
+    Numbers are text, because a number widget turns what it does not allow into another number without a word.
+    """
+
+    def __init__(self, spec: type, name: str, options: Iterable[str] = (), suggestions: Iterable[str] = ()):
+        self.spec, self.name = spec, name
+        self._preset: Any = None
+        self.control = _control(spec, name, tuple(options), tuple(suggestions))
+        self.widget = ipywidgets.VBox([self.control], layout=ipywidgets.Layout(min_width="0"))
+        self.control.observe(lambda change: self._mark(), "value")
+
+    @property
+    def value(self) -> Any:
+        """What the field holds, as the knob's type; as it was typed if that is not allowed."""
+        try:
+            return check(self.spec, self.name, self.control.value)
+        except SpecError:
+            return self.control.value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.control.value = value if isinstance(value, bool | str) else written(value)
+
+    @property
+    def preset(self) -> Any:
+        """What the value is compared with; None if with nothing."""
+        return self._preset
+
+    @preset.setter
+    def preset(self, value: Any) -> None:
+        self._preset = value
+        self._mark()
+
+    @property
+    def problem(self) -> str:
+        """Why the value is not allowed; empty if it is."""
+        try:
+            check(self.spec, self.name, self.control.value)
+        except SpecError as error:
+            return str(error)
+        return ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the value is not the preset's."""
+        return self.preset is not None and bool(self.value != self.preset)
+
+    def _mark(self) -> None:
+        problem, help_ = self.problem, knobs(self.spec)[self.name].metadata["help"]
+        _switch(self.control, INVALID, bool(problem))
+        _switch(self.control, CHANGED, self.changed)
+        self.control.tooltip = f"{help_}; the preset has {written(self.preset)}" if self.changed else help_
+        notes = self.widget.children[1:]
+        if problem and not notes:
+            text = escape(f"allowed: {allowed(self.spec, self.name)}")
+            self.widget.children = [self.control, ipywidgets.HTML(f"<div class='dfkd-allowed'>{text}</div>")]
+        elif notes and not problem:
+            self.widget.children = [self.control]
+            close(notes[0])
 
 
 class Form:
-    """The knobs of ``spec`` as fields; what is typed is ``value``, checked later by ``build`` like every other input.
+    """The knobs of ``spec`` as fields; ``value`` is what they hold.
 
     ``choices`` gives a knob a list to pick from; a knob in ``suggestions`` also takes other text.
     """
@@ -29,7 +99,8 @@ class Form:
         suggestions: Mapping[str, Iterable[str]] | None = None,
     ):
         wanted = [name for name in knobs(spec) if kind(spec, name) is not dict] if names is None else names
-        self.fields = {name: _field(spec, name, choices or {}, suggestions or {}) for name in wanted}
+        choices, suggestions = choices or {}, suggestions or {}
+        self.fields = {name: Field(spec, name, choices.get(name, ()), suggestions.get(name, ())) for name in wanted}
         self.widget = grid(self.fields.values())
 
     @property
@@ -43,17 +114,23 @@ class Form:
             if name in self.fields:
                 self.fields[name].value = value
 
+    def observe(self, listen: Callable[[str], None]) -> None:
+        """Have ``listen`` called with the name of each knob whose field changes."""
+        for name, field in self.fields.items():
+            field.control.observe(lambda change, name=name: listen(name), "value")
+
     def close(self) -> None:
         """Close every field, wherever it is shown."""
-        for each in (*self.fields.values(), self.widget):
-            close(each)
+        for field in self.fields.values():
+            close(field.widget)
+        close(self.widget)
 
 
-def grid(fields: Iterable[ipywidgets.Widget]) -> ipywidgets.GridBox:
+def grid(fields: Iterable[Field]) -> ipywidgets.GridBox:
     """Fields in as many columns as fit, so that nothing scrolls sideways."""
-    columns = "repeat(auto-fill, minmax(min(100%, 230px), 1fr))"
+    columns = "repeat(auto-fill, minmax(min(100%, 200px), 1fr))"
     layout = ipywidgets.Layout(grid_template_columns=columns, grid_gap="2px 12px", width="100%")
-    return ipywidgets.GridBox(list(fields), layout=layout)
+    return ipywidgets.GridBox([field.widget for field in fields], layout=layout)
 
 
 def close(widget: Any) -> None:
@@ -68,30 +145,36 @@ def close(widget: Any) -> None:
     widget.close()
 
 
-def _field(
-    spec: type, name: str, choices: Mapping[str, Iterable[str]], suggestions: Mapping[str, Iterable[str]]
-) -> ipywidgets.Widget:
+def written(value: Any) -> str:
+    """A value as a person types it: 10 for 10.0, 'yes' or 'no' for a truth."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value) or "nothing"
+
+
+def _switch(control: ipywidgets.DOMWidget, mark: str, on: bool) -> None:
+    if on:
+        control.add_class(mark)
+    else:
+        control.remove_class(mark)
+
+
+def _control(spec: type, name: str, options: tuple[str, ...], suggestions: tuple[str, ...]) -> ipywidgets.Widget:
     knob, wanted = knobs(spec)[name], kind(spec, name)
-    facts = knob.metadata
-    options = tuple(choices.get(name, facts.get("choices") or ()))
+    options = options or tuple(knob.metadata.get("choices") or ())
     shown: dict[str, Any] = {
         "value": knob.default,
         "description": name,
-        "tooltip": facts["help"],
+        "tooltip": knob.metadata["help"],
         "style": {"description_width": WIDTH},
         "layout": ipywidgets.Layout(width="auto", min_width="0"),
     }
-    if name in suggestions:
-        return ipywidgets.Combobox(options=tuple(suggestions[name]), ensure_option=False, **shown)
+    if suggestions:
+        return ipywidgets.Combobox(options=suggestions, ensure_option=False, continuous_update=False, **shown)
     if options:
         return ipywidgets.Dropdown(options=options, **shown)
     if wanted is bool:
         return ipywidgets.Checkbox(**shown)
     if wanted is str:
         return ipywidgets.Text(continuous_update=False, **shown)
-    low, high = facts.get("low"), facts.get("high")
-    number = ipywidgets.BoundedIntText if wanted is int else ipywidgets.BoundedFloatText
-    low = -LARGEST[wanted] if low is None else wanted(low)
-    high = LARGEST[wanted] if high is None else wanted(high)
-    step = {} if wanted is int else {"step": None}
-    return number(min=low, max=high, **step, **shown)
+    return ipywidgets.Text(**{**shown, "value": written(knob.default)})

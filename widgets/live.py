@@ -6,18 +6,23 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 import ipywidgets
 import plotly.graph_objects as go
 
 from dfkd_lab.runs import RunFolder
-from widgets import figures, form, status
+from widgets import figures, form, frame, status
+from widgets.history import Alarm, History
+from widgets.samples import Samples
 
 PERIOD_S, IMAGE_PERIOD_S = 0.5, 1.0
 NO_RUN = {"state": "no run", "round": 0}
-# ipywidgets cannot set image-rendering; without it small images are blurred.
-STYLE = "<style>.dfkd-samples { image-rendering: pixelated; height: auto !important; }</style>"
+ALARM_STYLE = f"""<style>
+.dfkd-alarm, .dfkd-over {{ border-left: 4px solid {figures.GRID}; padding: 1px 8px; margin: 2px 0; line-height: 1.4; }}
+.dfkd-alarm {{ border-color: {status.AMBER}; background: rgba(199, 119, 0, 0.14); font-weight: 600; }}
+</style>"""
 
 _charts: list[Any] = []
 
@@ -25,7 +30,7 @@ _charts: list[Any] = []
 def chart() -> Any:
     """The kernel's one FigureWidget: a closed one is never freed, so it is opened again for each view."""
     if not _charts:
-        widget = go.FigureWidget(figures.overview([]))
+        widget = frame.new(figures.overview([]))
         widget._config = figures.CONFIG
         _charts.append(widget)
         return widget
@@ -51,19 +56,24 @@ class Live:
         self.child: subprocess.Popen[bytes] | None = None
         self.chart = chart()
         self.status = ipywidgets.HTML(layout=ipywidgets.Layout(margin="2px 0"))
-        self.samples = ipywidgets.Image(format="png", layout=ipywidgets.Layout(width="100%", display="none"))
-        self.samples.add_class("dfkd-samples")
-        self.caption = ipywidgets.HTML()
+        self.alarms = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0"))
+        self.view = ipywidgets.ToggleButtons(
+            options=list(frame.VIEWS), tooltips=list(frame.VIEWS.values()), style={"button_width": "auto"}
+        )
+        self.samples = Samples()
         self.widget = self._arrange()
         self._opened, self._drawn_at = False, 0.0
-        self.chart.observe(self._note_opened, "_js2py_layoutDelta")
+        self._layout: dict[str, Any] = {}
         self._lock, self._closing = threading.RLock(), threading.Event()
         self._forget()
+        self.chart.observe(self._note_opened, "_js2py_layoutDelta")
+        self.view.observe(self._turn, "value")
 
     def attach(self, folder: RunFolder | None, child: subprocess.Popen[bytes] | None = None) -> None:
         """Show ``folder`` from now on; ``child`` is its process, if it was started here."""
         with self._lock:
             self.folder, self.child = folder, child
+            self.samples.attach(folder)
             self._forget()
 
     def start(self) -> None:
@@ -86,9 +96,10 @@ class Live:
                 return
             if self._fetch() or not self._drawn or self._opened:
                 self._draw_chart()
-            self._draw_samples()
+            self.samples.refresh(IMAGE_PERIOD_S)
             now = self.now()
-            self._set(self.status, status.line(now, self.events, self.teacher_accuracy))
+            self._set(self.status, status.line(now, self._without_alarms(), self.teacher_accuracy))
+            self._draw_alarms(now)
             if now["state"] != self._state:
                 self._state = now["state"]
                 self.on_state(self._state)
@@ -108,58 +119,58 @@ class Live:
         return {**found, "state": "failed", "message": last_line(self.folder)}
 
     def _forget(self) -> None:
-        self.events: list[dict[str, Any]] = []
+        self.history = History(self.folder)
         self.teacher_accuracy: float | None = None
-        self._file: int = 0
-        self._sample: int = 0
-        self._sampled: float = 0.0
         self._state = ""
+        self._alarms: list[tuple[str, tuple[str, str]]] | None = None
+        self._announced: set[str] = set()
         self._drawn = False
 
     def _fetch(self) -> bool:
-        """Read new events; all of them again when the file was replaced, as a resumed run does."""
-        if self.folder is None:
+        """Read new events."""
+        if self.folder is None or not self.history.read():
             return False
-        try:
-            file = (self.folder.path / "events.jsonl").stat().st_ino
-        except FileNotFoundError:
-            return False
-        if file != self._file:
-            self.events, self._file = [], file
-        new = self.folder.events(len(self.events))
-        self.events += new
         self.teacher_accuracy = self.folder.manifest().get("teacher", {}).get("accuracy")
-        return bool(new)
+        return True
+
+    def _turn(self, change: dict[str, Any]) -> None:
+        """A person chose another figure."""
+        with self._lock:
+            if not self._closing.is_set():
+                self._draw_chart()
 
     def _draw_chart(self) -> None:
-        fresh = figures.overview(self.events, self.teacher_accuracy)
+        figure = frame.view(self.view.value, self.history.events, self.teacher_accuracy)
         with self.chart.batch_update():
-            for old, new in zip(self.chart.data, fresh.data, strict=True):
-                old.update(x=new.x, y=new.y, name=new.name, showlegend=new.showlegend, mode=new.mode)
-                old.line.width = new.line.width
-            self.chart.layout.annotations[-1].text = fresh.layout.annotations[-1].text
-            self.chart.update_xaxes(showticklabels=bool(self.events))
-            self.chart.update_yaxes(showticklabels=bool(self.events))
+            self._layout = frame.redraw(self.chart, figure, self._layout)
             self._drawn_at = time.monotonic()
             self.chart.layout.meta = self._drawn_at  # some change, for plotly to measure its place again
         self._drawn, self._opened = True, False
+
+    def _draw_alarms(self, now: dict[str, Any]) -> None:
+        """Every alarm of the run with its rounds; one that is new is announced, once."""
+        rows = [(alarm.text, said(alarm, self.history.events)) for alarm in self.history.alarms.values()]
+        if now["state"] == "failed":
+            rows.append(("failed", ("alarm", f"The run failed: {now.get('message', '')}")))
+        if rows == self._alarms:
+            return
+        self._alarms = rows
+        html = [
+            f"<div class='dfkd-{kind}'{'' if name in self._announced else ' role=alert'}>{escape(text)}</div>"
+            for name, (kind, text) in rows
+        ]
+        self._announced |= {name for name, _ in rows}
+        self.alarms.value = ALARM_STYLE + "".join(html) if html else ""
+
+    def _without_alarms(self) -> list[dict[str, Any]]:
+        """The events for the status line, which is read aloud whenever it changes."""
+        events = self.history.events
+        return [*events[:-1], {**events[-1], "alarms": []}] if events else []
 
     def _note_opened(self, change: dict[str, Any]) -> None:
         """A page has just made the chart, 700 px wide whatever its place; what answers our own drawing is no news."""
         if change["new"] and time.monotonic() - self._drawn_at > 3:
             self._opened = True
-
-    def _draw_samples(self) -> None:
-        samples = self.folder.samples() if self.folder else {}
-        latest = max(samples, default=0)
-        if latest == self._sample or (latest and time.monotonic() - self._sampled < IMAGE_PERIOD_S):
-            return
-        self._sample, self._sampled = latest, time.monotonic()
-        self.samples.layout.display = "" if latest else "none"
-        if latest:
-            self.samples.value = samples[latest].read_bytes()
-        text = f"Synthetic images of round {latest}; a row for each class the teacher sees." if latest else ""
-        self._set(self.caption, f"{STYLE}<div style='line-height: 1.4'>{text}</div>")
 
     def _pump(self) -> None:
         while not self._closing.is_set():
@@ -172,19 +183,25 @@ class Live:
 
     def _arrange(self) -> ipywidgets.VBox:
         # In a VBox the chart takes the whole width; in a Box plotly keeps its own 700 px.
-        left = ipywidgets.VBox([self.chart], layout=ipywidgets.Layout(flex="3 1 480px", min_width="0"))
-        right = ipywidgets.VBox(
-            [self.caption, self.samples], layout=ipywidgets.Layout(flex="1 1 200px", max_width="300px")
-        )
+        left = ipywidgets.VBox([self.view, self.chart], layout=ipywidgets.Layout(flex="1 1 480px", min_width="0"))
+        right = ipywidgets.VBox([self.samples.widget], layout=ipywidgets.Layout(flex="0 1 auto", min_width="0"))
         row = ipywidgets.Box(
             [left, right], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", width="100%")
         )
-        return ipywidgets.VBox([self.status, row], layout=ipywidgets.Layout(width="100%"))
+        return ipywidgets.VBox([self.status, self.alarms, row], layout=ipywidgets.Layout(width="100%"))
 
     @staticmethod
     def _set(widget: ipywidgets.HTML, text: str) -> None:
         if widget.value != text:
             widget.value = text
+
+
+def said(alarm: Alarm, events: figures.Events) -> tuple[str, str]:
+    """Whether an alarm still sounds, "alarm" or "over", and its sentence."""
+    if alarm.last == events[-1]["round"]:
+        return "alarm", f"Alarm since round {alarm.first}: {alarm.text}"
+    rounds = f"round {alarm.first}" if alarm.first == alarm.last else f"rounds {alarm.first} to {alarm.last}"
+    return "over", f"In {rounds}, and no longer: {alarm.text}"
 
 
 def last_line(folder: RunFolder) -> str:

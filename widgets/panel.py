@@ -15,14 +15,25 @@ from dfkd_lab.runs import RunError, RunFolder, default_folder, launch, list_runs
 from dfkd_lab.spec import SpecError
 from widgets import form, status
 from widgets.choice import ROW, Choice
+from widgets.compare import Compare
 from widgets.live import Live
 
-ENABLED = {
-    "Start": ("no run", "new", "stopped", "failed", "finished"),
-    "Pause": ("running",),
-    "Stop": ("starting", "running", "paused"),
-    "Resume": ("new", "paused", "stopped", "failed"),
+BUTTONS = {
+    "Start": "Begin a new run with what is chosen above",
+    "Pause": "Hold the run before its next step",
+    "Resume": "Let a paused run go on, or continue a stopped one from its checkpoint",
+    "Stop": "End the run after this round; what it has is saved",
 }
+ENABLED = {
+    "Start": ("no run", "new", *status.ENDED),
+    "Pause": ("running",),
+    "Resume": ("new", "paused", "stopped", "failed", "pausing"),
+    "Stop": ("starting", "running", "paused", "pausing"),
+}
+"""Per button the states in which it can be pressed; "pausing" and "stopping" are asked for and not yet so."""
+
+ASKED = {"pausing": "Pausing at the next step.", "stopping": "Stopping after this round; its work is saved."}
+REACHED = {"pausing": ("paused", *status.ENDED), "stopping": status.ENDED}
 HEADLESS = (
     "<p>The workbench has buttons, so it needs somebody to press them: open this notebook in JupyterLab. "
     "Without anybody, run <code>10_run.ipynb</code> through papermill.</p>"
@@ -45,6 +56,7 @@ class Panel:
         while _shown:
             _shown.pop().close()
         _shown.append(self)
+        self._state, self._asked = "no run", ""
         self._make_widgets()
         self.choice.fill()
         self.live.start()
@@ -59,6 +71,7 @@ class Panel:
     def start(self) -> None:
         """Begin a new run; an empty run folder takes the next free name."""
         spec = plan(self.choice.values())
+        self._say("Starting.")
         path = self.root / spec.out if spec.out else free(self.root / default_folder(spec).name)
         folder = prepare(dataclasses.replace(spec, out=str(path)))
         if folder.status()["state"] == "finished":
@@ -67,24 +80,26 @@ class Panel:
 
     def pause(self) -> None:
         """Ask the run to hold before its next step."""
-        self._ask("pause")
+        self._ask("pause", "pausing")
 
     def stop(self) -> None:
         """Ask the run to end after this round, saved; end a process that is only starting."""
         if self.live.child and self.live.now()["state"] == "starting":
+            self._say("Ending a process that has not begun.")
             self.live.child.terminate()
             return
-        self._ask("stop")
+        self._ask("stop", "stopping")
 
     def resume(self) -> None:
         """Let a paused run go on, or begin a process that continues a stopped one."""
-        if self.live.now()["state"] == "paused":
-            self._ask("run")
+        if self._asked or self.live.now()["state"] == "paused":
+            self._ask("run", "")
         elif self.live.folder:
             self.attach(self.live.folder, begin=True)
 
     def attach(self, folder: RunFolder | None, *, begin: bool = False) -> None:
         """Watch ``folder``; with ``begin``, after starting its process."""
+        self._asked = ""
         self.live.attach(folder, launch(folder) if folder and begin else None)
         self._find_runs()
 
@@ -96,26 +111,43 @@ class Panel:
 
     def _make_widgets(self) -> None:
         self.message = ipywidgets.HTML()
-        self.choice = Choice(self._tell)
         self.runs = ipywidgets.Dropdown(
             description="attach to",
+            tooltip="Show another run of this folder, live if it is running",
             style={"description_width": "initial"},
             layout=ipywidgets.Layout(flex="1 1 240px", max_width="480px", margin="2px 2px 2px 24px"),
         )
-        self.buttons = {name: self._button(name) for name in ENABLED}
+        self.buttons = {name: self._button(name) for name in BUTTONS}
+        self.choice = Choice(self._show_problem)
         self.live = Live(self._show_state)
+        style = ipywidgets.HTML(form.STYLE)
         buttons = ipywidgets.Box([*self.buttons.values(), self.runs], layout={**ROW, "align_items": "center"})
-        parts = [self.choice.widget, buttons, self.message, self.live.widget]
-        self.widget = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
+        parts = [style, self.choice.widget, buttons, self.message, self.live.widget]
+        run = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
+        self.compared = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
+        self.compare: Compare | None = None
+        self.widget = ipywidgets.Tab([run, self.compared], titles=("Run", "Compare"), selected_index=0)
+        self.widget.observe(lambda change: self._turned(), "selected_index")
         self.runs.observe(lambda change: self._tell(self._chosen), "value")
 
     def _button(self, name: str) -> ipywidgets.Button:
-        button = ipywidgets.Button(description=name, layout=ipywidgets.Layout(flex="0 0 auto", width="auto"))
+        layout = ipywidgets.Layout(flex="0 0 auto", width="auto", min_width="72px")
+        button = ipywidgets.Button(description=name, tooltip=BUTTONS[name], layout=layout)
         button.style.font_weight = "600" if name == "Start" else "400"
         button.button_style = "primary" if name == "Start" else ""
         action: Callable[[], None] = getattr(self, name.lower())
         button.on_click(lambda button: self._tell(action))
         return button
+
+    def _turned(self) -> None:
+        """Whoever turns to the comparison sees the run folders as they are then."""
+        if self.widget.selected_index != 1:
+            return
+        if self.compare:
+            self.compare.refresh()
+            return
+        self.compare = Compare(self.root, live=True)
+        self.compared.children = [self.compare.widget]
 
     def _find_runs(self) -> None:
         folder = self.live.folder
@@ -134,15 +166,33 @@ class Panel:
         if on:
             self.attach(on[0])
 
-    def _ask(self, wish: str) -> None:
+    def _ask(self, wish: str, asked: str) -> None:
+        """Show what is asked for, and then ask: the answer to a click waits neither for a disk nor for the run."""
         if self.live.folder:
+            self._asked = asked
+            self._say(ASKED.get(asked, "Going on."))
+            self._switch_buttons()
             self.live.folder.ask(wish)
-            self._say(f"Asked the run to {'go on' if wish == 'run' else wish}.")
 
     def _show_state(self, state: str) -> None:
+        self._state = state
+        if self._asked and state in REACHED[self._asked]:
+            self._asked = ""
+        self._show_problem()
+
+    def _show_problem(self) -> None:
+        """What keeps the choice from being started, else what was asked of the run, else nothing."""
+        if self.choice.problem:
+            self._say(f"Cannot start: {self.choice.problem}", alert=True)
+        else:
+            self._say(ASKED.get(self._asked, ""))
+        self._switch_buttons()
+
+    def _switch_buttons(self) -> None:
         for name, button in self.buttons.items():
-            button.disabled = state not in ENABLED[name]
-        self._say("")
+            button.disabled = (self._asked or self._state) not in ENABLED[name]
+        if self.choice.problem:
+            self.buttons["Start"].disabled = True
 
     def _tell(self, action: Callable[[], None]) -> None:
         with self._sentence():
@@ -158,8 +208,9 @@ class Panel:
             self._say(str(error), alert=True)
 
     def _say(self, text: str, *, alert: bool = False) -> None:
-        attributes = f"role='alert' style='color: {status.AMBER}'" if alert else "role='status'"
-        self.message.value = f"<div {attributes}>{escape(text)}</div>" if text else ""
+        role, color = ("alert", f"; color: {status.AMBER}") if alert else ("status", "")
+        line = f"<div role='{role}' style='line-height: 1.35{color}'>{escape(text)}</div>"
+        self.message.value = line if text else ""
 
 
 def free(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping
 from html import escape
@@ -14,6 +13,7 @@ import plotly.graph_objects as go
 from dfkd_lab.runs import RunFolder, remark
 from dfkd_lab.spec import record
 from widgets import figures, status
+from widgets import samples as grids
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1c1e21; --ground: #ffffff; --soft: #6a6f76; --line: #d9dce0; }
@@ -50,6 +50,7 @@ def page(folder: RunFolder) -> str:
         ("Health, without labels", figures.health(events)),
         ("Losses", figures.losses(events)),
         ("Cost", figures.cost(events)),
+        ("Memory", figures.buffer(events)),
     ]
     drawn = [_section(name, _chart(chart, first=index == 0)) for index, (name, chart) in enumerate(charts)]
     body = [
@@ -106,11 +107,8 @@ def _samples(folder: RunFolder) -> str:
     if not samples:
         return "<p>No round is finished yet.</p>"
     latest = max(samples)
-    data = base64.b64encode(samples[latest].read_bytes()).decode()
-    return (
-        f"<figure><img alt='Images by class' src='data:image/png;base64,{data}'>"
-        f"<figcaption>Round {latest}; a row for each class the teacher sees.</figcaption></figure>"
-    )
+    png, facts = grids.read(samples[latest])
+    return f"<figure>{grids.html(png, facts)}<figcaption>{grids.caption(latest, facts)}</figcaption></figure>"
 
 
 def _seal(seal: Mapping[str, Any]) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 from IPython import get_ipython
 
+from dfkd_lab.recipe import Schedule
 from widgets.figures import Events
 
 LIVE_VARIABLE = "DFKD_LIVE"
 AMBER = "#c77700"
+ENDED = ("stopped", "failed", "finished")
 
 
 def is_live(wish: bool | None = None) -> bool:
@@ -35,7 +37,9 @@ def line(status: Mapping[str, Any], events: Events, teacher_accuracy: float | No
     done = last["round"] if last else 0
     words = [f"<b>{escape(status['state'])}</b>", f"round {done} of {rounds}" if rounds else ""]
     if status["state"] in ("running", "paused") and last:
-        words.append(f"{duration(time_left(events))} left")
+        words.append(remaining(events))
+    elif last and status["state"] in ENDED:
+        words.append(f"{pace(events)} a round, {duration(_seconds(last))} in all")
     if last and last["accuracy"] is not None:
         against = f" (teacher {teacher_accuracy:.3f})" if teacher_accuracy is not None else ""
         words.append(f"accuracy {last['accuracy']:.3f}{against}")
@@ -48,9 +52,35 @@ def line(status: Mapping[str, Any], events: Events, teacher_accuracy: float | No
     return f"<div role='status' aria-live='polite' style='line-height: 1.5'>{text}<br>{bar}{_alarms(last)}</div>"
 
 
+def remaining(events: Events) -> str:
+    """How long the run will still take, in words."""
+    if events[-1]["cost"].get("s_steps") == 0:
+        return "time left is known once the student starts"
+    return f"about {duration(time_left(events))} left"
+
+
+def pace(events: Events) -> str:
+    """How long a round took, on average."""
+    seconds = _seconds(events[-1]) / events[-1]["round"]
+    return f"{seconds:.2g} s" if seconds < 90 else duration(seconds)
+
+
+def cost_ahead(rounds: int, schedule: Schedule) -> str:
+    """What a run will take, as far as its schedule says."""
+    synthesis = rounds * schedule.cycles * schedule.g_steps
+    student = max(0, rounds - schedule.warm_up) * schedule.cycles * schedule.s_steps
+    first = f" (the first {schedule.warm_up:,} only synthesize)" if schedule.warm_up else ""
+    return (
+        f"This run: {rounds:,} rounds{first}, {synthesis:,} synthesis steps, {student:,} student steps on "
+        f"{student * schedule.batch:,} images. The time left is shown after the first rounds."
+    )
+
+
 def time_left(events: Events) -> float:
-    """Seconds until the last round, at the pace of the last twenty."""
-    before, last = events[max(0, len(events) - 21)], events[-1]
+    """Seconds until the last round, at the pace of the last twenty in which the student learned."""
+    recent = events[-21:]
+    warm_up = [event for event in recent if event["cost"].get("s_steps") == 0]
+    before, last = (warm_up or recent[:1])[-1], recent[-1]
     rounds, seconds = last["round"] - before["round"], _seconds(last) - _seconds(before)
     if not rounds:
         rounds, seconds = last["round"], _seconds(last)

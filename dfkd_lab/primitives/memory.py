@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ class Batch:
     """The weight [N] of each sample in the student's loss."""
     codes: Tensor | None = None
     """The code [N, Z] each image was decoded from."""
+    confidence: Tensor | None = None
+    """The teacher's largest probability [N], of images that are shown."""
 
 
 Fresh = Callable[[int], Batch]
@@ -56,6 +58,15 @@ class Memory(Protocol):
 
     def class_shares(self, classes: int) -> Tensor:
         """The share [K] of each class the teacher saw in what is remembered; zeros if that is nothing."""
+        ...
+
+    def summary(self, classes: int) -> dict[str, Any]:
+        """What is remembered at the end of a round, in plain values for the log; empty if that is nothing.
+
+        classes: images by the class the teacher saw, a number each. images, capacity: places taken and in all.
+        oldest: rounds since the oldest image was written. priorities: smallest, quartiles and largest. replayed:
+        images of the past a student step gets. bytes: what remembering takes.
+        """
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -93,39 +104,53 @@ class Live(nn.Module):
         """Zeros [K]: nothing is remembered."""
         return torch.zeros(classes)
 
+    def summary(self, classes: int) -> dict[str, Any]:
+        """Empty: nothing is remembered."""
+        return {}
+
 
 class ImageRing(nn.Module):
-    """The last ``capacity`` images, read uniformly; each write replaces the oldest."""
+    """The last ``capacity`` images, read uniformly; each write replaces the oldest.
+
+    A label is -1 where none was asked for.
+    """
 
     reads_labels, draws = "written", False
     images: Tensor
     labels: Tensor
     predicted: Tensor
     written: Tensor
+    born: Tensor
+    rounds: Tensor
 
     def __init__(self, capacity: int, shape: tuple[int, int, int]):
         super().__init__()
         self.capacity = capacity
         self.register_buffer("images", torch.zeros(capacity, *shape, dtype=torch.uint8))
-        self.register_buffer("labels", torch.zeros(capacity, dtype=torch.long))
+        self.register_buffer("labels", torch.full((capacity,), -1))
         self.register_buffer("predicted", torch.zeros(capacity, dtype=torch.long))
         self.register_buffer("written", torch.zeros((), dtype=torch.long, device="cpu"))
+        self.register_buffer("born", torch.zeros(capacity, dtype=torch.int32, device="cpu"))
+        self.register_buffer("rounds", torch.zeros((), dtype=torch.int32, device="cpu"))
 
     def __len__(self) -> int:
         return min(int(self.written), self.capacity)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImageRing:
         super()._apply(fn, recurse)
-        self.written = self.written.cpu()  # the count steers Python; on a device each look would wait for it
+        # these steer Python; on a device each look would wait for it
+        self.written, self.born, self.rounds = self.written.cpu(), self.born.cpu(), self.rounds.cpu()
         return self
 
     def open(self, progress: float) -> None:
-        """Nothing to do."""
+        """Everything that is stored is a round older."""
+        self.rounds += 1
 
     def write(self, batch: Batch) -> None:
         """Replace the oldest images; of a batch larger than the ring the last ``capacity`` stay."""
         n = min(len(batch.images), self.capacity)
         place = (torch.arange(n) + int(self.written)) % self.capacity
+        self.born[place] = self.rounds
         place = place.to(self.images.device)
         self.images[place] = (batch.images[-n:].clamp(0, 1) * 255).round().to(torch.uint8)
         if batch.labels is not None:
@@ -148,6 +173,16 @@ class ImageRing(nn.Module):
         stored = self.predicted[: len(self)]
         counts = torch.zeros(classes, device=stored.device).scatter_add_(0, stored, torch.ones_like(stored).float())
         return counts / max(1, len(self))
+
+    def summary(self, classes: int) -> dict[str, Any]:
+        """images, capacity, oldest, classes."""
+        n = len(self)
+        return {
+            "images": n,
+            "capacity": self.capacity,
+            "oldest": int(self.rounds - self.born[:n].min()) if n else 0,
+            "classes": torch.bincount(self.predicted[:n], minlength=classes).tolist(),
+        }
 
     def _batch(self, index: Tensor, weights: Tensor | None = None) -> Batch:
         images = self.images[index].float() / 255
@@ -174,6 +209,7 @@ class PriorityRing(ImageRing):
 
     def open(self, progress: float) -> None:
         """Let beta rise."""
+        super().open(progress)
         self._beta_now = self.beta + (1 - self.beta) * progress
 
     def read(self, n: int, fresh: Fresh) -> Batch:
@@ -191,6 +227,12 @@ class PriorityRing(ImageRing):
     def feedback(self, batch: Batch, losses: Tensor) -> None:
         """The student's loss [N] becomes the priority of the images it was measured on."""
         self.priorities[batch.index] = losses.detach().float().abs()
+
+    def summary(self, classes: int) -> dict[str, Any]:
+        """images, capacity, oldest, classes, priorities."""
+        n = len(self)
+        places = torch.linspace(0, n - 1, 5 if n else 0).round().long()
+        return {**super().summary(classes), "priorities": self.priorities[:n].sort().values[places].tolist()}
 
     def _written_to(self, place: Tensor) -> None:
         largest = self.priorities.max()

@@ -46,6 +46,10 @@ class Mixture(nn.Module, ABC):
         """The share [K] of each class in all that was ever synthesized: the past stands for all of it."""
         return self.seen / self.seen.sum().clamp(min=1)
 
+    def summary(self, classes: int) -> dict[str, Any]:
+        """bytes, replayed, and classes of all that was ever synthesized."""
+        return {"bytes": self.bytes, "replayed": self.replayed, "classes": self.seen.long().tolist()}
+
     def read(self, n: int, fresh: Fresh) -> Batch:
         """``n`` new images, and the past if there is one yet."""
         self._live = fresh(n).images
@@ -91,6 +95,7 @@ class ImageBank(Mixture):
         """Take what the round before saw last, if it is its turn."""
         if self.rounds and (self.rounds - 1) % self.period == 0:
             self.ring.write(Batch(self.last))
+        self.ring.open(progress)
         self.rounds += 1
 
     def replay(self, n: int) -> Tensor | None:
@@ -103,6 +108,10 @@ class ImageBank(Mixture):
     def learn(self, live: Tensor) -> None:
         """Hold the first of these images until the round's end; a batch smaller than that is repeated."""
         self.last.copy_(live[torch.arange(self.replayed, device=live.device) % len(live)])
+
+    def summary(self, classes: int) -> dict[str, Any]:
+        """bytes, replayed, images, capacity, oldest, and classes of all that was ever synthesized."""
+        return {**self.ring.summary(classes), **super().summary(classes)}
 
     def get_extra_state(self) -> int:
         """The rounds so far."""

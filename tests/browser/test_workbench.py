@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from dfkd_lab.runs import list_runs
+
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -27,6 +29,8 @@ FLAGS = [
     "--disable-sync",
 ]
 TOKEN = "workbench"
+# Far more than a quiet machine takes: a busy one shall be slow, not wrong.
+PATIENCE_S = 240
 RUN_ALL = """async () => {
     const app = window.jupyterapp;
     const panel = app.shell.currentWidget;
@@ -34,19 +38,27 @@ RUN_ALL = """async () => {
     await panel.sessionContext.ready;
     await app.commands.execute('notebook:run-all-cells');
 }"""
+RUN_ANOTHER_CELL = """async () => {
+    const commands = window.jupyterapp.commands;
+    await commands.execute('notebook:insert-cell-below');
+    const cell = window.jupyterapp.shell.currentWidget.content.activeCell;
+    cell.model.sharedModel.setSource("print('forty-two', 6 * 7)");
+    await commands.execute('notebook:run-cell');
+}"""
+DARK = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
 POINTS = """() => {
     const chart = document.querySelector('.js-plotly-plot');
     const x = chart && chart.data && chart.data[1].x;
     return x ? x.length : 0;
 }"""
-SAMPLE = "() => (document.querySelector('img.dfkd-samples') || {}).src || ''"
+SAMPLE = "() => (document.querySelector('.dfkd-samples') || {}).outerHTML || ''"
 SIDE_SCROLL = """() => [...document.querySelectorAll('.jp-OutputArea-output, .jp-WindowedPanel-outer')]
     .filter(each => each.scrollWidth > each.clientWidth + 1).length"""
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
 
 
-def until(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def until(look: Callable[[], Any], what: str, seconds: float = PATIENCE_S) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = look()
@@ -81,10 +93,15 @@ def lab(tmp_path: Path, digits_cache: Path) -> Iterator[str]:
     with (tmp_path / "lab.log").open("wb") as log:
         environment = {**os.environ, **homes, "DFKD_CACHE": str(digits_cache)}
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=tmp_path)
-    until(lambda: listening(port), "JupyterLab is up")
-    yield f"http://127.0.0.1:{port}/doc/tree/notebooks"
-    server.send_signal(signal.SIGTERM)
-    server.wait(20)
+    try:
+        until(lambda: listening(port), "JupyterLab is up")
+        yield f"http://127.0.0.1:{port}/doc/tree/notebooks"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(PATIENCE_S)
+        for left in (folder.status() for folder in list_runs(tmp_path / "runs")):
+            if left["state"] in ("running", "paused"):
+                os.kill(left["pid"], signal.SIGTERM)
 
 
 @pytest.fixture
@@ -92,6 +109,8 @@ def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         made = browser.new_page(viewport={"width": 1280, "height": 800})
+        made.set_default_timeout(1000 * PATIENCE_S)
+        expect.set_options(timeout=1000 * PATIENCE_S)
         yield made
         browser.close()
 
@@ -108,9 +127,9 @@ class Workbench:
     def open(self, button: str) -> None:
         """Load the page and run all; ``button`` can then be pressed."""
         self.page.goto(self.address)
-        self.page.wait_for_function("() => window.jupyterapp && window.jupyterapp.shell.currentWidget", timeout=60_000)
+        self.page.wait_for_function("() => window.jupyterapp && window.jupyterapp.shell.currentWidget")
         self.page.evaluate(RUN_ALL)
-        expect(self.button(button).last).to_be_enabled(timeout=60_000)
+        expect(self.button(button).last).to_be_enabled()
 
     def button(self, name: str) -> Any:
         return self.page.get_by_role("button", name=re.compile(rf"{name}$"))
@@ -131,33 +150,58 @@ class Workbench:
         self.page.screenshot(path=folder / f"{name}.png")
 
 
-def test_start_watch_pause_resume_stop(lab: str, page: Page, tmp_path: Path) -> None:
+def test_choose_start_watch_pause_resume_reload_stop(lab: str, page: Page, tmp_path: Path) -> None:
     artefacts = Path(os.environ.get("DFKD_ARTEFACTS") or tmp_path / "artefacts")
     bench = Workbench(page, lab)
+    choose(bench)
     bench.screenshot("before", artefacts)
-    bench.fill("rounds", "200")
-    bench.button("Start").click()
-    until(lambda: bench.points() >= 1, "a first point in the chart", 90)
+    bench.button("Start").press("Space")
+    until(lambda: bench.points() >= 1, "a first point in the chart")
     first, sample = bench.points(), until(bench.sample, "a sample image")
     until(lambda: bench.points() >= first + 2, "more points")
     until(lambda: bench.sample() != sample, "another sample image")
-    bench.screenshot("running", artefacts)
+    expect(page.get_by_role("status").filter(has_text=re.compile("about .* left")).first).to_be_visible()
+    bench.screenshot("light", artefacts)
     assert page.evaluate(SIDE_SCROLL) == 0
 
+    page.evaluate(RUN_ANOTHER_CELL)
+    expect(page.get_by_text("forty-two 42", exact=True)).to_be_visible()
+
     bench.button("Pause").click()
-    expect(bench.button("Resume")).to_be_enabled(timeout=20_000)
-    time.sleep(1.5)
+    expect(bench.button("Resume")).to_be_enabled()
+    expect(page.get_by_role("status").filter(has_text="paused").first).to_be_visible()
+    time.sleep(1)
     held = bench.points()
     time.sleep(2)
     assert bench.points() == held
-
     bench.button("Resume").click()
     until(lambda: bench.points() > held, "points after Resume")
 
     bench.open("Pause")
     until(lambda: bench.points() > held, "the whole curve after a reload")
+    page.evaluate(DARK)
     bench.button("Stop").click()
-    expect(bench.button("Start")).to_be_enabled(timeout=20_000)
+    expect(bench.button("Start")).to_be_enabled()
     expect(page.get_by_role("status").filter(has_text="stopped").first).to_be_visible()
-    bench.screenshot("stopped", artefacts)
+    bench.screenshot("dark", artefacts)
     assert not bench.errors
+
+
+def choose(bench: Workbench) -> None:
+    """Another method than the first, a smaller buffer, and short rounds; and one value that cannot be."""
+    bench.page.get_by_label("method", exact=True).select_option("fast")
+    expect(bench.page.get_by_text("All as in preset 'digits'.")).to_be_visible()
+    expect(bench.page.get_by_text("Settings of fast")).to_be_visible()
+    capacity = bench.page.get_by_label("capacity", exact=True)
+    bench.fill("capacity", "99999999")
+    expect(bench.button("Start")).to_be_disabled()
+    expect(bench.page.get_by_role("alert").filter(has_text="capacity = 99999999 is out of range")).to_be_visible()
+    expect(capacity).to_have_value("99999999")
+    bench.fill("capacity", "300")
+    bench.page.get_by_text("Settings of fast").click()
+    bench.fill("s_steps", "4")
+    bench.fill("rounds", "300")
+    bench.page.get_by_text("Settings of fast").click()
+    expect(bench.page.get_by_text("Changed from the preset 'digits': rounds, s_steps, capacity.")).to_be_visible()
+    expect(bench.page.get_by_text("accuracy 0.9")).to_be_visible()
+    expect(bench.button("Start")).to_be_enabled()

@@ -9,11 +9,18 @@ import nbformat
 import papermill
 import pytest
 
-from dfkd_lab import RunFolder, RunSpec
+from dfkd_lab import RunFolder, RunSpec, Session, plan
 from dfkd_lab.spec import kind, knobs, parameters_cell
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 SMALL = {"method": "dafl", "rounds": 2, "settings": {"cycles": 2, "batch": 16, "width": 8, "z_dim": 8}, "device": "cpu"}
+LESSONS = {
+    "20_what_a_teacher_remembers": {"steps": 2, "batch": 10},
+    "21_the_adversarial_game": {"rounds": 1, "batch": 8},
+    "22_forgetting_and_replay": {"rounds": 1, "batch": 8, "seeds": 1},
+    "23_small_and_well_chosen": {"rounds": 3, "batch": 8},
+    "24_asking_for_a_class": {"rounds": 1, "batch": 8},
+}
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -104,3 +111,39 @@ def test_the_workbench_says_that_it_needs_somebody(tmp_path: Path) -> None:
     output = execute("00_workbench", tmp_path, {})
     assert output.stat().st_size < 20_000
     assert "The workbench has buttons" in output.read_text()
+
+
+def test_runs_are_compared(tmp_path: Path, digits_cache: Path) -> None:
+    for seed in (0, 1):
+        list(Session(plan({**SMALL, "seed": seed, "out": str(tmp_path / "runs" / f"seed{seed}")})))
+    output = execute("11_compare", tmp_path, {})
+    text = output.read_text()
+    assert output.stat().st_size < 200_000
+    assert text.count("application/vnd.plotly.v1+json") == 2
+    assert "n = 2" in text
+    assert "± " in text
+    assert "application/vnd.jupyter.widget-view+json" not in text
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson(name: str, tmp_path: Path, digits_cache: Path) -> None:
+    output = execute(name, tmp_path, LESSONS[name])
+    text = output.read_text()
+    assert output.stat().st_size < 300_000
+    assert text.count("application/vnd.plotly.v1+json") == 1
+    assert "application/vnd.jupyter.widget-view+json" not in text
+    runs = [RunFolder(path) for path in (tmp_path / "runs" / "lessons").iterdir()]
+    assert f"{len(runs)} run" in text
+    assert {run.status()["state"] for run in runs} == {"finished"}
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_has_a_parameter_for_all_that_is_changed_and_ends_with_two_questions(name: str) -> None:
+    (path,) = (each for each in NOTEBOOKS if each.stem == name)
+    found = papermill.inspect_notebook(str(path))
+    assert set(LESSONS[name]) <= set(found)
+    assert all(facts["inferred_type_name"] == "int" and facts["help"] for facts in found.values())
+    last = nbformat.read(path, 4).cells[-1].source.splitlines()
+    assert last[0] == "## Two questions"
+    assert [line[:2] for line in last[1:] if line] == ["1.", "2."]
+    assert all(line.endswith("?") for line in last[1:] if line)

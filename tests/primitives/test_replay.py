@@ -82,7 +82,8 @@ def test_a_restored_bank_goes_on_in_the_middle_of_a_period() -> None:
 def test_the_bank_says_how_much_it_keeps() -> None:
     bank = ImageBank(replayed=2, batches=10, period=5, shape=SHAPE, classes=10)
     pixels = 16 * 16
-    assert 20 * pixels < bank.bytes < 20 * pixels + 2 * pixels * 4 + 20 * 16 + 100  # uint8, the last batch, labels
+    # uint8, the last batch, labels and ages
+    assert 20 * pixels < bank.bytes < 20 * pixels + 2 * pixels * 4 + 20 * 20 + 100
 
 
 # the averaged generator

@@ -45,7 +45,8 @@ def test_thinning_keeps_both_ends(finished: RunFolder) -> None:
 
 def test_curves_show_the_accuracy_of_every_round_and_the_teacher(finished: RunFolder) -> None:
     events = finished.events()
-    student, _, teacher = figures.curves(events, 0.9).data
+    student, _, teacher, mu = figures.curves(events, 0.9).data
+    assert mu.y == pytest.approx(np.cumsum(student.y) / np.arange(1, len(events) + 1))
     assert student.y == pytest.approx([event["accuracy"] for event in events])
     assert teacher.y == pytest.approx([0.9, 0.9])
     assert teacher.line.dash == "dash"
@@ -53,7 +54,7 @@ def test_curves_show_the_accuracy_of_every_round_and_the_teacher(finished: RunFo
 
 def test_agreement_stands_in_where_there_is_no_accuracy(finished: RunFolder) -> None:
     events = [{**event, "accuracy": None} for event in finished.events()]
-    student, agreement, teacher = figures.curves(events, None).data
+    student, agreement, teacher, _ = figures.curves(events, None).data
     assert (student.showlegend, agreement.showlegend, teacher.showlegend) == (False, True, False)
     assert np.isnan(student.y).all()
     assert agreement.y == pytest.approx([event["health"]["agreement"] for event in events])

@@ -3,7 +3,7 @@ import pytest
 
 from dfkd_lab import METHODS, RunSpec, SpecError
 from dfkd_lab.spec import build, kind, knobs, record
-from widgets.form import Form
+from widgets.form import CHANGED, INVALID, Form, written
 
 
 @pytest.mark.parametrize("method", METHODS.values())
@@ -21,29 +21,64 @@ def test_what_the_form_says_builds_the_method(method) -> None:
 
 
 @pytest.mark.parametrize("spec", [RunSpec, *METHODS.values()])
-def test_every_field_has_its_help_and_its_range(spec) -> None:
+def test_every_field_has_its_help_and_its_type(spec) -> None:
     for name, field in Form(spec).fields.items():
         facts = knobs(spec)[name].metadata
-        assert field.tooltip == facts["help"]
+        assert field.control.tooltip == facts["help"]
         assert type(field.value) is kind(spec, name)
-        if facts.get("low") is not None and kind(spec, name) is not bool:
-            assert field.min == facts["low"]
         if facts.get("choices"):
-            assert field.options == facts["choices"]
+            assert field.control.options == facts["choices"]
 
 
 def test_a_list_to_pick_from_and_a_list_of_suggestions() -> None:
     form = Form(
         RunSpec, ["student", "teacher"], choices={"student": ["convnet_8"]}, suggestions={"teacher": ["digits"]}
     )
-    assert isinstance(form.fields["student"], ipywidgets.Dropdown)
+    assert isinstance(form.fields["student"].control, ipywidgets.Dropdown)
     form.value = {"teacher": "my.safetensors", "unknown": 3}
     assert form.value == {"student": "convnet_8", "teacher": "my.safetensors"}
 
 
-def test_the_form_does_not_check_what_the_spec_checks() -> None:
+@pytest.mark.parametrize("typed", ["99999999", "-1", "1e3", "2.5", "many", "", "nan", "1,000"])
+def test_what_is_not_allowed_stays_as_typed_and_is_marked_in_place(typed: str) -> None:
     form = Form(RunSpec, ["rounds"])
-    form.fields["rounds"].max = 10**9
-    form.value = {"rounds": 10**8}
-    with pytest.raises(SpecError, match="rounds = 100000000 is out of range"):
+    field = form.fields["rounds"]
+    field.control.value = typed
+    assert field.control.value == typed
+    assert INVALID in field.control._dom_classes
+    assert "allowed: a whole number 0 to 10,000,000" in field.widget.children[1].value
+    assert "rounds = " in field.problem
+    with pytest.raises(SpecError):
         build(RunSpec, form.value)
+    field.control.value = "12"
+    assert form.value == {"rounds": 12}
+    assert INVALID not in field.control._dom_classes
+    assert field.widget.children == (field.control,)
+    assert field.problem == ""
+
+
+def test_a_value_that_is_not_the_presets_looks_different() -> None:
+    field = Form(METHODS["ssd_kd"]).fields["g_lr"]
+    assert not field.changed, "there is nothing to compare with yet"
+    field.preset = 0.003
+    assert CHANGED not in field.control._dom_classes
+    field.control.value = "0.004"
+    assert CHANGED in field.control._dom_classes
+    assert field.control.tooltip.endswith("the preset has 0.003")
+    field.control.value = "3e-3"
+    assert CHANGED not in field.control._dom_classes, "the same number, written in another way"
+
+
+@pytest.mark.parametrize(("value", "text"), [(10.0, "10"), (0.003, "0.003"), (7, "7"), (True, "yes"), ("", "nothing")])
+def test_values_are_written_as_people_type_them(value: object, text: str) -> None:
+    assert written(value) == text
+
+
+def test_a_closed_form_leaves_nothing_not_even_its_notes() -> None:
+    before = set(ipywidgets.widgets.widget._instances)
+    form = Form(RunSpec, ["rounds"])
+    form.fields["rounds"].control.value = "many"
+    form.fields["rounds"].control.value = "1"
+    form.fields["rounds"].control.value = "none"
+    form.close()
+    assert set(ipywidgets.widgets.widget._instances) == before

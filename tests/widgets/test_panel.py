@@ -1,4 +1,7 @@
+import base64
+import html
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,9 +10,10 @@ from typing import Any
 import ipywidgets
 import pytest
 
-from dfkd_lab import RunFolder, plan, prepare
+from dfkd_lab import METHODS, RunFolder, plan, prepare
 from dfkd_lab.spec import record
-from widgets import Panel, live, panel, status
+from widgets import Panel, cards, live, panel, status
+from widgets.choice import Choice
 
 RUNNING = '{"state": "running", "round": 1, "rounds": 2, "message": "", "pid": %d, "host": "elsewhere"}'
 
@@ -40,6 +44,7 @@ def make_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     """A panel whose clock is the test: it reads when told to."""
     monkeypatch.setattr(live.Live, "start", lambda self: self.refresh())
     monkeypatch.setattr(live, "IMAGE_PERIOD_S", 0)
+    monkeypatch.setattr(cards.Cards, "show", lambda self, *wanted: None)  # its thread would outlive the test
     made: list[Panel] = []
     yield lambda: made.append(Panel(tmp_path / "runs", live=True)) or made[-1]
     for each in made:
@@ -50,6 +55,15 @@ def running(path: Path) -> RunFolder:
     folder = prepare(plan(method="dafl", rounds=2, out=str(path)))
     (path / "status.json").write_text(RUNNING % os.getpid())
     return folder
+
+
+def click(choice: Choice, name: str) -> None:
+    (button,) = (each for box in choice.widget.children for each in box.children if described(each) == name)
+    button.click()
+
+
+def described(widget: Any) -> str:
+    return str(getattr(widget, "description", ""))
 
 
 def enabled(shown: Panel) -> list[str]:
@@ -85,7 +99,7 @@ def test_the_form_shows_what_the_preset_gives(make_panel: Any) -> None:
 
 def test_the_buffer_size_shows_only_where_the_method_has_one(make_panel: Any) -> None:
     shown = make_panel()
-    names = lambda: [each.description for each in shown.choice.first.children]  # noqa: E731
+    names = lambda: [each.children[0].description for each in shown.choice.first.children]  # noqa: E731
     assert "capacity" in names()
     shown.choice.run_form.fields["method"].value = "dafl"
     assert "capacity" not in names()
@@ -98,16 +112,77 @@ def test_a_second_start_takes_the_next_free_folder(make_panel: Any, launched: li
     assert [folder.name for folder in launched] == ["ssd_kd-digits-convnet_8-seed0", "ssd_kd-digits-convnet_8-seed0-2"]
 
 
-def test_a_value_out_of_range_is_said_in_place(make_panel: Any, launched: list[RunFolder], tmp_path: Path) -> None:
+def test_a_value_out_of_range_is_said_at_once_and_keeps_start_from_being_pressed(make_panel: Any) -> None:
     shown = make_panel()
     field = shown.choice.method_form.fields["g_lr"]
-    field.max = 10**6
-    field.value = 500
-    shown.buttons["Start"].click()
-    assert "g_lr = 500.0 is out of range; allowed: a number 0 to 1" in shown.message.value
+    field.control.value = "500"
+    assert "Cannot start: g_lr = 500.0 is out of range; allowed: a number 0 to 1" in shown.message.value
     assert "role='alert'" in shown.message.value
-    assert not launched
-    assert not (tmp_path / "runs").exists()
+    assert enabled(shown) == []
+    shown.choice.run_form.fields["rounds"].control.value = "1e3"
+    assert "g_lr = 500.0" in shown.message.value
+    assert "rounds = '1e3' is not a whole number" in html.unescape(shown.message.value)
+    shown.live.attach(None)
+    shown.live.refresh()
+    assert enabled(shown) == [], "a new state of the run does not make the choice right"
+    field.control.value = "0.5"
+    shown.choice.run_form.fields["rounds"].control.value = "3"
+    assert shown.message.value == ""
+    assert enabled(shown) == ["Start"]
+
+
+def test_a_choice_that_does_not_fit_together_is_a_sentence_too(make_panel: Any) -> None:
+    shown = make_panel()
+    fields = shown.choice.run_form.fields
+    fields["method"].value = "kd"
+    fields["data"].value = "none"
+    assert "learns from real images" in shown.message.value
+    assert enabled(shown) == []
+    fields["method"].value = "dafl"
+    assert shown.message.value == ""
+    fields["teacher"].value = "missing.safetensors"
+    assert "there is no file missing.safetensors" in shown.message.value
+    fields["method"].value = "ssd_kd"
+    assert "capacity" in shown.choice.method_form.value, "the form follows the method, whatever the teacher"
+
+
+def test_changes_are_named_kept_and_taken_back(make_panel: Any) -> None:
+    shown = make_panel()
+    choice = shown.choice
+    assert "All as in preset" in choice.changes.value
+    choice.method_form.fields["g_lr"].value = 0.5
+    choice.run_form.fields["rounds"].value = 7
+    choice.slot_form.fields["memory"].value = "vae"
+    assert "Changed from the preset 'digits': rounds, memory, g_lr." in html.unescape(choice.changes.value)
+    assert choice.settings.titles == ("Settings of ssd_kd (1 changed)",)
+    choice.run_form.fields["data"].value = "none"
+    assert choice.method_form.value["g_lr"] == 0.5, "other data does not undo what was typed"
+    click(choice, "Reset to preset")
+    assert choice.values()["settings"] == plan(method="ssd_kd", preset="digits").settings
+    assert "All as in preset" in choice.changes.value
+    click(choice, "Reset to the paper's")
+    paper = plan(method="ssd_kd", preset="paper")
+    assert choice.values()["settings"] == paper.settings
+    assert choice.run_form.value["rounds"] == paper.rounds
+    assert choice.run_form.value["preset"] == "paper"
+
+
+def test_the_presets_are_those_of_the_method(make_panel: Any) -> None:
+    fields = make_panel().choice.run_form.fields
+    fields["preset"].value = "cifar10"
+    fields["method"].value = "alone"
+    assert fields["preset"].control.options == ("auto", *METHODS["alone"].presets)
+    assert fields["preset"].value in fields["preset"].control.options
+
+
+def test_before_the_start_the_panel_says_what_the_run_takes(make_panel: Any) -> None:
+    choice = make_panel().choice
+    assert "34 rounds (the first 4 only synthesize), 272 synthesis steps, 1,200 student steps" in choice.ahead.value
+    assert "on 153,600 images" in choice.ahead.value
+    choice.method_form.fields["s_steps"].value = 20
+    assert "600 student steps" in choice.ahead.value
+    choice.method_form.fields["s_steps"].control.value = "none"
+    assert choice.ahead.value == ""
 
 
 def test_a_folder_of_another_spec_is_refused_and_escaped(
@@ -147,7 +222,7 @@ def test_buttons_write_wishes(make_panel: Any, launched: list[RunFolder], tmp_pa
     assert wish() == "pause"
     (folder.path / "status.json").write_text((RUNNING % os.getpid()).replace("running", "paused"))
     shown.live.refresh()
-    assert enabled(shown) == ["Stop", "Resume"]
+    assert enabled(shown) == ["Resume", "Stop"]
     shown.buttons["Resume"].click()
     assert wish() == "run"
     shown.buttons["Stop"].click()
@@ -158,6 +233,63 @@ def test_buttons_write_wishes(make_panel: Any, launched: list[RunFolder], tmp_pa
     assert [each.path for each in launched] == [folder.path]
 
 
+@pytest.mark.parametrize(
+    ("click", "sentence", "left", "reached"),
+    [
+        ("Pause", "Pausing at the next step", ["Resume", "Stop"], "paused"),
+        ("Stop", "Stopping after this round", [], "stopped"),
+    ],
+)
+def test_a_click_is_answered_before_the_disk_and_the_run_answer(
+    make_panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, click: str, sentence: str, left: list[str],
+    reached: str,
+) -> None:  # fmt: skip
+    folder = running(tmp_path / "runs" / "one")
+    shown = make_panel()
+    shown.live.refresh()
+    seen: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(RunFolder, "ask", lambda folder, wish: seen.append((shown.message.value, enabled(shown))))
+    shown.buttons[click].click()
+    ((said, buttons),) = seen
+    assert sentence in said
+    assert buttons == left
+    shown.live.refresh()
+    assert sentence in shown.message.value, "the run is at work, and the panel keeps saying what was asked"
+    (folder.path / "status.json").write_text((RUNNING % os.getpid()).replace("running", reached))
+    shown.live.refresh()
+    assert shown.message.value == ""
+    assert "Resume" in enabled(shown)
+
+
+def test_a_click_is_answered_while_the_kernel_computes(make_panel: Any, tmp_path: Path) -> None:
+    running(tmp_path / "runs" / "one")
+    shown = make_panel()
+    shown.live.refresh()
+    done = threading.Event()
+
+    def compute() -> None:
+        while not done.is_set():
+            sum(range(10_000))
+
+    threading.Thread(target=compute, daemon=True).start()
+    answered: list[float] = []
+    shown.message.observe(lambda change: answered.append(time.monotonic()), "value")
+    begun = time.monotonic()
+    shown.buttons["Stop"].click()
+    done.set()
+    assert answered[0] - begun < 0.3
+
+
+def test_a_pause_that_was_not_reached_can_be_taken_back(make_panel: Any, tmp_path: Path) -> None:
+    folder = running(tmp_path / "runs" / "one")
+    shown = make_panel()
+    shown.live.refresh()
+    shown.buttons["Pause"].click()
+    shown.buttons["Resume"].click()
+    assert (folder.path / "control").read_text() == "run"
+    assert enabled(shown) == ["Pause", "Stop"]
+
+
 def test_attaching_shows_a_finished_run(make_panel: Any, make_folder: Any) -> None:
     folder = make_folder("done")
     shown = make_panel()
@@ -166,7 +298,7 @@ def test_attaching_shows_a_finished_run(make_panel: Any, make_folder: Any) -> No
     shown.live.refresh()
     accuracies = [event["accuracy"] for event in folder.events()]
     assert shown.live.chart.data[0].y == pytest.approx(accuracies)
-    assert shown.live.samples.value == folder.samples()[2].read_bytes()
+    assert base64.b64encode(folder.samples()[2].read_bytes()).decode() in shown.live.samples.grid.value
     assert "finished</b> · round 2 of 2" in shown.live.status.value
     assert enabled(shown) == ["Start"]
     shown.runs.value = ""
@@ -195,6 +327,38 @@ def test_nothing_is_left_behind_but_the_chart(make_panel: Any) -> None:
     shown.close()
     left = [ipywidgets.widgets.widget._instances[each] for each in set(ipywidgets.widgets.widget._instances) - before]
     assert left == []
+
+
+def test_the_comparison_reads_when_it_is_turned_to(make_panel: Any, make_folder: Any) -> None:
+    make_folder("one")
+    shown = make_panel()
+    assert shown.widget.titles == ("Run", "Compare")
+    assert not shown.compared.children
+    shown.widget.selected_index = 1
+    assert shown.compare.list.value == ("one",)
+    shown.widget.selected_index = 0
+    running(shown.root / "two")
+    shown.widget.selected_index = 1
+    assert set(shown.compare.runs) == {"one", "two"}
+    assert len(shown.compared.children) == 1
+
+
+def test_ten_runs_leave_no_widget_behind(make_panel: Any, make_folder: Any) -> None:
+    folder, shown = make_folder("done"), make_panel()
+    shown.attach(folder)
+    shown.live.refresh()
+    before = len(ipywidgets.widgets.widget._instances)
+    for method in ("dafl", "ssd_kd") * 5:
+        shown.choice.run_form.fields["method"].value = method
+        shown.choice.method_form.fields["g_lr"].control.value = "many"
+        shown.choice.fill()
+        shown.attach(folder)
+        shown.live.refresh()
+        shown.attach(None)
+        shown.live.refresh()
+    shown.attach(folder)
+    shown.live.refresh()
+    assert len(ipywidgets.widgets.widget._instances) == before
 
 
 def test_a_second_panel_closes_the_first_and_takes_its_chart(make_panel: Any) -> None:
@@ -227,7 +391,7 @@ def test_slots_are_drawn_replaced_and_refused_in_the_panel(make_panel: Any, laun
     shown.choice.run_form.fields["method"].value = "ssd_kd"
     assert "PriorityRing" in shown.choice.picture.value
     fields = shown.choice.slot_form.fields
-    assert "vae" in fields["memory"].options
+    assert "vae" in fields["memory"].control.options
     fields["memory"].value = "vae"
     assert "VAEMemory" in shown.choice.picture.value
     assert "PriorityRing" not in shown.choice.picture.value

@@ -1,0 +1,60 @@
+"""Samples to look at: a grid of synthetic images by class, and beside it what the teacher says of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dfkd_lab.primitives.memory import Batch
+
+ROWS, COLUMNS = 20, 10
+
+
+def sample_grid(batch: Batch, classes: int, columns: int = COLUMNS) -> Image.Image:
+    """Up to ``columns`` images a class, one row for each of the first 20 classes the teacher sees, 1 pixel apart."""
+    assert batch.predicted is not None
+    images = (batch.images[: len(batch.predicted)].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+    _, channels, height, width = images.shape
+    rows = min(classes, ROWS)
+    grid = torch.full((channels, rows * (height + 1) - 1, columns * (width + 1) - 1), 128, dtype=torch.uint8)
+    for row, column, index in _places(batch.predicted, rows, columns):
+        top, left = row * (height + 1), column * (width + 1)
+        grid[:, top : top + height, left : left + width] = images[index]
+    pixels = grid.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels)
+
+
+def sample_facts(batch: Batch, classes: int, columns: int = COLUMNS) -> dict[str, Any]:
+    """Where :func:`sample_grid` puts each image, the class the teacher sees, its probability, and the label asked for.
+
+    What is not known is None.
+    """
+    assert batch.predicted is not None
+    n, rows = len(batch.predicted), min(classes, ROWS)
+    predicted = batch.predicted.tolist()
+    confidence = [None] * n if batch.confidence is None else [round(value, 4) for value in batch.confidence.tolist()]
+    asked = [None] * n if batch.labels is None else batch.labels.tolist()
+    cells = [
+        {
+            "row": row,
+            "column": column,
+            "predicted": predicted[index],
+            "confidence": confidence[index],
+            "asked": None if asked[index] == -1 else asked[index],  # a ring's word for none
+        }
+        for row, column, index in _places(batch.predicted, rows, columns)
+    ]
+    height, width = batch.images.shape[2:]
+    return {"height": height, "width": width, "rows": rows, "columns": columns, "cells": cells}
+
+
+def _places(predicted: Tensor, rows: int, columns: int) -> Iterator[tuple[int, int, int]]:
+    """Row, column, and place in the batch of every image that is shown."""
+    predicted = predicted.cpu()
+    for row in range(rows):
+        for column, index in enumerate((predicted == row).nonzero().flatten()[:columns].tolist()):
+            yield row, column, index

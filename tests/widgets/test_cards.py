@@ -1,0 +1,89 @@
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dfkd_lab import teachers
+from dfkd_lab.primitives.observe import Frozen
+from widgets import cards
+from widgets.cards import Cards
+
+
+def until(look: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not look():
+        assert time.monotonic() < end, "not within 30 s"
+        time.sleep(0.01)
+
+
+def test_a_teacher_and_a_student_are_described(digits_cache: Path) -> None:
+    shown = Cards()
+    teacher = teachers.load("digits")
+    shown.show("digits", "auto", "digits", "convnet_8")
+    until(lambda: "(450 images)" in shown.teacher.value)
+    facts = teacher.describe()
+    for fact in ("Teacher digits", f"convnet_32, {facts['parameters']:,} parameters, 3 batch-norm layers",
+                 "10 classes, images 1 x 16 x 16", "mean 0.3053, std 0.3312", teacher.sha256[:12]):  # fmt: skip
+        assert fact in shown.teacher.value
+    measured = float(shown.teacher.value.split("accuracy ")[1].split()[0])
+    assert measured > 0.95
+    student = sum(each.numel() for each in teachers.student_of(teacher.card, "convnet_8").parameters())
+    for fact in (f"{student:,} parameters", f"{facts['parameters'] / student:.3g} times smaller"):
+        assert fact in shown.student.value
+
+
+def test_asking_does_not_wait_and_a_stale_answer_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, loaded, load = threading.Event(), list[str](), teachers.load
+
+    def slow(name: str, normalization: str) -> Any:
+        loaded.append(name)
+        go.wait(30)
+        return load("digits", normalization)
+
+    monkeypatch.setattr(teachers, "load", slow)
+    shown = Cards()
+    begun = time.monotonic()
+    shown.show("first", "auto", "none", "convnet_8")
+    until(lambda: loaded == ["first"])
+    shown.show("second", "auto", "none", "convnet_8")
+    shown.show("third", "auto", "none", "convnet_16")
+    assert time.monotonic() - begun < 5
+    assert "looking at third" in shown.teacher.value
+    go.set()
+    until(lambda: "no evaluation set is chosen" in shown.teacher.value)
+    assert "Student convnet_16" in shown.student.value
+    assert loaded == ["first", "third"], "what nobody wants any more is not loaded"
+
+
+def test_a_missing_file_is_a_sentence_and_names_are_escaped() -> None:
+    shown = Cards()
+    shown.show("<b>.safetensors", "auto", "digits", "convnet_8")
+    until(lambda: "there is no file" in shown.teacher.value)
+    assert "<b>.safe" not in shown.teacher.value
+
+
+def test_a_normalization_that_is_wrong_is_said(digits_cache: Path) -> None:
+    teacher = teachers.load("digits")
+    wrong = dataclasses.replace(teacher, model=Frozen(teacher.model.net, (0.9,), (0.05,)))
+    assert cards.accuracy(wrong, "digits").startswith("not measured: the teacher's normalization looks wrong")
+
+
+def test_the_students_size_draws_no_random_number(digits_cache: Path) -> None:
+    facts = teachers.load("digits").describe()
+    before = torch.get_rng_state()
+    assert "1 times smaller" in cards.student_card("convnet_32", facts)
+    assert "4 times as large as the teacher" in cards.student_card("convnet_32", {**facts, "parameters": 94186 / 4})
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_teacher_that_cannot_be_trained_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr(cards, "TRAIN", "raise SystemExit('no disk')")
+    shown = Cards()
+    shown.show("digits", "auto", "none", "convnet_8")
+    until(lambda: "could not be trained: no disk" in shown.teacher.value)

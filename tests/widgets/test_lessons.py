@@ -1,0 +1,260 @@
+"""The lessons' figures on made-up facts, their runs on tiny plans, and the widget without a kernel."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+from PIL import Image
+
+from dfkd_lab import RunFolder, Session, plan
+from dfkd_lab.primitives.memory import Batch
+from dfkd_lab.samples import sample_grid
+from widgets import figures, lessons
+from widgets.lessons import adversary, asking, bench, drawing, explorer, forgetting, inversion, small
+from widgets.status import AMBER
+
+GAME = {"method": "dafl", "rounds": 2, "cycles": 1, "batch": 16, "width": 8, "z_dim": 8, "device": "cpu"}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Runs are kept below this folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs" / "lessons"
+
+
+def inverted(steps: int) -> inversion.Inverted:
+    asked = torch.tensor([0, 1, 2])
+    facts = {"bn_gap": float(steps), "confidence": 0.5, "as_asked": 2 / 3}
+    return inversion.Inverted(torch.rand(3, 4, 4), asked, torch.tensor([0, 1, 9]), torch.full((3,), 0.5), facts)
+
+
+def held(images: int) -> small.Held:
+    of = torch.rand(2, min(10, images // 2), 4, 4)
+    return small.Held([1, 0, 3], of, of[..., 0, 0].long(), of[..., 0, 0], [0.1, 0.5])
+
+
+def events(entropy: float) -> list[dict[str, Any]]:
+    health = {"entropy": entropy, "agreement": 1.0}
+    return [{"round": n, "accuracy": 0.1 * n, "health": health, "terms": {"gap": -2.0}} for n in (1, 2, 3)]
+
+
+def grid(path: Path, seen: list[int]) -> Path:
+    sample_grid(Batch(torch.rand(len(seen), 1, 16, 16), predicted=torch.tensor(seen)), 10).save(path)
+    return path
+
+
+def answers() -> asking.Answers:
+    classes = torch.arange(10)[:, None].repeat(6, 1, 10)
+    classes[0] = 0
+    maps = [torch.rand(10, side, side) for side in (4, 2)]
+    images = torch.rand(6, 10, 10, 4, 4)
+    return asking.Answers(
+        [1, 2, 3, 4, 5, 6], images, classes, images[..., 0, 0], {"teacher": maps, "student": maps}, [0.5] * 6
+    )
+
+
+def drawn(path: Path) -> dict[str, Callable[[Any], go.Figure]]:
+    """Every lesson's figure as a function of its choice, with two choices each in CHOICES."""
+    found = {(arm, steps): inverted(steps) for arm in ("label", "gap") for steps in (1, 10)}
+    grids = {"alone": grid(path / "a.png", [5] * 12), "balance": grid(path / "b.png", [*range(10)])}
+    runs = {"alone": events(0.1), "balance": events(2.0)}
+    buffers = {(arm, n): held(n) for arm in ("uniform", "SSD-KD") for n in (14, 1000)}
+    values = {("ring", 0): [0.1, 0.2], ("ring", 1): [0.3, 0.4], ("VAE", 0): [0.5, 0.6], ("VAE", 1): [0.5, 0.7]}
+    answered = answers()
+    return {
+        "inversion": lambda steps: inversion.figure(found, 1.5, steps),
+        "adversary": lambda round_: adversary.figure(runs, grids, round_),
+        "forgetting": lambda name: forgetting.figure(values, [1, 2], name, "fraction"),
+        "small": lambda n: small.figure(buffers, {"uniform": {14: [0.5, 0.7]}}, n),
+        "asking": lambda class_: asking.figure(answered, class_),
+    }
+
+
+CHOICES: dict[str, tuple[Any, Any]] = {
+    "inversion": (10, 1),
+    "adversary": (3, 1),
+    "forgetting": ("accuracy", "falls"),
+    "small": (14, 1000),
+    "asking": (3, 7),
+}
+
+
+@pytest.mark.parametrize("lesson", CHOICES)
+def test_figures_read_on_light_and_dark_and_say_their_units(lesson: str, tmp_path: Path) -> None:
+    figure = drawn(tmp_path)[lesson](CHOICES[lesson][0])
+    assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
+    assert figure.layout.font.color == figures.TEXT
+    with_curves = {trace.yaxis or "y" for trace in figure.data if isinstance(trace, go.Bar) or
+                   (isinstance(trace, go.Scatter) and trace.mode != "text")}  # fmt: skip
+    titles = {axis.plotly_name.replace("axis", ""): axis.title.text for axis in figure.select_yaxes()}
+    assert with_curves
+    assert all(titles[name] for name in with_curves)
+    assert len(figure.to_json()) < 200_000
+
+
+@pytest.mark.parametrize("lesson", CHOICES)
+def test_another_choice_redraws_the_one_chart(lesson: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(explorer, "display", shown.append)
+    draw = drawn(tmp_path)[lesson]
+    first, second = CHOICES[lesson]
+    views = [
+        explorer.Explorer(draw, "choice", [(str(each), each) for each in (first, second)], first, live=True)
+        for _ in range(2)
+    ]
+    assert views[0].chart is views[1].chart
+    assert len(shown) == 2
+    before = shape(views[1].chart)
+    views[1].choice.value = second
+    assert shape(views[1].chart) == shape(draw(second)) != before
+
+
+def shape(figure: Any) -> str:
+    return json.dumps(json.loads(go.Figure(figure).to_json()), sort_keys=True)
+
+
+def test_headless_the_figure_is_still_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[go.Figure] = []
+    monkeypatch.setattr(figures, "show", shown.append)
+    explorer.Explorer(drawn(tmp_path)["inversion"], "steps", [("1", 1), ("10", 10)], 10, live=False)
+    (figure,) = shown
+    assert isinstance(figure, go.Figure)
+
+
+def test_plans_vary_in_a_run_setting_or_in_one_of_the_method() -> None:
+    arms = {"a": plan(GAME), "b": plan(GAME, terms="balance=5")}
+    seeds = lessons.vary(arms, seed=(0, 7))
+    assert {key: spec.seed for key, spec in seeds.items()} == {("a", 0): 0, ("a", 7): 7, ("b", 0): 0, ("b", 7): 7}
+    assert seeds["b", 7].terms == "balance=5"
+    widths = lessons.vary(arms, width=(8, 16))
+    assert {key: spec.settings["width"] for key, spec in widths.items()} == {
+        ("a", 8): 8, ("a", 16): 16, ("b", 8): 8, ("b", 16): 16,
+    }  # fmt: skip
+
+
+def test_a_finished_run_is_read_and_another_plan_is_another_run(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[int] = []
+    keep = lambda session: rounds.append(session.run.round)  # noqa: E731
+    first = lessons.run("99", {"one": plan(GAME)}, keep)["one"]
+    assert first.path.resolve().parent == here.resolve()
+    assert first.status()["state"] == "finished"
+    assert rounds == [1, 2]
+    monkeypatch.setattr(bench, "Session", None)  # a second execution computes nothing
+    assert lessons.run("99", {"one": plan(GAME)}, keep)["one"].path == first.path
+    assert bench.folder_of("99", plan(GAME, seed=1)).path != first.path
+
+
+def test_an_interrupted_run_goes_on(here: Path) -> None:
+    spec = plan(GAME, checkpoint_s=0.0)
+
+    def interrupt(session: Session) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lessons.run("99", {"one": spec}, interrupt)
+    rounds: list[int] = []
+    folder = lessons.run("99", {"one": spec}, lambda session: rounds.append(session.run.round))["one"]
+    assert rounds == [2]
+    assert len(folder.events()) == 2
+
+
+def test_what_a_ring_holds(tmp_path: Path) -> None:
+    settings = {"g_steps": 1, "s_steps": 1, "batch": 10, "capacity": 25}
+    spec = plan(method="deepinversion", rounds=2, device="cpu", out=str(tmp_path / "run"), **settings)
+    session = Session(spec)
+    assert len(list(session)) == 2
+    kept = bench.stored(session.folder)
+    assert kept["labels"].tolist() == [*range(10)] * 2
+    assert kept["images"].shape == (20, 1, 16, 16)
+    assert 0.1 < kept["images"].mean() < 1
+
+
+def test_milestones_begin_with_one_step_and_end_with_all() -> None:
+    assert inversion.milestones(100) == (1, 5, 10, 20, 50, 100)
+    assert inversion.milestones(1) == (1,)
+
+
+def test_tiles_are_the_images_of_a_sample_grid(tmp_path: Path) -> None:
+    seen = [0, 0, 3]
+    images = torch.rand(3, 1, 16, 16)
+    sample_grid(Batch(images, predicted=torch.tensor(seen)), 10).save(tmp_path / "grid.png")
+    found = drawing.tiles(tmp_path / "grid.png", 10)
+    assert found.shape == (10, 10, 16, 16)
+    assert torch.allclose(found[0, :2], images[:2, 0], atol=0.51 / 255)
+    assert torch.allclose(found[3, 0], images[2, 0], atol=0.51 / 255)
+    assert drawing.filled(found).nonzero().tolist() == [[0, 0], [0, 1], [3, 0]]
+
+
+def test_a_strip_says_what_the_teacher_sees_and_marks_what_was_not_asked() -> None:
+    classes, asked = torch.tensor([[3, 4]]), torch.tensor([[3, 5]])
+    figure = drawing.finished(lessons.inversion.make_subplots(rows=1, cols=1), 300)
+    drawing.add_strip(figure, 1, 1, torch.rand(1, 2, 4, 4), ["arm"], ["a", "b"], classes,
+                      torch.tensor([[0.25, 1.0]]), asked)  # fmt: skip
+    picture, words = figure.data
+    assert picture.source.startswith("data:image/png;base64,")
+    assert list(words.text) == ["3 0.25", "4 1.00"]
+    assert list(words.textfont.color) == [figures.TEXT, AMBER]
+
+
+def test_the_gap_of_the_game_is_shown_as_what_was_found(tmp_path: Path) -> None:
+    figure = drawn(tmp_path)["adversary"](2)
+    gaps = [trace for trace in figure.data if trace.name == "alone"][-1]
+    assert np.asarray(gaps.y).tolist() == [2.0, 2.0, 2.0]
+    assert all(shape.x0 == shape.x1 == 2 for shape in figure.layout.shapes)
+
+
+def test_figures_of_forgetting_in_closed_form() -> None:
+    values = [0.5, 0.9, 0.7, 0.8, 0.6]
+    assert forgetting.falls(values) == pytest.approx([0, 0, 0.2, 0.2, 0.4])
+    assert forgetting.so_far("mu")(values)[:3] == pytest.approx([0.5, 0.7, 0.7])
+    assert forgetting.so_far("sigma")(values)[:2] == pytest.approx([0, 0.2])
+
+
+def test_the_last_student_is_asked_about_earlier_images(finished: RunFolder, tmp_path: Path) -> None:
+    shares = forgetting.look_back(finished)
+    assert len(shares) == 2
+    assert all(0 <= share <= 1 for share in shares)
+
+
+def test_a_band_reaches_from_the_lowest_to_the_highest_seed(tmp_path: Path) -> None:
+    band, mean, *_ = drawn(tmp_path)["forgetting"]("accuracy").data
+    assert np.asarray(band.y).tolist() == pytest.approx([0.3, 0.4, 0.2, 0.1])
+    assert np.asarray(mean.y).tolist() == pytest.approx([0.2, 0.3])
+    assert "2 seeds" in mean.name
+
+
+def test_the_recorded_ladder_is_read_by_capacity_and_may_be_missing(tmp_path: Path) -> None:
+    assert small.recorded(tmp_path / "none.json") == {}
+    path = tmp_path / "ladder.json"
+    path.write_text(json.dumps({"uniform, 14 images": [{"last": 0.5}], "+ priority (SSD-KD)": [], "other": []}))
+    assert small.recorded(path) == {"uniform": {14: [0.5]}, "SSD-KD": {}}
+
+
+def test_the_ladder_has_the_rows_that_the_benchmark_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmarks = Path(__file__).parents[2] / "benchmarks"
+    monkeypatch.syspath_prepend(str(benchmarks))
+    import digits
+
+    assert {row for rows in small.RECORDED.values() for row in rows.values()} <= set(digits.LADDER)
+
+
+def test_a_conditional_generator_is_asked_for_every_class_with_the_same_noise(here: Path) -> None:
+    spec = plan(method="cgdd", rounds=2, cycles=1, batch=16, width=8, z_dim=8, device="cpu", g_lr=0.0)
+    plain = Session(plan(method="cgdd", rounds=2, cycles=1, batch=16, width=8, z_dim=8, device="cpu", g_lr=0.0,
+                         out="plain"))  # fmt: skip
+    assert len(list(plain)) == 2
+    folder = lessons.run("24", {"CGDD": spec}, asking.keep)["CGDD"]
+    first, second = (np.asarray(Image.open(path)) for path in sorted(asking.asked(folder).iterdir()))
+    assert (first == second).all()  # a generator that does not learn, and the same noise
+    student = "student.safetensors"
+    assert (folder.path / student).read_bytes() == (plain.folder.path / student).read_bytes()
+    found = asking.read(folder)
+    assert found.images.shape == (2, 10, 10, 16, 16)
+    assert [tuple(each.shape) for each in found.maps["student"]] == [(10, 16, 16), (10, 8, 8), (10, 4, 4)]
+    assert found.maps["teacher"][0].square().sum((1, 2)) == pytest.approx(np.ones(10), abs=1e-4)
