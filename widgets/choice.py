@@ -20,7 +20,7 @@ from widgets.cards import Cards
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
 PRESET_DEPENDS_ON = ("method", "teacher", "data", "preset")
 SLOTS = (*compose.KINDS, "terms")
-NARROW = "64px"
+NARROW = "76px"
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
 
 

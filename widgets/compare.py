@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets
-import plotly.graph_objects as go
 import yaml
 from IPython.display import HTML, display
 
 from dfkd_lab.runs import RunError, list_runs, runs_root
 from dfkd_lab.spec import SpecError, unknown
-from widgets import form, status
+from widgets import figures, form, status
+from widgets.chart import Chart
 from widgets.comparison import Group, Run, group, grouped, rows, to_csv
 from widgets.comparison_views import (
     COSTS,
     STYLE,
-    bundle,
     cost_against_accuracy,
     overlay,
     results,
@@ -111,9 +110,9 @@ class Compare:
             empty = NONE_FINISHED if self.runs else NONE_HERE
             yield HTML(sentences([empty.format(self.root), *self.unreadable]))
             return
-        yield bundle(overlay(groups))
+        yield figures.bundle(overlay(groups))
         yield HTML(f"{STYLE}{sentences(self._left_out())}{results(groups)}{settings(groups)}")
-        yield bundle(cost_against_accuracy(groups, "images"))
+        yield figures.bundle(cost_against_accuracy(groups, "images"))
 
     def _left_out(self) -> list[str]:
         early = [name for name in self.chosen if not self.runs[name].events]
@@ -135,7 +134,7 @@ class Compare:
             style={"description_width": "initial"},
         )
         self.message, self.tables = ipywidgets.HTML(), ipywidgets.HTML()
-        self.curves, self.costs = ipywidgets.Output(), ipywidgets.Output()
+        self.curves, self.costs = Chart(overlay([])), Chart(cost_against_accuracy([]))
         self.buttons = {
             "Refresh": self._button("Refresh", "Read the run folders again", self.refresh),
             "All finished": self._button("All finished", "Choose every finished run", self._choose_finished),
@@ -184,11 +183,11 @@ class Compare:
         for each in (self.curves, self.costs, self.by):
             each.layout.display = "" if groups else "none"
         self.tables.value = results(groups) + settings(groups) if groups else ""
-        _put(self.curves, overlay(groups))
+        self.curves.show(overlay(groups))
         self._draw_costs()
 
     def _draw_costs(self) -> None:
-        _put(self.costs, cost_against_accuracy(self.groups, self.by.value))
+        self.costs.show(cost_against_accuracy(self.groups, self.by.value))
 
     def _say(self, texts: Sequence[str]) -> None:
         self.message.value = f"<div role='status'>{sentences(texts)}</div>" if texts else ""
@@ -211,9 +210,3 @@ def _last(run: Run) -> str:
     if last is not None:
         return f"accuracy {last:.3f}{note}"
     return "no round yet" if agreement is None else f"agreement {agreement:.3f}{note}"
-
-
-def _put(output: ipywidgets.Output, figure: go.Figure) -> None:
-    # A chart that was hidden comes back 0 px high: the time makes each drawing a new one, which the page draws afresh.
-    drawn = {"drawn": time.monotonic()}
-    output.outputs = ({"output_type": "display_data", "data": bundle(figure), "metadata": drawn},)

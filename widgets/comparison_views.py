@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from html import escape
@@ -14,7 +13,7 @@ import plotly.graph_objects as go
 from dfkd_lab.spec import SpecError, unknown
 from widgets import figures, form
 from widgets.comparison import RESULTS, Group, differing, rows
-from widgets.figures import COLORS, GRID, TEXT, column
+from widgets.figures import COLORS, TEXT, column
 
 COSTS = {
     "images": "images synthesized or given",
@@ -95,12 +94,6 @@ def cost_against_accuracy(groups: Sequence[Group], by: str = "images") -> go.Fig
     figure.update_yaxes(title_text="fraction of images, last round")
     _themed(figure, groups, len(groups))
     return figure.update_layout(legend_title_text="a point a run, a color a setting")
-
-
-def bundle(figure: go.Figure) -> dict[str, Any]:
-    """A still figure as what a front end draws; never a FigureWidget, which is never freed."""
-    facts = {**json.loads(figure.to_json()), "config": figures.CONFIG}
-    return {"application/vnd.plotly.v1+json": facts, "text/plain": "a plotly figure"}
 
 
 def results(groups: Sequence[Group]) -> str:
@@ -212,29 +205,20 @@ def _curve(group: Group, index: int, most: int) -> list[go.Scatter]:
 
 
 def _themed(figure: go.Figure, groups: Sequence[Group], entries: int) -> None:
-    """The look of the other figures, with the legend below, where it can be long."""
-    axis = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True, "showticklabels": bool(groups)}
+    """The look of all figures, with the legend below, where it can be long."""
     below = 84 + 20 * math.ceil(entries / 3)
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis)
-    figure.update_layout(
-        template="none",
-        height=340 + below,
-        autosize=True,
-        paper_bgcolor="rgba(0, 0, 0, 0)",
-        plot_bgcolor="rgba(0, 0, 0, 0)",
-        font={"color": TEXT, "size": 12},
+    figures.themed(
+        figure,
+        340 + below,
+        labels=bool(groups),
         margin={"l": 56, "r": 12, "t": 12, "b": below},
         legend={
-            "orientation": "h",
             "yref": "container",
             "yanchor": "bottom",
             "y": 0,
-            "x": 0,
             "maxheight": below,
             "entrywidth": 230,
             "title": {"side": "top"},
-            "bgcolor": "rgba(0, 0, 0, 0)",
         },
         hoverlabel={"namelength": -1},
         showlegend=bool(groups),

@@ -34,7 +34,7 @@ HEALTH = {
 
 
 def overview(events: Events, teacher_accuracy: float | None = None) -> go.Figure:
-    """What the live panel shows: the curves, and below them four health signals. It always has the same traces."""
+    """What the live panel shows first: the curves, and below them four health signals."""
     names = [name for name in HEALTH if name != "agreement"]
     figure = make_subplots(
         rows=2,
@@ -42,7 +42,7 @@ def overview(events: Events, teacher_accuracy: float | None = None) -> go.Figure
         specs=[[{"colspan": 4}, None, None, None], [{}, {}, {}, {}]],
         row_heights=[0.66, 0.34],
         vertical_spacing=0.2,
-        horizontal_spacing=0.075,
+        horizontal_spacing=0.095,
         subplot_titles=["", *(HEALTH[name][0] for name in names)],
     )
     figure.add_traces(_curves(events, teacher_accuracy), rows=1, cols=1)
@@ -76,7 +76,7 @@ def health(events: Events) -> go.Figure:
 
 def losses(events: Events) -> go.Figure:
     """Mean of every loss term by round, before its weight."""
-    figure = make_subplots(rows=1, cols=2, subplot_titles=["synthesis", "student"], horizontal_spacing=0.1)
+    figure = make_subplots(rows=1, cols=2, subplot_titles=["synthesis", "student"], horizontal_spacing=0.15)
     for column, group in enumerate(("terms", "student"), 1):
         names = dict.fromkeys(name for event in events for name in event[group])
         for index, name in enumerate(names):
@@ -92,7 +92,7 @@ def losses(events: Events) -> go.Figure:
 
 def cost(events: Events) -> go.Figure:
     """What the run has used so far: seconds by phase, and images and teacher queries."""
-    figure = make_subplots(rows=1, cols=2, subplot_titles=["time", "images"], horizontal_spacing=0.1)
+    figure = make_subplots(rows=1, cols=2, subplot_titles=["time", "images"], horizontal_spacing=0.15)
     for index, phase in enumerate(("synthesis", "distillation", "evaluation")):
         trace = _line(events, phase, "cost", f"{phase}_s", color=COLORS[index], legend=True)
         figure.add_trace(trace.update(stackgroup="seconds"), row=1, col=1)
@@ -110,7 +110,7 @@ def buffer(events: Events) -> go.Figure:
     held = [event for event in events if event.get("memory")]
     now = held[-1]["memory"] if held else {}
     title, unit, traces = _by_round(held)
-    figure = make_subplots(rows=1, cols=2, subplot_titles=[_held(now), title], horizontal_spacing=0.1)
+    figure = make_subplots(rows=1, cols=2, subplot_titles=[_held(now), title], horizontal_spacing=0.15)
     counts = np.asarray(now.get("classes", []), np.float32)
     x = np.arange(len(counts), dtype=np.float32)
     figure.add_trace(go.Bar(x=x, y=counts, name="images", marker_color=COLORS[2], showlegend=False), row=1, col=1)
@@ -122,14 +122,42 @@ def buffer(events: Events) -> go.Figure:
     unlogged = NOTHING_HELD if events and "memory" in events[-1] else UNLOGGED
     _finished(figure, held, 360, unlogged if events else EMPTY)
     if len(counts) <= 20:
-        figure.update_xaxes(dtick=1, row=1, col=1)
-    return figure.update_layout(legend={"y": -0.22, "yanchor": "top", "x": 0.55}, margin_b=90)
+        figure.update_xaxes(tickmode="linear", dtick=1, row=1, col=1)
+    if now.get("priorities"):
+        figure.update_yaxes(type="log", row=1, col=2)  # the largest is many times the median
+    return figure.update_layout(legend={"y": -0.22, "yanchor": "top"}, margin_b=90)
+
+
+def themed(figure: go.Figure, height: int, *, labels: bool = True, **layout: Any) -> go.Figure:
+    """The look of every figure here, with ``height`` in px and ``layout`` besides; axes without ``labels`` are bare."""
+    look = {
+        "template": "none",
+        "height": height,
+        "autosize": True,
+        "paper_bgcolor": "rgba(0, 0, 0, 0)",
+        "plot_bgcolor": "rgba(0, 0, 0, 0)",
+        "font": {"color": TEXT, "size": 12},
+        "legend": {"orientation": "h", "x": 0, "bgcolor": "rgba(0, 0, 0, 0)", **layout.pop("legend", {})},
+    }
+    axis = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True, "showticklabels": labels}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    return figure.update_layout(**look, **layout)
+
+
+def as_json(figure: go.Figure) -> dict[str, Any]:
+    """What plotly.js draws: data, layout and config."""
+    return {**json.loads(figure.to_json()), "config": CONFIG}
+
+
+def bundle(figure: go.Figure) -> dict[str, Any]:
+    """A still figure of some kilobytes, as a notebook stores it."""
+    return {"application/vnd.plotly.v1+json": as_json(figure), "text/plain": "a plotly figure"}
 
 
 def show(figure: go.Figure) -> None:
-    """Display a still figure of some kilobytes: never a FigureWidget, which would store 5 MB in the notebook."""
-    facts = {**json.loads(figure.to_json()), "config": CONFIG}
-    display({"application/vnd.plotly.v1+json": facts, "text/plain": "a plotly figure"}, raw=True)
+    """Display a still figure."""
+    display(bundle(figure), raw=True)
 
 
 def with_expected(events: Events) -> Events:
@@ -165,7 +193,7 @@ def column(events: Events, *path: str) -> np.ndarray[Any, np.dtype[np.float32]]:
 def _curves(events: Events, teacher_accuracy: float | None) -> list[go.Scatter]:
     measured = any(event["accuracy"] is not None for event in events)
     student = _line(events, "student accuracy", "accuracy", color=COLORS[0], legend=measured)
-    agreement = _line(events, "agreement with the teacher, on synthetic images", "health", "agreement",
+    agreement = _line(events, "agreement on synthetic images", "health", "agreement",
                       color=COLORS[1], legend=True)  # fmt: skip
     agreement.line.width = 1.2 if measured else 2
     known = teacher_accuracy is not None and len(events) > 0
@@ -178,7 +206,7 @@ def _curves(events: Events, teacher_accuracy: float | None) -> list[go.Scatter]:
         line={"color": TEXT, "dash": "dash", "width": 1.5},
         showlegend=known,
     )
-    expected = _line(with_expected(events), "expected accuracy μ, its mean so far", "expected", color=COLORS[4],
+    expected = _line(with_expected(events), "expected accuracy μ", "expected", color=COLORS[4],
                      legend=measured)  # fmt: skip
     expected.line.dash = "dot"
     return [student, agreement, teacher, expected.update(mode="lines")]
@@ -191,7 +219,7 @@ def _by_round(held: Events) -> tuple[str, str, list[go.Scatter]]:
         names = ("smallest", "25 %", "median", "75 %", "largest")
         rows = [{**event, **dict(zip(names, event["memory"]["priorities"], strict=False))} for event in held]
         lines = [_line(rows, name, name, color=COLORS[index], legend=True) for index, name in enumerate(names)]
-        return "priorities: the student's last loss on an image", "loss", lines
+        return "priority: the student's last loss", "loss", lines
     if "oldest" in now:
         return "age of the oldest image", "rounds", [_line(held, "oldest", "memory", "oldest", color=COLORS[4])]
     shares = [np.asarray(event["memory"]["classes"]) / max(1, sum(event["memory"]["classes"])) for event in held]
@@ -204,7 +232,7 @@ def _by_round(held: Events) -> tuple[str, str, list[go.Scatter]]:
 def _held(now: Mapping[str, Any]) -> str:
     """What a memory holds, in words."""
     if "replayed" in now:
-        return f"synthesized so far; {now['replayed']} replayed a step from {now['bytes'] / 1e6:.2g} MB"
+        return f"all synthesized; {now['bytes'] / 1e6:.2g} MB, {now['replayed']} replayed a step"
     if "images" in now:
         return f"{now['images']:,} of {now['capacity']:,} images, the oldest {now['oldest']:,} rounds old"
     return "images by class"
@@ -224,21 +252,11 @@ def _line(events: Events, name: str, *path: str, color: str, legend: bool = Fals
 
 
 def _finished(figure: go.Figure, events: Events, height: int, empty: str = EMPTY) -> go.Figure:
-    """Theme, legend and the note that stands where no point is yet (always the last annotation)."""
-    figure.update_layout(
-        template="none",
-        height=height,
-        autosize=True,
-        paper_bgcolor="rgba(0, 0, 0, 0)",
-        plot_bgcolor="rgba(0, 0, 0, 0)",
-        font={"color": TEXT, "size": 12},
-        margin={"l": 56, "r": 12, "t": 40, "b": 44},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "bgcolor": "rgba(0, 0, 0, 0)"},
-        hovermode="x",
-    )
-    axis = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True, "showticklabels": bool(events)}
-    figure.update_xaxes(**axis, tickformat="d", nticks=6)
-    figure.update_yaxes(**axis)
+    """The look, and the note that stands where no point is yet (always the last annotation)."""
+    legend = {"yanchor": "bottom", "y": 1.02}
+    margin = {"l": 56, "r": 12, "t": 40, "b": 44}
+    themed(figure, height, labels=bool(events), legend=legend, margin=margin, hovermode="x")
+    figure.update_xaxes(tickformat="d", nticks=6)
     figure.update_annotations(font={"color": TEXT, "size": 12})
     return figure.add_annotation(
         text="" if events else empty, xref="paper", yref="paper", x=0.5, y=0.75, showarrow=False,

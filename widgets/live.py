@@ -13,32 +13,24 @@ import ipywidgets
 import plotly.graph_objects as go
 
 from dfkd_lab.runs import RunFolder
-from widgets import figures, form, frame, status
+from widgets import figures, form, status
+from widgets.chart import Chart
 from widgets.history import Alarm, History
 from widgets.samples import Samples
 
 PERIOD_S, IMAGE_PERIOD_S = 0.5, 1.0
+HEIGHT = 470  # of every view, so that nothing below jumps
+VIEWS: dict[str, tuple[str, Callable[[figures.Events, float | None], go.Figure]]] = {
+    "accuracy and health": ("Student and teacher, and the signals that need no label", figures.overview),
+    "losses": ("Every term of both losses, before its weight", lambda events, teacher: figures.losses(events)),
+    "cost": ("Seconds by phase, images and teacher queries so far", lambda events, teacher: figures.cost(events)),
+    "buffer": ("What the memory holds", lambda events, teacher: figures.buffer(events)),
+}
 NO_RUN = {"state": "no run", "round": 0}
 ALARM_STYLE = f"""<style>
 .dfkd-alarm, .dfkd-over {{ border-left: 4px solid {figures.GRID}; padding: 1px 8px; margin: 2px 0; line-height: 1.4; }}
 .dfkd-alarm {{ border-color: {status.AMBER}; background: rgba(199, 119, 0, 0.14); font-weight: 600; }}
 </style>"""
-
-_charts: list[Any] = []
-
-
-def chart() -> Any:
-    """The kernel's one FigureWidget: a closed one is never freed, so it is opened again for each view."""
-    if not _charts:
-        widget = frame.new(figures.overview([]))
-        widget._config = figures.CONFIG
-        _charts.append(widget)
-        return widget
-    # Closed and opened, it is announced to the page like a new one; a page that was reloaded may not know the old.
-    _charts[0].close()
-    go.FigureWidget._repr_mimebundle_(_charts[0])  # brings up to date what a new page asks for
-    _charts[0].open()
-    return _charts[0]
 
 
 class Live:
@@ -54,19 +46,16 @@ class Live:
         self.on_state = on_state
         self.folder: RunFolder | None = None
         self.child: subprocess.Popen[bytes] | None = None
-        self.chart = chart()
+        self.chart = Chart(figures.overview([]))
         self.status = ipywidgets.HTML(layout=ipywidgets.Layout(margin="2px 0"))
         self.alarms = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0"))
         self.view = ipywidgets.ToggleButtons(
-            options=list(frame.VIEWS), tooltips=list(frame.VIEWS.values()), style={"button_width": "auto"}
+            options=list(VIEWS), tooltips=[text for text, _ in VIEWS.values()], style={"button_width": "auto"}
         )
         self.samples = Samples()
         self.widget = self._arrange()
-        self._opened, self._drawn_at = False, 0.0
-        self._layout: dict[str, Any] = {}
         self._lock, self._closing = threading.RLock(), threading.Event()
         self._forget()
-        self.chart.observe(self._note_opened, "_js2py_layoutDelta")
         self.view.observe(self._turn, "value")
 
     def attach(self, folder: RunFolder | None, child: subprocess.Popen[bytes] | None = None) -> None:
@@ -85,7 +74,6 @@ class Live:
         if self._closing.is_set():
             return
         self._closing.set()
-        self.chart.unobserve(self._note_opened, "_js2py_layoutDelta")
         with self._lock:
             form.close(self.widget)
 
@@ -94,7 +82,7 @@ class Live:
         with self._lock:
             if self._closing.is_set():
                 return
-            if self._fetch() or not self._drawn or self._opened:
+            if self._fetch() or not self._drawn:
                 self._draw_chart()
             self.samples.refresh(IMAGE_PERIOD_S)
             now = self.now()
@@ -140,12 +128,10 @@ class Live:
                 self._draw_chart()
 
     def _draw_chart(self) -> None:
-        figure = frame.view(self.view.value, self.history.events, self.teacher_accuracy)
-        with self.chart.batch_update():
-            self._layout = frame.redraw(self.chart, figure, self._layout)
-            self._drawn_at = time.monotonic()
-            self.chart.layout.meta = self._drawn_at  # some change, for plotly to measure its place again
-        self._drawn, self._opened = True, False
+        figure = VIEWS[self.view.value][1](self.history.events, self.teacher_accuracy)
+        zoomed = f"{self.view.value} of {self.folder}"  # a zoom lasts as long as this
+        self.chart.show(figure.update_layout(height=HEIGHT, uirevision=zoomed))
+        self._drawn = True
 
     def _draw_alarms(self, now: dict[str, Any]) -> None:
         """Every alarm of the run with its rounds; one that is new is announced, once."""
@@ -167,11 +153,6 @@ class Live:
         events = self.history.events
         return [*events[:-1], {**events[-1], "alarms": []}] if events else []
 
-    def _note_opened(self, change: dict[str, Any]) -> None:
-        """A page has just made the chart, 700 px wide whatever its place; what answers our own drawing is no news."""
-        if change["new"] and time.monotonic() - self._drawn_at > 3:
-            self._opened = True
-
     def _pump(self) -> None:
         while not self._closing.is_set():
             begun = time.monotonic()
@@ -182,9 +163,8 @@ class Live:
             self._closing.wait(max(0.05, PERIOD_S - (time.monotonic() - begun)))
 
     def _arrange(self) -> ipywidgets.VBox:
-        # In a VBox the chart takes the whole width; in a Box plotly keeps its own 700 px.
         left = ipywidgets.VBox([self.view, self.chart], layout=ipywidgets.Layout(flex="1 1 480px", min_width="0"))
-        right = ipywidgets.VBox([self.samples.widget], layout=ipywidgets.Layout(flex="0 1 auto", min_width="0"))
+        right = ipywidgets.VBox([self.samples.widget], layout=ipywidgets.Layout(flex="0 1 390px", min_width="0"))
         row = ipywidgets.Box(
             [left, right], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", width="100%")
         )

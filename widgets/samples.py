@@ -19,13 +19,13 @@ SIDE_PX = 32
 # One PNG for all cells, which each cell shows a place of; pixelated, because small images are blurred otherwise.
 STYLE = f"""<style>
 table.dfkd-samples {{ border-collapse: collapse; line-height: 1; width: auto; }}
-table.dfkd-samples th, table.dfkd-samples td {{ border: 0; padding: 1px 2px 2px; text-align: center; width: auto; }}
+table.dfkd-samples th, table.dfkd-samples td {{ border: 0; padding: 1px 1px 2px; text-align: center; width: auto; }}
 table.dfkd-samples th {{ font-weight: 600; padding-right: 6px; text-align: right; }}
 table.dfkd-samples i {{ display: block; margin: auto; width: var(--wide); height: var(--high);
     background-image: var(--sprites); background-size: var(--size); image-rendering: pixelated; }}
-table.dfkd-samples small {{ font-size: 10px; display: block; margin-top: 2px; white-space: nowrap; }}
-table.dfkd-samples .other i {{ outline: 2px solid {AMBER}; }}
-table.dfkd-samples .other small {{ color: {AMBER}; font-weight: 600; }}
+table.dfkd-samples small {{ font-size: 11px; display: block; margin-top: 2px; white-space: nowrap; }}
+table.dfkd-samples .other i {{ outline: 2px solid {AMBER}; outline-offset: -2px; }}
+table.dfkd-samples .other small {{ color: {AMBER}; }}
 img.dfkd-samples {{ image-rendering: pixelated; width: min(100%, 380px); }}
 </style>"""
 
@@ -155,7 +155,7 @@ def _cell(cell: Mapping[str, Any], wide: float, high: float) -> str:
     sure = "" if cell["confidence"] is None else f"{float(cell['confidence']):.2f}"
     asked = f"asked for {int(cell['asked'])}, " if cell["asked"] is not None else ""
     title = f"{asked}the teacher sees {int(cell['predicted'])}{' with confidence ' + sure if sure else ''}"
-    words = sure.removeprefix("0") + (f" ≠{int(cell['asked'])}" if other else "")
+    words = sure.removeprefix("0") + (f"≠{int(cell['asked'])}" if other else "")
     left, top = -int(cell["column"]) * wide, -int(cell["row"]) * high
     image = f"<i style='background-position: {left:g}px {top:g}px'></i>"
     return f"<td title='{title}'{' class=other' if other else ''}>{image}<small>{words}</small></td>"

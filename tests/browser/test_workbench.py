@@ -45,10 +45,11 @@ RUN_ANOTHER_CELL = """async () => {
     cell.model.sharedModel.setSource("print('forty-two', 6 * 7)");
     await commands.execute('notebook:run-cell');
 }"""
+SAVE = "() => window.jupyterapp.commands.execute('docmanager:save')"
 DARK = "() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
 POINTS = """() => {
     const chart = document.querySelector('.js-plotly-plot');
-    const x = chart && chart.data && chart.data[1].x;
+    const x = chart && chart._fullData && chart._fullData[1].x;
     return x ? x.length : 0;
 }"""
 SAMPLE = "() => (document.querySelector('.dfkd-samples') || {}).outerHTML || ''"
@@ -177,8 +178,13 @@ def test_choose_start_watch_pause_resume_reload_stop(lab: str, page: Page, tmp_p
     bench.button("Resume").click()
     until(lambda: bench.points() > held, "points after Resume")
 
+    held = bench.points()
+    page.evaluate(SAVE)
+    page.goto(bench.address.replace("&reset", ""))
+    until(lambda: bench.points() > held, "the whole curve after a reload, and going on")
+    held = bench.points()
     bench.open("Pause")
-    until(lambda: bench.points() > held, "the whole curve after a reload")
+    until(lambda: bench.points() > held, "the whole curve in another panel")
     page.evaluate(DARK)
     bench.button("Stop").click()
     expect(bench.button("Start")).to_be_enabled()

@@ -15,7 +15,7 @@ from dfkd_lab.spec import kind, knobs, parameters_cell
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 SMALL = {"method": "dafl", "rounds": 2, "settings": {"cycles": 2, "batch": 16, "width": 8, "z_dim": 8}, "device": "cpu"}
 LESSONS = {
-    "20_what_a_teacher_remembers": {"steps": 2, "batch": 10},
+    "20_what_a_teacher_remembers": {"steps": 1, "batch": 10},
     "21_the_adversarial_game": {"rounds": 1, "batch": 8},
     "22_forgetting_and_replay": {"rounds": 1, "batch": 8, "seeds": 1},
     "23_small_and_well_chosen": {"rounds": 3, "batch": 8},

@@ -13,7 +13,7 @@ from dfkd_lab import RunFolder, plan
 from dfkd_lab.spec import SpecError, record
 from widgets import compare, figures
 from widgets.comparison import differing
-from widgets.comparison_views import MOST_POINTS, bundle
+from widgets.comparison_views import MOST_POINTS
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -192,7 +192,7 @@ def test_long_runs_stay_small(make: Make) -> None:
     figure = compare.overlay(compare.group(runs))
     assert sum(len(trace.x) for trace in figure.data if trace.mode == "lines") <= MOST_POINTS + 2
     assert all(np.asarray(trace.y).dtype == np.float32 for trace in figure.data)
-    facts = bundle(figure)
+    facts = figures.bundle(figure)
     assert len(json.dumps(facts)) < 100_000
     assert facts[PLOTLY]["config"]["showSendToCloud"] is False
 
@@ -259,7 +259,7 @@ def test_empty_states_say_what_to_do(make: Make, tmp_path: Path, monkeypatch: py
 
 def test_choosing_draws_again(two: list[RunFolder], tmp_path: Path) -> None:
     view = compare.Compare(tmp_path / "runs", live=True)
-    traces = lambda output: output.outputs[0]["data"][PLOTLY]["data"]  # noqa: E731
+    traces = lambda chart: chart.figure["data"]  # noqa: E731
     assert len(view.list.value) == 4
     assert len(traces(view.curves)) == 4
     view.list.value = ("b-seed0",)
@@ -267,10 +267,7 @@ def test_choosing_draws_again(two: list[RunFolder], tmp_path: Path) -> None:
     assert len(traces(view.costs)) == 1
     assert "a-seed0" not in view.tables.value
     view.by.value = "seconds"
-    assert view.costs.outputs[0]["data"][PLOTLY]["layout"]["xaxis"]["title"]["text"] == "seconds"
-    before = view.curves.outputs
-    view.refresh()
-    assert view.curves.outputs != before
+    assert view.costs.figure["layout"]["xaxis"]["title"]["text"] == "seconds"
     view.list.value = ()
     assert view.curves.layout.display == "none"
     view.buttons["All finished"].click()

@@ -60,11 +60,6 @@ def test_agreement_stands_in_where_there_is_no_accuracy(finished: RunFolder) -> 
     assert agreement.y == pytest.approx([event["health"]["agreement"] for event in events])
 
 
-def test_the_live_figure_always_has_the_same_traces(finished: RunFolder) -> None:
-    shapes = [len(figures.overview(events, teacher).data) for events, teacher in (([], None), (many(finished, 3), 0.9))]
-    assert shapes[0] == shapes[1]
-
-
 def test_no_figure_offers_an_upload(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[dict] = []
     monkeypatch.setattr(figures, "display", lambda bundle, raw: shown.append(bundle))

@@ -297,13 +297,13 @@ def test_attaching_shows_a_finished_run(make_panel: Any, make_folder: Any) -> No
     shown.runs.value = str(folder.path)
     shown.live.refresh()
     accuracies = [event["accuracy"] for event in folder.events()]
-    assert shown.live.chart.data[0].y == pytest.approx(accuracies)
+    assert shown.live.chart.drawn.data[0].y == pytest.approx(accuracies)
     assert base64.b64encode(folder.samples()[2].read_bytes()).decode() in shown.live.samples.grid.value
     assert "finished</b> · round 2 of 2" in shown.live.status.value
     assert enabled(shown) == ["Start"]
     shown.runs.value = ""
     shown.live.refresh()
-    assert len(shown.live.chart.data[0].x) == 0
+    assert len(shown.live.chart.drawn.data[0].x) == 0
 
 
 def test_a_resumed_run_that_forgot_rounds_is_read_again(make_panel: Any, make_folder: Any) -> None:
@@ -316,11 +316,10 @@ def test_a_resumed_run_that_forgot_rounds_is_read_again(make_panel: Any, make_fo
     replacement.write_text(events.read_text().split("\n")[0] + "\n")
     replacement.replace(events)
     shown.live.refresh()
-    assert len(shown.live.chart.data[0].x) == 1
+    assert len(shown.live.chart.drawn.data[0].x) == 1
 
 
-def test_nothing_is_left_behind_but_the_chart(make_panel: Any) -> None:
-    live.chart()
+def test_nothing_is_left_behind(make_panel: Any) -> None:
     before = set(ipywidgets.widgets.widget._instances)
     shown = make_panel()
     shown.choice.run_form.fields["method"].value = "dafl"
@@ -361,10 +360,24 @@ def test_ten_runs_leave_no_widget_behind(make_panel: Any, make_folder: Any) -> N
     assert len(ipywidgets.widgets.widget._instances) == before
 
 
-def test_a_second_panel_closes_the_first_and_takes_its_chart(make_panel: Any) -> None:
+def test_a_second_panel_closes_the_first(make_panel: Any) -> None:
     first, second = make_panel(), make_panel()
     assert first.live._closing.is_set()
-    assert first.live.chart is second.live.chart
+    assert not second.live._closing.is_set()
+
+
+def test_every_view_of_a_run_is_as_high_and_keeps_the_zoom_of_its_own(make_panel: Any, make_folder: Any) -> None:
+    shown = make_panel()
+    zooms = []
+    for folder in (make_folder("one"), make_folder("two")):
+        shown.attach(folder)
+        for name in live.VIEWS:
+            shown.live.view.value = name
+            shown.live.refresh()
+            layout = shown.live.chart.figure["layout"]
+            assert layout["height"] == live.HEIGHT
+            zooms.append(layout["uirevision"])
+    assert len(set(zooms)) == 2 * len(live.VIEWS)
 
 
 def test_the_pump_reads_by_itself(make_folder: Any, tmp_path: Path) -> None:

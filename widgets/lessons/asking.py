@@ -106,7 +106,7 @@ def figure(answers: Answers, class_: int) -> go.Figure:
         row_heights=[0.34, 0.34, 0.32], vertical_spacing=0.09, horizontal_spacing=0.025,
         subplot_titles=[f"asked for a {class_}, the same noise by round", "image",
                         *(f"stage {stage}" for stage in range(1, 1 + stages)), *[""] * (1 + stages),
-                        "seen by the teacher as the class asked for, and by the student as it should be"],
+                        "share of right answers, by round"],
     )  # fmt: skip
     _add_answers(drawn, answers, class_)
     for row, (who, maps) in enumerate(answers.maps.items(), 1):
@@ -116,9 +116,14 @@ def figure(answers: Answers, class_: int) -> go.Figure:
             _add_map(drawn, row, 3 + stage, each[class_])
     right = answers.classes == torch.arange(answers.classes.shape[1])[:, None]
     by_class = right.float().mean(2)
-    mean = drawing.line("all classes", answers.rounds, by_class.mean(1).tolist(), TEXT)
+    mean = drawing.line("all classes: the teacher sees what was asked", answers.rounds, by_class.mean(1).tolist(), TEXT)
     drawn.add_trace(mean, row=3, col=1)
-    this = drawing.line(f"class {class_}", answers.rounds, by_class[:, class_].tolist(), drawing.color_of(0))
+    this = drawing.line(
+        f"class {class_}: the teacher sees what was asked",
+        answers.rounds,
+        by_class[:, class_].tolist(),
+        drawing.color_of(0),
+    )
     drawn.add_trace(this, row=3, col=1)
     student = drawing.line("student's accuracy, on digits", answers.rounds, answers.accuracies, drawing.color_of(1))
     drawn.add_trace(student, row=3, col=1)

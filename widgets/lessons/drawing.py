@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from widgets.figures import COLORS, GRID, TEXT
+from widgets import figures
+from widgets.figures import COLORS, TEXT
 from widgets.status import AMBER
 
 GAP, WORDS = 2, 6
@@ -101,20 +102,9 @@ def color_of(number: int) -> str:
 
 
 def finished(figure: go.Figure, height: int) -> go.Figure:
-    """Mid-grey on a transparent ground, as in all figures here."""
-    figure.update_layout(
-        template="none",
-        height=height,
-        autosize=True,
-        paper_bgcolor="rgba(0, 0, 0, 0)",
-        plot_bgcolor="rgba(0, 0, 0, 0)",
-        font={"color": TEXT, "size": 12},
-        margin={"l": 60, "r": 16, "t": 70, "b": 50},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.1, "x": 0, "bgcolor": "rgba(0, 0, 0, 0)"},
-        hovermode="closest",
-    )
-    figure.update_xaxes(gridcolor=GRID, linecolor=GRID, zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor=GRID, linecolor=GRID, zeroline=False, automargin=True)
+    """The look of all figures, with the legend below."""
+    margin = {"l": 60, "r": 16, "t": 50, "b": 50}
+    figures.themed(figure, height, margin=margin, legend={"yanchor": "top", "y": -0.1}, hovermode="closest")
     return figure.update_annotations(font={"color": TEXT, "size": 13})
 
 

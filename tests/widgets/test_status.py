@@ -1,0 +1,32 @@
+from typing import Any
+
+from dfkd_lab.recipe import Schedule
+from widgets import status
+
+
+def event(round_: int, seconds: float, s_steps: int) -> dict[str, Any]:
+    cost = {"synthesis_s": seconds, "s_steps": s_steps, "images": 7}
+    return {"round": round_, "rounds": 10, "accuracy": 0.5, "health": {"agreement": 0.5}, "alarms": [], "cost": cost}
+
+
+def test_rounds_of_warm_up_say_nothing_of_the_time_left() -> None:
+    events = [event(1, 1, 0), event(2, 2, 0)]
+    assert "known once the student starts" in status.line({"state": "running"}, events)
+    events += [event(3, 12, 40)]
+    assert status.time_left(events) == 70, "seven rounds more like the one in which the student learned"
+    assert "about 70 s left" in status.line({"state": "running"}, events)
+    events += [event(4, 26, 80)]
+    assert status.time_left(events) == 72
+
+
+def test_an_ended_run_says_what_a_round_took() -> None:
+    line = status.line({"state": "finished"}, [event(1, 3, 40), event(2, 5, 80)])
+    assert "2.5 s a round, 5 s in all" in line
+    assert "left" not in line
+
+
+def test_what_a_run_will_take_is_read_off_its_schedule() -> None:
+    schedule = Schedule(g_steps=3, s_steps=5, batch=10, s_lr=0.1, cycles=2, warm_up=1)
+    text = status.cost_ahead(4, schedule)
+    assert "4 rounds (the first 1 only synthesize), 24 synthesis steps, 30 student steps on 300 images" in text
+    assert "0 student steps on 0 images" in status.cost_ahead(1, schedule)

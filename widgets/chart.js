@@ -1,0 +1,44 @@
+// Shows the model's whole figure at every change, so a page that opens late, or again, needs nothing but the model.
+
+// One plotly.js for all charts of a page; the kernel sends the copy that the Python package brought.
+async function plotly(model) {
+  if (!globalThis.dfkdPlotly) {
+    const source = await new Promise((resolve) => {
+      const listen = (message, buffers) => {
+        if (message !== "plotly.js") return;
+        model.off("msg:custom", listen);
+        resolve(new TextDecoder().decode(buffers[0]));
+      };
+      model.on("msg:custom", listen);
+      model.send("plotly.js");
+    });
+    const module = { exports: {} };
+    // A RequireJS of the page must not be found: it would take the library for itself.
+    new Function("module", "exports", "define", source)(module, module.exports, undefined);
+    globalThis.dfkdPlotly ??= module.exports;
+  }
+  return globalThis.dfkdPlotly;
+}
+
+async function render({ model, el }) {
+  el.style.width = "100%";
+  el.style.minHeight = `${model.get("figure").layout.height}px`;
+  const Plotly = await plotly(model);
+  const draw = () => {
+    const { data, layout, config } = model.get("figure");
+    el.style.minHeight = `${layout.height}px`;
+    return Plotly.react(el, data, layout, config);
+  };
+  // A chart that was hidden, or whose column grew, has another width.
+  const watch = new ResizeObserver(() => el.offsetParent && el.data && Plotly.Plots.resize(el));
+  model.on("change:figure", draw);
+  await draw();
+  watch.observe(el);
+  return () => {
+    model.off("change:figure", draw);
+    watch.disconnect();
+    Plotly.purge(el);
+  };
+}
+
+export default { render };
