@@ -68,6 +68,19 @@ class Choice:
             self._show_method()
         self._examine()
 
+    def take(self, spec: RunSpec) -> None:
+        """Show the choice that gives ``spec``; its folder is left to be chosen, for it holds that run."""
+        values = {name: getattr(spec, name) for name in knobs(RunSpec)} | {"out": ""}
+        with self._quietly():
+            self.run_form.fields["method"].value = spec.method
+            self._offer_presets(methods.find(spec.method))
+            for each in (self.run_form, self.more_form, self.slot_form):
+                each.value = values
+            self._show_method()
+            self.method_form.value = spec.settings
+            self.run_form.fields["rounds"].value = spec.rounds
+        self._examine()
+
     def close(self) -> None:
         """Close every field."""
         for each in (self.run_form, self.more_form, self.slot_form, self.method_form):

@@ -121,7 +121,14 @@ class Panel:
         self.choice = Choice(self._show_problem)
         self.live = Live(self._show_state)
         style = ipywidgets.HTML(form.STYLE)
-        buttons = ipywidgets.Box([*self.buttons.values(), self.runs], layout={**ROW, "align_items": "center"})
+        self.take = ipywidgets.Button(
+            description="Take its settings",
+            tooltip="Choose above what this run was given, for another run like it",
+            layout=ipywidgets.Layout(flex="0 0 auto", width="auto"),
+            disabled=True,
+        )
+        row = [*self.buttons.values(), self.runs, self.take]
+        buttons = ipywidgets.Box(row, layout={**ROW, "align_items": "center"})
         parts = [style, self.choice.widget, buttons, self.message, self.live.widget]
         run = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
         self.compared = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
@@ -129,6 +136,7 @@ class Panel:
         self.widget = ipywidgets.Tab([run, self.compared], titles=("Run", "Compare"), selected_index=0)
         self.widget.observe(lambda change: self._turned(), "selected_index")
         self.runs.observe(lambda change: self._tell(self._chosen), "value")
+        self.take.on_click(lambda button: self._tell(self._take))
 
     def _button(self, name: str) -> ipywidgets.Button:
         layout = ipywidgets.Layout(flex="0 0 auto", width="auto", min_width="72px")
@@ -156,6 +164,7 @@ class Panel:
         self.runs.options = [("(no run)", ""), *found]
         self.runs.value = str(folder.path) if folder and str(folder.path) in dict(found).values() else ""
         self._choosing = False
+        self.take.disabled = folder is None
 
     def _chosen(self) -> None:
         if not self._choosing:
@@ -165,6 +174,12 @@ class Panel:
         on = [each for each in list_runs(self.root) if each.status()["state"] in ("running", "paused")]
         if on:
             self.attach(on[0])
+            self._tell(self._take)
+
+    def _take(self) -> None:
+        """Show the settings of the run that is watched as the choice."""
+        if self.live.folder:
+            self.choice.take(self.live.folder.spec())
 
     def _ask(self, wish: str, asked: str) -> None:
         """Show what is asked for, and then ask: the answer to a click waits neither for a disk nor for the run."""

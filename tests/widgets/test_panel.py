@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import html
 import os
 import threading
@@ -304,6 +305,28 @@ def test_attaching_shows_a_finished_run(make_panel: Any, make_folder: Any) -> No
     shown.runs.value = ""
     shown.live.refresh()
     assert len(shown.live.chart.drawn.data[0].x) == 0
+
+
+def test_the_settings_of_a_run_can_be_taken(make_panel: Any, launched: list[RunFolder], tmp_path: Path) -> None:
+    values = {"rounds": 3, "seed": 4, "memory": "vae", "s_steps": 6, "z_dim": 12, "checkpoint_s": 7}
+    spec = plan(method="fast", preset="paper", **values, out=str(tmp_path / "runs" / "first"))
+    folder = prepare(spec)
+    shown = make_panel()
+    assert shown.take.disabled
+    shown.attach(folder)
+    assert shown.choice.run_form.fields["method"].value != "fast", "what somebody may be writing is left alone"
+    shown.take.click()
+    assert record(plan(shown.choice.values())) == record(dataclasses.replace(spec, out=""))
+    shown.buttons["Start"].click()
+    assert launched[0].path != folder.path
+
+
+def test_a_panel_that_opens_on_a_run_shows_its_settings(make_panel: Any, tmp_path: Path) -> None:
+    running(tmp_path / "runs" / "on")
+    shown = make_panel()
+    assert shown.live.folder.name == "on"
+    assert shown.choice.run_form.fields["method"].value == "dafl"
+    assert shown.choice.run_form.fields["rounds"].value == 2
 
 
 def test_a_resumed_run_that_forgot_rounds_is_read_again(make_panel: Any, make_folder: Any) -> None:
