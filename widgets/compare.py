@@ -31,6 +31,7 @@ __all__ = ["Compare", "cost_against_accuracy", "group", "overlay", "results", "r
 NONE_HERE = "No run folder in {} yet. Start a run in the workbench, or with: python -m dfkd_lab demo"
 NONE_FINISHED = "No run in {} is finished yet; name others to compare them as they stand."
 NONE_CHOSEN = "Choose runs above. Ctrl and a click takes one more, Shift and a click all between."
+FEWEST_ROWS, MOST_ROWS = 3, 10
 
 
 class Compare:
@@ -120,7 +121,7 @@ class Compare:
 
     def _make_widgets(self) -> None:
         self.list = ipywidgets.SelectMultiple(
-            rows=10,
+            rows=FEWEST_ROWS,
             description="runs",
             tooltip=NONE_CHOSEN,
             layout=ipywidgets.Layout(width="auto", min_width="0"),
@@ -171,6 +172,7 @@ class Compare:
         """Show which runs there are, and which of them are chosen."""
         self._listing = True  # the list drops its value when its options change, which nobody picked
         self.list.options = _options(self.runs)
+        self.list.rows = min(max(FEWEST_ROWS, len(self.runs)), MOST_ROWS)
         self.list.value = tuple(self.chosen)
         self._listing = False
         self._draw()

@@ -145,6 +145,11 @@ def themed(figure: go.Figure, height: int, *, labels: bool = True, **layout: Any
     return figure.update_layout(**look, **layout)
 
 
+def by_round(rounds: float, most: int = 6) -> dict[str, Any]:
+    """An axis that counts up to ``rounds``, with at most about ``most`` labels and none between two rounds."""
+    return {"tickmode": "linear", "tick0": 1, "dtick": 1} if rounds <= most else {"tickformat": "d", "nticks": most}
+
+
 def as_json(figure: go.Figure) -> dict[str, Any]:
     """What plotly.js draws: data, layout and config."""
     return {**json.loads(figure.to_json()), "config": CONFIG}
@@ -256,7 +261,7 @@ def _finished(figure: go.Figure, events: Events, height: int, empty: str = EMPTY
     legend = {"yanchor": "bottom", "y": 1.02}
     margin = {"l": 56, "r": 12, "t": 40, "b": 44}
     themed(figure, height, labels=bool(events), legend=legend, margin=margin, hovermode="x")
-    figure.update_xaxes(tickformat="d", nticks=6)
+    figure.update_xaxes(**by_round(events[-1]["round"] if events else 0))
     figure.update_annotations(font={"color": TEXT, "size": 12})
     return figure.add_annotation(
         text="" if events else empty, xref="paper", yref="paper", x=0.5, y=0.75, showarrow=False,

@@ -282,6 +282,7 @@ def test_refresh_finds_new_runs_and_keeps_the_choice(two: list[RunFolder], make:
     view.buttons["Refresh"].click()
     assert {name for _, name in view.list.options} == {*(folder.name for folder in two), "new", "early"}
     assert view.list.value == ("b-seed0",)
+    assert view.list.rows == len(view.runs) == 6
     view.choose(["b-seed0", "early"])
     assert "early has no finished round yet" in view.message.value
 

@@ -60,6 +60,16 @@ def test_agreement_stands_in_where_there_is_no_accuracy(finished: RunFolder) -> 
     assert agreement.y == pytest.approx([event["health"]["agreement"] for event in events])
 
 
+@pytest.mark.parametrize("rounds", [1, 3, 6, 7, 500])
+def test_a_round_is_not_labelled_twice(rounds: int) -> None:
+    axis = figures.by_round(rounds)
+    if rounds <= 6:
+        assert axis["dtick"] == 1
+    else:
+        assert axis["tickformat"] == "d"
+        assert rounds / axis["nticks"] > 1
+
+
 def test_no_figure_offers_an_upload(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[dict] = []
     monkeypatch.setattr(figures, "display", lambda bundle, raw: shown.append(bundle))
