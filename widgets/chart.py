@@ -14,7 +14,7 @@ import plotly
 import plotly.graph_objects as go
 import traitlets
 
-from widgets import figures
+from widgets import figures, kernel
 
 LIBRARY = Path(plotly.__file__).with_name("package_data") / "plotly.min.js"
 
@@ -26,6 +26,7 @@ class Chart(anywidget.AnyWidget):
     figure = traitlets.Dict().tag(sync=True)
 
     def __init__(self, figure: go.Figure):
+        kernel.keep_reading()  # every live view has a chart
         self.show(figure)
         super().__init__(figure=self.figure)
         self.on_msg(self._answer)

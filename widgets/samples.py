@@ -122,7 +122,7 @@ def caption(round: int, facts: Mapping[str, Any] | None) -> str:
         return text + "."
     asked = [cell for cell in facts["cells"] if cell["asked"] is not None]
     other = sum(cell["asked"] != cell["predicted"] for cell in asked)
-    text += ", below each image its confidence."
+    text += ", below each image its confidence in %."
     if asked:
         mark = f"<span style='color: {AMBER}'>≠</span>"
         text += f" {mark} marks another class than was asked for: {other} of {len(asked)}."
@@ -152,10 +152,10 @@ def _rows(facts: Mapping[str, Any], wide: float, high: float) -> Iterator[str]:
 
 def _cell(cell: Mapping[str, Any], wide: float, high: float) -> str:
     other = cell["asked"] is not None and cell["asked"] != cell["predicted"]
-    sure = "" if cell["confidence"] is None else f"{float(cell['confidence']):.2f}"
+    sure = "" if cell["confidence"] is None else f"{float(cell['confidence']):.0%}"
     asked = f"asked for {int(cell['asked'])}, " if cell["asked"] is not None else ""
     title = f"{asked}the teacher sees {int(cell['predicted'])}{' with confidence ' + sure if sure else ''}"
-    words = sure.removeprefix("0") + (f"≠{int(cell['asked'])}" if other else "")
+    words = sure.removesuffix("%") + (f"≠{int(cell['asked'])}" if other else "")
     left, top = -int(cell["column"]) * wide, -int(cell["row"]) * high
     image = f"<i style='background-position: {left:g}px {top:g}px'></i>"
     return f"<td title='{title}'{' class=other' if other else ''}>{image}<small>{words}</small></td>"
