@@ -22,7 +22,7 @@ class Staged(nn.Module):
 
 
 def resnet(name: str, channels: int, classes: int) -> nn.Module:
-    """The ResNet ``name`` of torchvision with a 3x3 convolution of stride 1 as stem; its stages are layer1 to layer4."""
+    """ResNet ``name`` of torchvision with a 3x3 convolution of stride 1 as stem; its stages are layer1 to layer4."""
     net = models.get_model(name, weights=None, num_classes=classes)
     net.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
