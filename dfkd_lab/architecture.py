@@ -164,11 +164,9 @@ def _in_order(wanted: Shapes, found: Shapes) -> dict[str, str]:
     for block in _blocks(paths[0]):
         if any(block & other and not (block <= other or other <= block) for other in _blocks(paths[1])):
             return {}  # same layers, other blocks: a pre-activation network has the shapes of a plain one
-    return {
-        f"{mine}.{kind}": f"{other}.{kind}"
-        for mine, other, (_, signature) in zip(*paths, ours, strict=True)
-        for kind, _ in signature
-    }
+    path_of = dict(zip(*paths, strict=True))
+    parts = {name: name.rpartition(".") for name in wanted}
+    return {name: f"{path_of[path]}.{kind}".removeprefix(".") for name, (path, _, kind) in parts.items()}
 
 
 def _modules(tensors: Shapes) -> list[tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]]:

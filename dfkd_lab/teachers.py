@@ -198,6 +198,7 @@ def _identified(
     match = architecture.find(found.weights, [net] if net else nets.CLASSIFIERS)
     if match is None:
         raise SpecError(f"{path} {architecture.refusal(net, found.weights)}")
+    data = data if len(NORMALIZATIONS.get(data, ("",))[0]) == match.channels else ""  # gray digits say nothing of color
     mean, std = _normalization(match.net, normalization, data)
     known = data if data in SIDES else normalization
     side = SIDES.get(known) or (zoo.input_of(match.net).side if ":" in match.net else 32)

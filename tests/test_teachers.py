@@ -193,7 +193,7 @@ def test_the_evaluation_set_says_the_normalization_of_a_bare_checkpoint(tmp_path
     card = teachers.load(str(path), data="cifar10").card
     assert (card.mean, card.shape) == ((0.4914, 0.4822, 0.4465), (3, 32, 32))
     assert teachers.load(str(path), "half", data="cifar10").card.mean == (0.5,)
-    for unsaid in ("", "none"):
+    for unsaid in ("", "none", "digits"):
         with pytest.raises(SpecError, match="does not say its normalization"):
             teachers.load(str(path), data=unsaid)
 
