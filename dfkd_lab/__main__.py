@@ -30,7 +30,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   compare RUN...                results side by side, and the settings that differ
   methods [--json | --table]    the methods, with citation, certainty and slots
   methods --diagram NAME [FILE] the slots of a method as a picture (SVG)
-  teachers                      the teachers at hand, measured now
+  teachers [FILE...] [--data D] the teachers at hand, or those given, measured now
   notebook NAME -p key value    a notebook, headless, its parameters checked first
   check                         is this installation usable?
 """
@@ -223,13 +223,40 @@ def methods_(arguments: list[str]) -> None:
 
 def teachers_(arguments: list[str]) -> None:
     """The teachers at hand, measured now; or those given by name or file."""
-    for name in arguments or teachers.BUILT_IN:
-        teacher = teachers.load(name)
-        known = teacher.card.data if teacher.card.data in data.EVALUATION_SETS else "none"
-        accuracy = teachers.check(teacher, data.evaluation_set(known))
-        measured = "not measured" if accuracy is None else f"{accuracy:.4f} on the held-out {known}"
-        for key, value in {**teacher.describe(), "accuracy": measured, "file": teacher.path}.items():
-            print(f"{key:18} {value}")
+
+    @dataclasses.dataclass
+    class Teachers:
+        """Teachers as cards: what they are, and how right and how sure they are on an evaluation set."""
+
+        names: tyro.conf.Positional[tuple[str, ...]] = dataclasses.field(
+            default=teachers.BUILT_IN,
+            metadata={"help": "digits, FILE, or NET@FILE; all built-in ones if none is given"},
+        )
+        normalization: str = dataclasses.field(
+            default="auto",
+            metadata={"help": "input normalization; auto takes the checkpoint's or the evaluation set's"},
+        )
+        data: str = dataclasses.field(
+            default="auto", metadata={"help": "evaluation set; auto takes what the teacher was trained on, if known"}
+        )
+
+    wish, rest = tyro.cli(Teachers, prog="dfkd_lab teachers", args=arguments, return_unknown_args=True)
+    if rest:
+        raise SpecError(unknown(rest[0], ("--normalization", "--data"), "setting of teachers"))
+    evaluation_sets = ("auto", *data.EVALUATION_SETS)
+    if wish.data not in evaluation_sets:
+        raise SpecError("data: " + unknown(wish.data, evaluation_sets, "data set"))
+    for name in wish.names:
+        _print_teacher(name, wish.normalization, "" if wish.data == "auto" else wish.data)
+
+
+def _print_teacher(name: str, normalization: str, evaluation: str) -> None:
+    teacher = teachers.load(name, normalization, evaluation)
+    known = evaluation or (teacher.card.data if teacher.card.data in data.EVALUATION_SETS else "none")
+    calibration = teachers.examine(teacher, data.evaluation_set(known))
+    accuracy = "not measured" if calibration is None else f"{calibration.accuracy:.4f} on the held-out {known}"
+    for key, value in {**teacher.describe(calibration), "accuracy": accuracy, "file": teacher.path}.items():
+        print(f"{key:18} {value}")
 
 
 def notebook_(arguments: list[str]) -> None:

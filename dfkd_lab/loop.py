@@ -97,7 +97,7 @@ class Run:
             self.student = student().to(self.device)
             self.observer = Observer(self.teacher, self.student)
             self.recipe = method.compose(Lab(self.teacher, self.observer, shape, classes, rounds, images))
-            self.recipe.check()
+            self.recipe.check(batch_norms=bool(self.observer.norms))
         tell({**self.recipe.terms, **self.recipe.student}, "bind", self.recipe.memory)
         for module in self.recipe.modules().values():
             module.to(self.device)

@@ -16,6 +16,9 @@ from dfkd_lab.primitives.terms import Term, needs_of
 from dfkd_lab.primitives.views import Identity, View
 from dfkd_lab.spec import SpecError
 
+READ_FROM_NORMS = frozenset({"statistics", "instance_means", "preactivations"})
+"""Needs of a term that only a teacher with batch norm can meet."""
+
 
 @dataclass(frozen=True)
 class Weighted:
@@ -71,8 +74,8 @@ class Recipe:
         stateful = {name: term for name, term in owners.items() if isinstance(term, nn.Module)}
         return {"synthesizer": self.synthesizer, "memory": self.memory, **stateful}
 
-    def check(self) -> None:
-        """Refuse slots that do not fit together.
+    def check(self, batch_norms: bool = True) -> None:
+        """Refuse slots that do not fit together, or a teacher without ``batch_norms`` where a term reads them.
 
         Raises:
             RecipeError: with the reason and the cure.
@@ -92,6 +95,14 @@ class Recipe:
             raise RecipeError(
                 f"the student's '{names[0]}' needs the label that was asked for, and the images that {memory} reads "
                 f"from {synthesizer} have none"
+            )
+
+        norms = {name: row for name, row in {**self.terms, **self.student}.items() if row.weight}
+        if not batch_norms and (names := [name for name in norms if needs_of(norms[name].term) & READ_FROM_NORMS]):
+            cure = ",".join(f"{name}=0" for name in names)
+            raise RecipeError(
+                f"'{names[0]}' reads the teacher's batch-norm layers, and this teacher has none (BatchNorm2d); "
+                f"leave it out with terms = '{cure}', or choose a method without it"
             )
 
     @staticmethod
@@ -143,13 +154,7 @@ class Lab:
 
     @property
     def norms(self) -> list[nn.BatchNorm2d]:
-        """The teacher's batch-norm layers.
-
-        Raises:
-            RecipeError: if it has none.
-        """
-        if not self.observer.norms:
-            raise RecipeError("this method matches batch-norm statistics, and the teacher has no BatchNorm2d layer")
+        """The teacher's batch-norm layers; if it has none, :meth:`Recipe.check` refuses the terms that read them."""
         return self.observer.norms
 
     @property

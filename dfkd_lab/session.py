@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from dfkd_lab import compose, data, environment, measure, methods, nets, teachers
+from dfkd_lab import catalogue, compose, data, environment, measure, methods, nets, teachers
 from dfkd_lab.loop import Diverged, Report, Run
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.runs import RunError, RunFolder, default_folder, prepare, refuse_other_spec, write_atomically
@@ -43,7 +43,9 @@ class Session:
         self.wish, self._looked, self._saved = "run", 0.0, time.monotonic()
         refuse_other_spec(self.folder, spec)
         method = compose.method_of(spec)
-        self.teacher = teachers.load(spec.teacher, spec.normalization)
+        self.teacher = teachers.load(spec.teacher, spec.normalization, spec.data)
+        if not self.teacher.norms:
+            catalogue.recipe_of(method).check(batch_norms=False)  # before there is a folder
         split = data.evaluation_set(spec.data)
         self.teacher_accuracy = teachers.check(self.teacher, split)
         self.device = pick_device(spec.device)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialized
-from torch import nn
+from torch import Tensor, nn
 
-from dfkd_lab import data, nets
+from dfkd_lab import architecture, checkpoints, data, nets
+from dfkd_lab.calibration import Calibration, logits_of
+from dfkd_lab.checkpoints import Card as Card
+from dfkd_lab.checkpoints import save as save
 from dfkd_lab.measure import Accuracy, cosine
+from dfkd_lab.nets import zoo
 from dfkd_lab.primitives.observe import Classifier, Frozen
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import SpecError, unknown
@@ -25,25 +25,17 @@ from dfkd_lab.stream import Stream
 
 NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "digits": ((0.3053,), (0.3312,)),
+    "mnist": ((0.1307,), (0.3081,)),
+    "fashion_mnist": ((0.2860,), (0.3530,)),
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    "svhn": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": ((0.5,), (0.5,)),
     "none": ((0.0,), (1.0,)),
 }
-
-
-@dataclass(frozen=True)
-class Card:
-    """What there is to know about a checkpoint: enough to rebuild the network, and where it came from."""
-
-    net: str
-    classes: int
-    shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    data: str = ""
-    recipe: str = ""
+SIDES = {"digits": 16, "mnist": 28, "fashion_mnist": 28, "cifar10": 32, "cifar100": 32, "svhn": 32}
+"""Pixels across the images of a data set, for a checkpoint that does not say what it takes."""
 
 
 @dataclass(frozen=True)
@@ -56,31 +48,40 @@ class Teacher:
     path: Path
     sha256: str
 
-    def describe(self) -> dict[str, Any]:
-        """The card as a table row."""
-        norms = sum(isinstance(layer, nn.BatchNorm2d) for layer in self.model.modules())
+    @property
+    def norms(self) -> list[nn.BatchNorm2d]:
+        """The batch-norm layers."""
+        return [layer for layer in self.model.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+    def describe(self, calibration: Calibration | None = None) -> dict[str, Any]:
+        """The card as a table row, with what was measured (see :func:`examine`) if it was."""
         return {
             "name": self.name,
             "net": self.card.net,
             "parameters": nets.parameter_count(self.model),
             "classes": self.card.classes,
             "shape": list(self.card.shape),
-            "batch_norm_layers": norms,
+            "batch_norm_layers": len(self.norms),
+            "running_mean": _range([layer.running_mean for layer in self.norms]),
+            "running_variance": _range([layer.running_var for layer in self.norms]),
             "mean": list(self.card.mean),
             "std": list(self.card.std),
             "data": self.card.data,
             "recipe": self.card.recipe,
             "sha256": self.sha256,
+            **(calibration.row() if calibration else {}),
         }
 
 
 BUILT_IN = ("digits",)
 
 
-def load(name: str, normalization: str = "auto") -> Teacher:
-    """A teacher by name ("digits"), by file ("my.safetensors" written by :func:`save`), or as "NET@FILE".
+def load(name: str, normalization: str = "auto", data: str = "") -> Teacher:
+    """A teacher by name ("digits"), by file, or as "NET@FILE" with NET as in :func:`dfkd_lab.nets.classifier`.
 
-    ``normalization`` names one of ``NORMALIZATIONS``; "auto" takes the checkpoint's own.
+    Without a card (see :func:`save`) the network of a file is found by its tensors. ``normalization`` names one of
+    ``NORMALIZATIONS``; "auto" takes the card's, else that of the evaluation set ``data``, else that of the weights
+    which torchvision or timm publish for NET.
 
     Raises:
         SpecError: if the name, the network, the file or what is in it is not right; nothing in a file is executed.
@@ -88,9 +89,10 @@ def load(name: str, normalization: str = "auto") -> Teacher:
     net, path = locate(name, normalization)
     if path is None:
         path = cached_digits_teacher()
-    weights, card = read(path)
-    if net:
-        card = guess_card(net, weights, normalization)
+    found = checkpoints.read(path)
+    weights, card = found.weights, found.card
+    if net or card is None:
+        weights, card = _identified(net, path, found, normalization, data)
     return _open(name, path, weights, card, normalization)
 
 
@@ -106,71 +108,31 @@ def locate(name: str, normalization: str = "auto") -> tuple[str, Path | None]:
         return "", None
     net, _, file = name.rpartition("@")
     path = Path(file).expanduser()
-    if net and net not in nets.CLASSIFIERS:
-        raise SpecError(f"teacher = {name!r}: " + unknown(net, nets.CLASSIFIERS, "network"))
-    if not net and path.suffix not in (".safetensors", ".pth", ".pt"):
-        raise SpecError(unknown(name, BUILT_IN, "teacher") + ", or a checkpoint: FILE.safetensors or NET@FILE")
+    if net:
+        try:
+            nets.check(net)
+        except SpecError as error:
+            raise SpecError(f"teacher = {name!r}: {error}") from None
+    elif path.suffix not in checkpoints.SUFFIXES:
+        allowed = f"a checkpoint: FILE ({', '.join(checkpoints.SUFFIXES)}) or NET@FILE"
+        raise SpecError(f"{unknown(name, BUILT_IN, 'teacher')}, or {allowed}")
     if not path.is_file():
         raise SpecError(f"teacher = {name!r}: there is no file {path}")
     return net, path
 
 
-def read(path: Path) -> tuple[dict[str, torch.Tensor], Card | None]:
-    """The tensors of a checkpoint, and its card if it has one. Pickled code is refused, never run.
-
-    Raises:
-        SpecError: if the file is no checkpoint.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                facts = json.loads((file.metadata() or {}).get("dfkd_lab", "null"))
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            return weights, _card(facts, path)
-        return _state_dict(torch.load(path, map_location="cpu", weights_only=True), path), None
-    except pickle.UnpicklingError:
-        raise SpecError(
-            f"{path} holds more than tensors (or is damaged); only weights are loaded, never code"
-        ) from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        if isinstance(error, SpecError):
-            raise
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise SpecError(f"{path} is not a readable checkpoint ({reason})") from None
-
-
-def save(model: Classifier, card: Card, path: Path) -> None:
-    """Write ``model`` with its card, atomically and without pickle; the same weights give the same bytes."""
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.net.state_dict().items()}
-    temporary = path.with_suffix(".tmp")
-    try:  # not save_file, whose errors do not say what the system said
-        temporary.write_bytes(serialized(weights, metadata={"dfkd_lab": json.dumps(asdict(card), sort_keys=True)}))
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def guess_card(net: str, weights: dict[str, torch.Tensor], normalization: str) -> Card:
-    """The card of a bare state dict: classes from its last bias, channels from its first convolution.
-
-    Raises:
-        SpecError: if the normalization was not said.
-    """
-    if normalization == "auto":
-        raise SpecError(f"a bare checkpoint does not say its normalization; give one of {', '.join(NORMALIZATIONS)}")
-    matrices = [value for value in weights.values() if value.ndim == 2]
-    filters = [value for value in weights.values() if value.ndim == 4]
-    if not matrices or not filters:
-        raise SpecError(f"the checkpoint has no convolution or no linear layer, so it is no '{net}'")
-    channels = filters[0].shape[1]
-    mean, std = NORMALIZATIONS[normalization]
-    side = 16 if normalization == "digits" else 32
-    return Card(net, len(matrices[-1]), (channels, side, side), mean, std)
-
-
 def check(teacher: Teacher, split: data.Split | None) -> float | None:
     """The teacher's accuracy on ``split``, measured now; None without data.
+
+    Raises:
+        SpecError: as :func:`examine`.
+    """
+    calibration = examine(teacher, split)
+    return None if calibration is None else calibration.accuracy
+
+
+def examine(teacher: Teacher, split: data.Split | None) -> Calibration | None:
+    """How right and how sure the teacher is on ``split``, measured now; None without data.
 
     Raises:
         SpecError: if classes or image shape do not fit, or another known normalization suits it far better.
@@ -182,16 +144,8 @@ def check(teacher: Teacher, split: data.Split | None) -> float | None:
         raise SpecError(f"the teacher knows {teacher.card.classes} classes, the evaluation data has {classes}")
     if shape != tuple(teacher.card.shape):
         raise SpecError(f"the teacher takes images {list(teacher.card.shape)}, the evaluation data has {list(shape)}")
-    measured = Accuracy(split.images, split.labels)
-    accuracy = measured(teacher.model)
-    better = {name: measured(_renormalized(teacher.model, name, shape[0])) for name in NORMALIZATIONS}
-    best = max(better, key=lambda name: better[name])
-    if better[best] > accuracy + 0.1:
-        raise SpecError(
-            f"the teacher's normalization looks wrong: accuracy {accuracy:.3f} with mean {teacher.card.mean} and std "
-            f"{teacher.card.std}, {better[best]:.3f} with '{best}'; say --normalization {best}"
-        )
-    return accuracy
+    _refuse_other_normalization(teacher, split)
+    return Calibration.of(logits_of(teacher.model, split.images), split.labels)
 
 
 def cache() -> Path:
@@ -201,7 +155,10 @@ def cache() -> Path:
 
 
 def cached_digits_teacher() -> Path:
-    """The digits teacher's file; trained first (about 10 s on two cores) if the cache has none."""
+    """The digits teacher's file; trained first (about 10 s on two cores) if the cache has none.
+
+    Processes that train it at the same time write the same bytes, each to a temporary file of its own.
+    """
     path = cache() / "digits-convnet_32-v1.safetensors"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -234,61 +191,64 @@ def student_of(card: Card, net: str) -> Classifier:
     return Classifier(nets.classifier(net, card.shape[0], card.classes), card.mean, card.std)
 
 
-def _open(name: str, path: Path, weights: dict[str, torch.Tensor], card: Card | None, normalization: str) -> Teacher:
-    if card is None:
-        raise SpecError(f"{path} does not say which network it is; write it as NET@FILE, NET one of "
-                        f"{', '.join(nets.CLASSIFIERS)}")  # fmt: skip
+def _identified(
+    net: str, path: Path, found: checkpoints.Checkpoint, normalization: str, data: str
+) -> tuple[dict[str, Tensor], Card]:
+    """The weights under our names, and the card that a bare checkpoint lacks."""
+    match = architecture.find(found.weights, [net] if net else nets.CLASSIFIERS)
+    if match is None:
+        raise SpecError(f"{path} {architecture.refusal(net, found.weights)}")
+    data = data if len(NORMALIZATIONS.get(data, ("",))[0]) == match.channels else ""  # gray digits say nothing of color
+    mean, std = _normalization(match.net, normalization, data)
+    known = data if data in SIDES else normalization
+    side = SIDES.get(known) or (zoo.input_of(match.net).side if ":" in match.net else 32)
+    origin = [f"weights from '{found.found_in}'"] if found.found_in else []
+    origin += [match.how] if match.how else []
+    recipe = f"{match.net} {'said' if net else 'found'} for a bare checkpoint" + "".join(f", {each}" for each in origin)
+    return match.weights, Card(match.net, match.classes, (match.channels, side, side), mean, std, recipe=recipe)
+
+
+def _normalization(net: str, name: str, data: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    name = data if name == "auto" and data in SIDES else name
+    if name in NORMALIZATIONS:
+        return NORMALIZATIONS[name]
+    if ":" in net:
+        published = zoo.input_of(net)
+        return published.mean, published.std
+    raise SpecError(f"a bare checkpoint does not say its normalization; give one of {', '.join(NORMALIZATIONS)}")
+
+
+def _open(name: str, path: Path, weights: dict[str, Tensor], card: Card, normalization: str) -> Teacher:
     mean, std = (card.mean, card.std) if normalization == "auto" else NORMALIZATIONS[normalization]
     if len(mean) not in (1, card.shape[0]):
         raise SpecError(f"{path}: a normalization of {len(mean)} channels does not fit images of {card.shape[0]}")
     net = nets.classifier(card.net, card.shape[0], card.classes)
-    problem = _mismatch(net, weights)
-    if problem:
-        raise SpecError(f"{path} does not fit the network '{card.net}': {problem}")
-    net.load_state_dict(weights)
+    architecture.load(net, weights, f"{path} does not fit the network '{card.net}'")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Teacher(name, Frozen(net, mean, std), Card(**{**asdict(card), "mean": mean, "std": std}), path, digest)
+    return Teacher(name, Frozen(net, mean, std), replace(card, mean=mean, std=std), path, digest)
 
 
-def _mismatch(net: nn.Module, weights: dict[str, torch.Tensor]) -> str:
-    wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    missing = [f"missing {name}" for name in wanted if name not in found]
-    extra = [f"unexpected {name}" for name in found if name not in wanted]
-    shared = [name for name in wanted if name in found]
-    other = [f"{name} is {found[name]}, not {wanted[name]}" for name in shared if found[name] != wanted[name]]
-    return ", ".join(missing[:1] + extra[:1] + other[:1])
+def _refuse_other_normalization(teacher: Teacher, split: data.Split) -> None:
+    """Compare with the other known ones on some 500 images, on which a difference of 0.1 is no accident."""
+    every = max(1, len(split.labels) // 500)
+    measured = Accuracy(split.images[::every], split.labels[::every])
+    channels, side, _ = teacher.card.shape
+    fitting = {
+        name: each
+        for name, each in NORMALIZATIONS.items()
+        if name in ("half", "none") or (len(each[0]) == channels and SIDES.get(name, side) == side)
+    }
+    accuracy = measured(teacher.model)
+    better = {name: measured(Frozen(teacher.model.net, *each)) for name, each in fitting.items()}
+    best = max(better, key=lambda name: better[name])
+    if better[best] > accuracy + 0.1:
+        raise SpecError(
+            f"the teacher's normalization looks wrong: accuracy {accuracy:.3f} with mean {teacher.card.mean} and std "
+            f"{teacher.card.std}, {better[best]:.3f} with '{best}'; say --normalization {best}"
+        )
 
 
-def _card(facts: Any, path: Path) -> Card | None:
-    if facts is None:
-        return None
-    try:
-        tuples: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
-        }
-        card = Card(**tuples)
-        numbers = [card.classes, *card.shape, *card.mean, *card.std]
-        if not isinstance(card.net, str) or not all(isinstance(number, (int, float)) for number in numbers):
-            raise TypeError
-        if min(card.classes, *card.shape, *card.std) <= 0 or len(card.shape) != 3 or len(card.mean) != len(card.std):
-            raise TypeError
-    except (TypeError, AttributeError):
-        raise SpecError(f"{path} has a card this version cannot read") from None
-    return card
-
-
-def _state_dict(found: Any, path: Path) -> dict[str, torch.Tensor]:
-    for wrapper in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(wrapper), dict):
-            found = found[wrapper]
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise SpecError(f"{path} holds no state dict of tensors")
-    return {name.removeprefix("module."): value for name, value in found.items()}
-
-
-def _renormalized(model: Frozen, name: str, channels: int) -> Frozen:
-    mean, std = NORMALIZATIONS[name]
-    if len(mean) not in (1, channels):
-        return model
-    return Frozen(model.net, mean, std)
+def _range(tensors: list[Tensor | None]) -> list[float]:
+    """Smallest and largest value; nothing of nothing."""
+    values = [value for value in tensors if value is not None]
+    return [round(float(each), 4) for each in torch.cat(values).aminmax()] if values else []

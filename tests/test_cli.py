@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from dfkd_lab import METHODS, RunFolder, catalogue
+from dfkd_lab import METHODS, RunFolder, catalogue, teachers
 from dfkd_lab.__main__ import COMMANDS, USAGE, main, parse
 from dfkd_lab.loop import Run
 from dfkd_lab.spec import knobs
@@ -33,6 +35,11 @@ TINY = ["--rounds", "2", "--cycles", "2", "--batch", "16", "--width", "4"]
         (["rnu"], "did you mean 'run'?"),
         (["resume", "nowhere"], "is not a run folder"),
         (["compare"], "compare takes run folders"),
+        (["teachers", "--dta", "digits"], "'--dta' is not a setting of teachers; did you mean '--data'?"),
+        (["teachers", "--data", "digit"], "did you mean 'digits'?"),
+        (["teachers", "--normalization", "cifar"], "did you mean 'cifar10'?"),
+        (["teachers", "absent.pth"], "there is no file absent.pth"),
+        (["teachers", "timm:resnet18@absent.pth"], "teacher = 'timm:resnet18@absent.pth': "),
         (["notebook", "10_rum"], "did you mean '10_run'?"),
         (["notebook", "10_run", "-p", "method", "dafl", "-p", "balnce", "3"], "did you mean 'balance'?"),
         (["notebook", "10_run", "-p", "rounds", "many"], "rounds = 'many' is not a whole number"),
@@ -137,3 +144,18 @@ def test_teachers_measures_the_built_in_one(capsys):
     assert main(["teachers"]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"accuracy +0\.9\d+ on the held-out digits", shown)
+    for figure in ("top5", "calibration_error", "confidence", "running_mean", "running_variance", "sha256"):
+        assert re.search(rf"^{figure} +[\[0-9a-f]", shown, re.MULTILINE)
+
+
+def test_teachers_finds_the_network_of_a_bare_file_and_takes_the_data_at_its_word(tmp_path, capsys):
+    path = tmp_path / "bare.pth"
+    torch.save({"model": load_file(teachers.cached_digits_teacher())}, path)
+    assert main(["teachers", str(path), "--data", "digits"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^net +convnet_32$", shown, re.MULTILINE)
+    assert re.search(r"accuracy +0\.9\d+ on the held-out digits", shown)
+    assert main(["teachers", str(path), "--normalization", "digits"]) == 0
+    assert re.search(r"^accuracy +not measured$", capsys.readouterr().out, re.MULTILINE)
+    assert main(["teachers", str(path)]) == 2
+    assert "does not say its normalization" in capsys.readouterr().err

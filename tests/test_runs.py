@@ -289,7 +289,8 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_the_checkpoint_before_it_s
 ) -> None:
     spec = make_spec(rounds=3, checkpoint_s=0.0)
     folder, session = RunFolder(spec.out), Session(spec)
-    temporary = folder.path / ("student.tmp" if name == "student.safetensors" else name + ".tmp")
+    process = f".{os.getpid()}" if name == "student.safetensors" else ""
+    temporary = folder.path / f"{name}{process}.tmp"
     with pytest.raises(RunError, match=r"cannot write .*No space left on device; round \d is saved"):  # noqa: PT012
         for report in session:
             if report.round == 2:

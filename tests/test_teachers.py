@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from dfkd_lab import data, nets, teachers
+from dfkd_lab import data, methods, nets, teachers
+from dfkd_lab.session import Session
 from dfkd_lab.spec import SpecError
 from dfkd_lab.teachers import Card, Teacher
 
@@ -61,20 +66,21 @@ def test_saving_again_gives_the_same_bytes_and_loading_the_same_teacher(teacher:
     assert [path.name for path in tmp_path.iterdir()] == ["again.safetensors"]
 
 
-def test_a_bare_checkpoint_needs_its_network_and_its_normalization(teacher: Teacher, tmp_path: Path) -> None:
+def test_a_bare_checkpoint_is_found_and_needs_its_normalization(teacher: Teacher, tmp_path: Path) -> None:
     path = tmp_path / "bare.pth"
     torch.save(
         {"state_dict": {f"module.{name}": value for name, value in teacher.model.net.state_dict().items()}}, path
     )
-    assert "NET@FILE" in refusal(path)
-    assert "does not say its normalization; give one of digits" in refusal(f"convnet_32@{path}")
-    loaded = teachers.load(f"convnet_32@{path}", "digits")
-    assert loaded.card.classes == 10
     images = torch.rand(4, 1, 16, 16)
-    assert torch.equal(loaded.model(images), teacher.model(images))
+    for name in (str(path), f"convnet_32@{path}"):
+        assert "does not say its normalization; give one of digits" in refusal(name)
+        loaded = teachers.load(name, "digits")
+        assert (loaded.card.net, loaded.card.classes, loaded.card.shape) == ("convnet_32", 10, (1, 16, 16))
+        assert loaded.card.recipe.endswith("a bare checkpoint, weights from 'state_dict', names without wrappers")
+        assert torch.equal(loaded.model(images), teacher.model(images))
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".th", ".tar", ".safetensors"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
 def test_a_truncated_file_is_refused(teacher: Teacher, tmp_path: Path, suffix: str, share: float) -> None:
     whole = tmp_path / f"whole{suffix}"
@@ -82,14 +88,18 @@ def test_a_truncated_file_is_refused(teacher: Teacher, tmp_path: Path, suffix: s
     save_file(weights, whole) if suffix == ".safetensors" else torch.save(weights, whole)
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
-    assert str(path) in refusal(f"convnet_32@{path}", "digits")
+    said = refusal(f"convnet_32@{path}", "digits")
+    assert str(path) in said
+    assert "truncated" in said or "damaged" in said
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors", ".bin"])
 def test_pickled_code_is_refused_and_not_executed(tmp_path: Path, suffix: str) -> None:
     boom, path = tmp_path / "boom", tmp_path / f"bomb{suffix}"
     torch.save({"weight": torch.zeros(2), "bomb": Bomb(boom)}, path)
-    assert str(path) in refusal(f"convnet_8@{path}", "digits")
+    said = refusal(f"convnet_8@{path}", "digits")
+    assert str(path) in said
+    assert suffix == ".safetensors" or ("holds more than tensors" in said and "code in a file is never run" in said)
     assert not boom.exists()
 
 
@@ -102,7 +112,9 @@ def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, found: Any) -> N
 
 def test_another_architecture_is_refused_naming_what_does_not_fit(tmp_path: Path) -> None:
     path = write(tmp_path / "small.safetensors", net="convnet_8")
-    assert "does not fit the network 'convnet_32'" in refusal(f"convnet_32@{path}", "digits")
+    said = refusal(f"convnet_32@{path}", "digits")
+    assert "does not fit the network 'convnet_32'" in said
+    assert said.endswith("the nearest known network is 'convnet_8' (7 of 7 layers agree)")
     assert "'convnet_9' is not a network; did you mean" in refusal(f"convnet_9@{path}", "digits")
     assert "does not fit the network 'convnet_16'" in refusal(relabelled(path, net="convnet_16"))
 
@@ -173,3 +185,144 @@ def test_a_student_is_normalized_like_the_teacher(teacher: Teacher) -> None:
     student = teachers.student_of(teacher.card, "convnet_8")
     assert torch.equal(student.mean, teacher.model.mean)
     assert student(torch.rand(2, 1, 16, 16)).shape == (2, 10)
+
+
+def test_the_evaluation_set_says_the_normalization_of_a_bare_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "bare.pth"
+    torch.save(nets.classifier("resnet8", 3, 10).state_dict(), path)
+    card = teachers.load(str(path), data="cifar10").card
+    assert (card.mean, card.shape) == ((0.4914, 0.4822, 0.4465), (3, 32, 32))
+    assert teachers.load(str(path), "half", data="cifar10").card.mean == (0.5,)
+    for unsaid in ("", "none", "digits"):
+        with pytest.raises(SpecError, match="does not say its normalization"):
+            teachers.load(str(path), data=unsaid)
+
+
+def test_a_torchvision_network_is_loaded_with_its_own_input(tmp_path: Path) -> None:
+    path, name = tmp_path / "big.pth", "torchvision:shufflenet_v2_x0_5"
+    net = nets.classifier(name, 3, 7)
+    torch.save({"model": net.state_dict()}, path)
+    loaded = teachers.load(f"{name}@{path}")
+    assert (loaded.card.net, loaded.card.classes, loaded.card.shape) == (name, 7, (3, 224, 224))
+    assert loaded.card.mean == (0.485, 0.456, 0.406)
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(loaded.model.net(images), net.eval()(images))
+    assert "'shufflenet' is not a network of torchvision" in refusal(f"torchvision:shufflenet@{path}")
+    assert "fits no known network" in (said := refusal(path))
+    assert said.endswith("if it is one of torchvision or timm, say SOURCE:NET@FILE")
+
+
+def test_a_file_under_a_suffix_of_old_releases_is_read(teacher: Teacher, tmp_path: Path) -> None:
+    for suffix in (".th", ".tar"):
+        path = tmp_path / f"model{suffix}"
+        torch.save({"state_dict": teacher.model.net.state_dict(), "best_prec1": 91.7}, path)
+        assert teachers.load(str(path), "digits").card.net == "convnet_32"
+
+
+def test_a_normalization_is_sought_on_few_images_of_every_class_of_sorted_data(
+    teacher: Teacher, held_out: data.Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, asked = held_out.labels.argsort().repeat_interleave(3), []
+    monkeypatch.setattr(teachers, "Accuracy", lambda images, labels: asked.append(labels) or (lambda model: 1.0))
+    teachers.check(teacher, data.Split(held_out.images[order], held_out.labels[order]))
+    assert len(asked[0]) < 1000
+    assert set(asked[0].tolist()) == set(range(10))
+
+
+def test_the_card_says_how_right_and_how_sure_the_teacher_is(teacher: Teacher, held_out: data.Split) -> None:
+    calibration = teachers.examine(teacher, held_out)
+    assert calibration is not None
+    row = teacher.describe(calibration)
+    assert row["accuracy"] == pytest.approx(teachers.check(teacher, held_out), abs=1e-6)
+    assert row["accuracy"] < row["top5"] <= 1
+    assert 0 < row["calibration_error"] < 0.05
+    assert row["warning"] == ""
+    first = teacher.norms[0].running_mean
+    assert first is not None
+    assert row["running_mean"][0] <= float(first.min())
+    assert "accuracy" not in teacher.describe()
+
+
+def test_two_processes_that_save_at_once_do_not_take_each_others_file(
+    teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, replace, others = tmp_path / "shared.safetensors", Path.replace, [4321]
+
+    def replace_after_another_process(temporary: Path, target: Path) -> Path:
+        if others:
+            monkeypatch.setattr("os.getpid", others.pop)
+            teachers.save(teacher.model, teacher.card, path)
+        return replace(temporary, target)
+
+    monkeypatch.setattr(Path, "replace", replace_after_another_process)
+    teachers.save(teacher.model, teacher.card, path)
+    assert teachers.load(str(path)).sha256 == teacher.sha256
+    assert [each.name for each in tmp_path.iterdir()] == ["shared.safetensors"]
+
+
+def test_two_processes_may_train_the_digits_teacher_at_once(tmp_path: Path) -> None:
+    code = (
+        "from dfkd_lab import teachers; train = teachers.train_digits_teacher; "
+        "teachers.train_digits_teacher = lambda: train(epochs=1); print(teachers.cached_digits_teacher())"
+    )
+    environment = {**os.environ, "DFKD_CACHE": str(tmp_path)}
+    start = lambda: subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)  # noqa: E731
+    both = [start(), start()]
+    said = {process.communicate(timeout=60)[0].strip() for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    (path,) = tmp_path.iterdir()
+    assert said == {str(path)}
+    assert teachers.load(str(path)).card.data == "digits"
+
+
+@pytest.fixture
+def normless(tmp_path: Path) -> Path:
+    """A teacher without batch norm."""
+    return write(tmp_path / "lenet.safetensors", net="lenet5")
+
+
+READS_NORMS = {"ssd_kd", "fast", "cmi", "nayer", "cgdd", "ddad", "deepinversion", "dfad_ar_vi", "dfq", "fssc", "mad",
+               "spaceshipnet"}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", methods.METHODS)
+def test_a_method_that_reads_batch_norm_is_refused_at_once_without_any(
+    method: str, normless: Path, make_spec: Callable[..., Any]
+) -> None:
+    real = methods.remark(methods.find(method))
+    spec = make_spec(method, teacher=str(normless), student="lenet5", data="digits" if real else "none", rounds=1)
+    if method not in READS_NORMS:
+        assert len(list(Session(spec))) == 1
+        return
+    with pytest.raises(SpecError, match=r"reads the teacher's batch-norm layers.*has none.*leave it out with terms = "):
+        Session(spec)
+    assert not Path(spec.out).exists()
+
+
+def test_a_term_of_batch_norm_that_has_no_weight_is_no_obstacle(normless: Path, make_spec: Callable[..., Any]) -> None:
+    common: dict[str, Any] = {"teacher": str(normless), "student": "lenet5", "data": "none"}
+    assert len(list(Session(make_spec("ssd_kd", terms="bn_gap=0", **common)))) == 2
+    for terms in ("bn_gap=1", "contrast=1"):
+        with pytest.raises(SpecError, match="batch-norm"):
+            Session(make_spec("dafl", out="other", terms=terms, **common))
+        assert not Path(make_spec("dafl", out="other", **common).out).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.skipif("DFKD_DATA" not in os.environ, reason="needs $DFKD_DATA")
+@pytest.mark.parametrize(("depth", "accuracy"), [(20, 0.9260), (56, 0.9437)])
+def test_the_cifar10_teachers_measure_what_they_are_known_for(depth: int, accuracy: float) -> None:
+    from torchvision.datasets import CIFAR10
+
+    root = Path(os.environ["DFKD_DATA"])
+    found = CIFAR10(root, train=False, download=False)
+    images = torch.from_numpy(found.data).permute(0, 3, 1, 2).float() / 255
+    teacher = teachers.load(str(root / "teachers" / f"cifar10_resnet{depth}.pth"), data="cifar10")
+    assert teacher.card.net == f"resnet{depth}_b"
+    calibration = teachers.examine(teacher, data.Split(images, torch.tensor(found.targets)))
+    assert calibration is not None
+    assert round(calibration.accuracy, 4) == accuracy
+    assert calibration.top5 > 0.99
+    assert calibration.warning() == ""
+    assert calibration.confidence > accuracy

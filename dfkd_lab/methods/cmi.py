@@ -60,7 +60,6 @@ class CMI:
 
         Inferred: both layers of the projection have biases; local views have aspects between 3/4 and 4/3.
         """
-        _ = lab.norms  # refuses a teacher without any
         view = CropFlip(self.padding, self.flip)
         contrast = Contrast(
             lab.observer, view, ResizedCrop(0.25, self.flip), temperature=self.contrast_temperature,

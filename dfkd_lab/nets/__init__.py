@@ -1,30 +1,62 @@
-"""Networks by name: only what torchvision and timm lack."""
+"""Networks by name: ours for small images, torchvision's and timm's for large ones."""
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 
 from torch import nn
 
-from dfkd_lab.nets.classifiers import ConvNet
+from dfkd_lab.nets import zoo
+from dfkd_lab.nets.classifiers import ConvNet, LeNet5
 from dfkd_lab.nets.generators import Generator
+from dfkd_lab.nets.resnet import ResNet, WideResNet
 from dfkd_lab.nets.vae import Encoder
 from dfkd_lab.spec import SpecError, unknown
 
+
+def _with_stem(family: str, *details: str, channels: int, classes: int) -> nn.Module:
+    """A network of :mod:`dfkd_lab.nets.stems`, which is imported late because it imports torchvision."""
+    made: nn.Module = getattr(import_module("dfkd_lab.nets.stems"), family)(*details, channels, classes)
+    return made
+
+
 CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
-    "convnet_32": partial(ConvNet, 32),
-    "convnet_16": partial(ConvNet, 16),
-    "convnet_8": partial(ConvNet, 8),
+    **{f"convnet_{width}": partial(ConvNet, width) for width in (32, 16, 8)},
+    "lenet5": LeNet5,
+    **{f"resnet{6 * n + 2}": partial(ResNet, n, "A") for n in (1, 2, 3, 5, 7, 9, 18)},
+    **{f"resnet{6 * n + 2}_b": partial(ResNet, n, "B") for n in (1, 2, 3, 5, 7, 9, 18)},
+    **{f"resnet{depth}": partial(_with_stem, "resnet", f"resnet{depth}") for depth in (18, 34, 50)},
+    **{f"wrn{depth}_{k}": partial(WideResNet, depth, k) for depth in (16, 40) for k in (1, 2)},
+    **{f"vgg{depth}": partial(_with_stem, "vgg", layers) for depth, layers in ((11, "A"), (16, "D"))},
+    "mobilenet_v2": partial(_with_stem, "mobilenet_v2"),
+    "shufflenet_v2": partial(_with_stem, "shufflenet_v2"),
 }
+"""Our classifiers by name; resnet20 and its like have option A's shortcuts, resnet20_b option B's."""
+
+
+def check(name: str) -> None:
+    """Refuse a name that no network has.
+
+    Raises:
+        SpecError: with the nearest name, or the cure if timm is missing.
+    """
+    if ":" in name:
+        zoo.check(name)
+    elif name not in CLASSIFIERS:
+        raise SpecError(unknown(name, CLASSIFIERS, "network"))
 
 
 def classifier(name: str, channels: int, classes: int) -> nn.Module:
     """A fresh classifier for images with ``channels`` channels and ``classes`` classes.
 
+    ``name`` is one of ``CLASSIFIERS``, "torchvision:NAME" or "timm:NAME".
+
     Raises:
-        SpecError: if no network has this name.
+        SpecError: if no network has this name, or it cannot take so many channels.
     """
-    if name not in CLASSIFIERS:
-        raise SpecError(unknown(name, CLASSIFIERS, "network"))
+    check(name)
+    if ":" in name:
+        return zoo.build(name, channels, classes)
     return CLASSIFIERS[name](channels=channels, classes=classes)
 
 
@@ -33,4 +65,4 @@ def parameter_count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-__all__ = ["CLASSIFIERS", "ConvNet", "Encoder", "Generator", "classifier", "parameter_count"]
+__all__ = ["CLASSIFIERS", "ConvNet", "Encoder", "Generator", "check", "classifier", "parameter_count"]

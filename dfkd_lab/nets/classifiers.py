@@ -1,7 +1,8 @@
-"""Small classifiers that torchvision lacks: teachers and students for images of 8 to 32 pixels."""
+"""Small classifiers: teachers and students for images of 8 to 32 pixels."""
 
 from itertools import pairwise
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -22,6 +23,30 @@ class ConvNet(nn.Module):
         for place, stage in enumerate(self.stages):
             x = stage(self.pool(x) if place else x)
         return self.fc(x.mean((2, 3)))
+
+
+class LeNet5(nn.Module):
+    """LeNet-5 (LeCun et al., 1998) with ReLU and max pooling; images [N, C, H, W] up to 32x32 -> logits [N, K].
+
+    Smaller images are padded to the original's 32x32 with zeros. It has no batch norm. The stages are C1, C3 and C5.
+
+    Differs: C3 sees all maps of S2, and the output is linear, as everywhere in the field since.
+    """
+
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        widths = (channels, 6, 16, 120)
+        self.stages = nn.Sequential(*(nn.Sequential(nn.Conv2d(*pair, 5), nn.ReLU()) for pair in pairwise(widths)))
+        self.pool = nn.MaxPool2d(2)
+        self.f6 = nn.Linear(120, 84)
+        self.fc = nn.Linear(84, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        margin = max(0, (32 - x.shape[-1]) // 2)
+        x = F.pad(x, [margin] * 4)
+        for place, stage in enumerate(self.stages):
+            x = stage(self.pool(x) if place else x)
+        return self.fc(F.relu(self.f6(x.mean((2, 3)))))
 
 
 def _stage(inputs: int, outputs: int) -> nn.Sequential:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Observation, Observer
 from dfkd_lab.primitives.views import View
+from dfkd_lab.spec import SpecError
 
 
 class Contrast(nn.Module):
@@ -31,6 +32,9 @@ class Contrast(nn.Module):
     ``global_view`` is that of the recipe, needed for the bank; ``local_view`` follows it.
     Differs: the local view is cut from the global one, not from the whole image; the bank gets fresh views of the best
     batch; with ResNet-34 all batch norms count too, not the four stages.
+
+    Raises:
+        SpecError: if the teacher has no batch norm.
     """
 
     needs = frozenset({"instance_means"})
@@ -52,6 +56,8 @@ class Contrast(nn.Module):
         self.observer, self.global_view, self.local_view = observer, global_view, local_view
         self.temperature, self.negatives = temperature, negatives
         size = sum(layer.num_features for layer in observer.norms)
+        if not size:
+            raise SpecError("the contrast reads the teacher's batch-norm layers, and it has none (BatchNorm2d)")
         self.projection = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, length))
         self.optimizer = torch.optim.Adam(self.projection.parameters(), lr=lr)
         self.register_buffer("bank", torch.zeros(capacity, 2, size))
