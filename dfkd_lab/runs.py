@@ -57,10 +57,9 @@ def plan(values: Mapping[str, Any] | None = None, /, **more: Any) -> RunSpec:
     teachers.locate(spec.teacher, spec.normalization)
     if spec.student not in nets.CLASSIFIERS:
         raise SpecError("student: " + unknown(spec.student, nets.CLASSIFIERS, "network"))
-    if spec.data not in data.EVALUATION_SETS:
-        raise SpecError("data: " + unknown(spec.data, data.EVALUATION_SETS, "data set"))
-    if methods.remark(method) and spec.data not in data.TRAINING_SETS:
-        names = ", ".join(data.TRAINING_SETS)
+    data.check(spec.data)
+    if methods.remark(method) and spec.data == "none":
+        names = ", ".join((*data.TRAINING_SETS, "folder:PATH"))
         raise SpecError(f"'{spec.method}' learns from real images, and data = '{spec.data}' has none; choose: {names}")
     if spec.device == "cuda" and not torch.cuda.is_available():
         raise SpecError("device = 'cuda', but torch sees no GPU here; allowed: 'auto' or 'cpu'")

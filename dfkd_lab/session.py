@@ -44,10 +44,12 @@ class Session:
         refuse_other_spec(self.folder, spec)
         method = compose.method_of(spec)
         self.teacher = teachers.load(spec.teacher, spec.normalization)
-        split = data.evaluation_set(spec.data)
+        split = data.evaluation_set(spec.data, self.teacher.card.shape)
         self.teacher_accuracy = teachers.check(self.teacher, split)
         self.device = pick_device(spec.device)
-        self.real = data.training_set(spec.data) if methods.remark(method) else None
+        self.real = None
+        if methods.remark(method):
+            self.real = data.training_set(spec.data, self.teacher.card.shape)
         evaluate = None
         if split is not None:
             evaluate = measure.Accuracy(split.images.to(self.device), split.labels.to(self.device))
@@ -303,5 +305,5 @@ def _batch(split: data.Split, device: torch.device) -> Batch:
 
 
 def _hashes(split: data.Split) -> dict[str, str]:
-    digest = lambda tensor: hashlib.sha256(tensor.numpy().tobytes()).hexdigest()  # noqa: E731
+    digest = lambda tensor: hashlib.sha256(tensor.contiguous().numpy()).hexdigest()  # noqa: E731
     return {"images_sha256": digest(split.images), "labels_sha256": digest(split.labels)}
