@@ -61,13 +61,22 @@ def plan(values: Mapping[str, Any] | None = None, /, **more: Any) -> RunSpec:
     if methods.remark(method) and spec.data == "none":
         names = ", ".join((*data.TRAINING_SETS, "folder:PATH"))
         raise SpecError(f"'{spec.method}' learns from real images, and data = '{spec.data}' has none; choose: {names}")
-    if spec.device == "cuda" and not torch.cuda.is_available():
-        raise SpecError("device = 'cuda', but torch sees no GPU here; allowed: 'auto' or 'cpu'")
+    check_device(spec.device)
     spec = dataclasses.replace(spec, settings=settings, rounds=spec.rounds or rounds, preset=chosen)
     composed = compose.method_of(spec)
     if isinstance(composed, compose.Composed):
         catalogue.recipe_of(composed).check()
     return spec
+
+
+def check_device(wish: str) -> None:
+    """Refuse a GPU that is not there.
+
+    Raises:
+        SpecError: for "cuda" where torch sees none.
+    """
+    if wish == "cuda" and not torch.cuda.is_available():
+        raise SpecError("device = 'cuda', but torch sees no GPU here; allowed: 'auto' or 'cpu'")
 
 
 def _preset(spec: RunSpec, method: type[Any]) -> str:

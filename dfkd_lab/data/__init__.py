@@ -86,3 +86,13 @@ def evaluation_set(name: str, shape: tuple[int, int, int] | None = None) -> Spli
     if name.startswith(FOLDER):
         return Split(*folder.read(name.removeprefix(FOLDER), folder.EVALUATION, shape))
     return digits()[1] if name == "digits" else Split(*published.read(name, train=False))
+
+
+def normalization(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 ``images`` [N, C, H, W] in [0, 1], to four digits."""
+    levels = torch.arange(256).double() / 255
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)])
+    shares = counts.double() / counts.sum(1, keepdim=True)
+    mean = shares @ levels
+    std = (shares @ levels**2 - mean**2).clamp(min=1e-6).sqrt()
+    return tuple(round(each, 4) for each in mean.tolist()), tuple(round(each, 4) for each in std.tolist())
