@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import pickle
+import socket
 import urllib.error
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,7 @@ def test_a_set_that_is_nowhere_says_where_it_was_looked_for(name: str, root: Pat
     assert f"data = '{name}': no {first} in {root} and {tmp_path / 'cache/datasets'}" in said
     assert "no network" in said
     assert "set DFKD_DATA" in said
+    assert socket.getdefaulttimeout() is None
     assert "\n" not in said
     assert not [path for path in tmp_path.rglob("*") if path.is_file() or path.name.startswith("tmp")]
 

@@ -206,6 +206,23 @@ def test_the_file_is_a_teacher_that_knows_the_digits_and_says_how_it_was_made(
     assert f"{accuracy:.4f} on the held-out digits" in capsys.readouterr().out
 
 
+def test_a_teacher_without_a_name_goes_to_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "cache"))
+    assert main(["train-teacher", "convnet_8", "--epochs", "1", "--device", "cpu"]) == 0
+    found = [path.name for path in (tmp_path / "cache").iterdir()]
+    assert found == ["digits-convnet_8-epochs1-seed0.safetensors"]
+
+
+def test_a_teacher_whose_data_is_not_here_is_shown_unmeasured(
+    make: Make, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    teacher = teachers.load(finish(make()).out)
+    card = dataclasses.replace(teacher.card, data=f"folder:{tmp_path}/absent")
+    teachers.save(teacher.model, card, tmp_path / "far.safetensors")
+    assert main(["teachers", str(tmp_path / "far.safetensors")]) == 0
+    assert "accuracy           not measured: data = 'folder:" in capsys.readouterr().out
+
+
 def test_a_finished_training_says_so_and_does_nothing(
     make: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
