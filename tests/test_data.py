@@ -33,11 +33,14 @@ Written = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def contents(name: str) -> Written:
-    """Images [N, C, H, W] and labels [N] of two splits, other ones for each set."""
+    """Images [N, C, H, W] and labels [N] of two splits, other ones for each set; the first image is a 0."""
     draw = np.random.default_rng(len(name))
     shape = (1, 28, 28) if "mnist" in name else (3, 32, 32)
     return {
-        split: (draw.integers(0, 256, (n, *shape), np.uint8), draw.permutation(10)[:n].astype(np.uint8))
+        split: (
+            draw.integers(0, 256, (n, *shape), np.uint8),
+            np.append(0, 1 + draw.permutation(9)).astype(np.uint8)[:n],
+        )
         for split, n in SIZES.items()
     }
 

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dfkd_lab import data, nets, optimize, teachers, train
 from dfkd_lab.__main__ import main
+from dfkd_lab.primitives.observe import Classifier
+from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.runs import RunError
 from dfkd_lab.spec import SpecError, build
 from dfkd_lab.train import TeacherSpec, TeacherTraining
@@ -366,6 +369,33 @@ def test_a_folder_of_images_makes_a_teacher_of_its_classes(make: Make, tmp_path:
 
 
 # its parts
+
+
+def test_an_epoch_is_the_recipe_step_by_step(make: Make) -> None:
+    (epoch,) = TeacherTraining(spec := make(epochs=1))
+    split, (mean, std) = data.training_set("digits"), teachers.NORMALIZATIONS["digits"]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Classifier(nets.classifier("convnet_8", 1, 10), mean, std)
+        averaged = {name: value.clone() for name, value in model.net.state_dict().items()}
+        momentum = {name: torch.zeros_like(value) for name, value in model.net.named_parameters()}
+        losses = []
+        for step, rows in enumerate(torch.randperm(1347)[: 5 * 256].view(5, 256), start=1):
+            loss = F.cross_entropy(model(CropFlip(2, flip=False)(split.images[rows])), split.labels[rows])
+            names, weights_ = zip(*model.net.named_parameters(), strict=True)
+            for name, weight, gradient in zip(names, weights_, torch.autograd.grad(loss, weights_), strict=True):
+                gradient = gradient + 5e-4 * weight.data * (weight.ndim > 1)
+                momentum[name] = 0.9 * momentum[name] + gradient
+                weight.data -= optimize.warmed_cosine(step / 6, 0.2) * (gradient + 0.9 * momentum[name])
+            losses.append(loss.item())
+            for name, value in model.net.state_dict().items():
+                share = 1 - (1 + step) / (10 + step) if value.is_floating_point() else 1
+                averaged[name] = averaged[name] + (share * (value - averaged[name])).to(value.dtype)
+    assert epoch.loss == pytest.approx(sum(losses) / 5, rel=1e-5)
+    found = weights(spec)
+    assert found.keys() == averaged.keys()
+    for name, value in averaged.items():
+        assert torch.allclose(found[name], value, atol=1e-5), name
 
 
 def test_weight_decay_spares_norms_and_biases() -> None:
