@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
 import signal
 import sys
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from tqdm import tqdm
 from dfkd_lab import catalogue, data, environment, methods, teachers
 from dfkd_lab.diagram import diagram
 from dfkd_lab.environment import EnvironmentProblem
+from dfkd_lab.flags import parse, read
 from dfkd_lab.runs import RunError, RunFolder, list_runs, plan, postfix, remark, summary
 from dfkd_lab.session import Session
-from dfkd_lab.spec import RunSpec, SpecError, check, difference, kind, knobs, record, unknown
+from dfkd_lab.spec import RunSpec, SpecError, build, difference, record, unknown
 
 USAGE = """dfkd_lab: data-free knowledge distillation
 
@@ -31,13 +33,14 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   methods [--json | --table]    the methods, with citation, certainty and slots
   methods --diagram NAME [FILE] the slots of a method as a picture (SVG)
   teachers [FILE...] [--data D] the teachers at hand, or those given, measured now
+  train-teacher NET --data SET  a teacher from real images, by one short recipe; the same command continues it
   notebook NAME -p key value    a notebook, headless, its parameters checked first
   check                         is this installation usable?
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 if it worked, 2 if it was refused, 130 if it was stopped or interrupted."""
+    """Run one command; 0 if it worked, 2 if refused, 75 to be called again, 130 if stopped or interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
@@ -88,50 +91,6 @@ def run(arguments: list[str]) -> None:
     execute(plan(method=arguments[0], **parse(arguments[0], arguments[1:])))
 
 
-def parse(name: str, arguments: list[str]) -> dict[str, Any]:
-    """The flags of ``run``; what is not given comes from the preset that the given ones choose.
-
-    Raises:
-        SpecError: for a flag that neither the run nor the method has.
-    """
-    arguments = [f"--data{word[6:]}" if word.split("=")[0] == "--eval" else word for word in arguments]
-    flags = _flags(name)
-    helpless = [word for word in arguments if word not in ("-h", "--help")]
-    for word, value in pairwise(helpless):  # before tyro, whose message for a wrong type is a page
-        name_ = word.removeprefix("--").replace("-", "_")
-        if word.startswith("--") and name_ in knobs(flags) and kind(flags, name_) is not bool:
-            check(flags, name_, value)
-    first, rest = tyro.cli(flags, args=helpless, return_unknown_args=True)
-    for word in rest:
-        if word.startswith("-"):
-            typed = word.lstrip("-").split("=")[0].replace("-", "_")
-            raise SpecError(unknown(typed, knobs(flags), f"setting of {name}"))
-    if rest:
-        raise SpecError(f"'{rest[0]}' belongs to no setting; write --setting value")
-    chosen = {key: getattr(first, key) for key in ("preset", "data", "teacher")}
-    resolved = record(plan(method=name, **chosen))
-    defaults = {**resolved, **resolved["settings"]}
-    filled = flags(**{key: defaults[key] for key in knobs(flags)})
-    return dataclasses.asdict(tyro.cli(flags, args=arguments, default=filled, prog=f"dfkd_lab run {name}"))
-
-
-def _flags(name: str) -> type[Any]:
-    """A dataclass of the method's settings and the run's, for tyro."""
-    method = methods.find(name)
-    rows = [(each, kind(spec, each), _copy(spec, each)) for spec in (method, RunSpec) for each in knobs(spec)]
-    rows = [row for row in rows if row[0] not in ("method", "settings")]
-    made = dataclasses.make_dataclass(name, rows)
-    made.__doc__ = f"{method.__doc__}\n\n{method.citation}; {method.certainty}"
-    return made
-
-
-def _copy(spec: type, name: str) -> Any:
-    source = knobs(spec)[name]
-    if source.default is dataclasses.MISSING:
-        return dataclasses.field(default_factory=dict, metadata=source.metadata)
-    return dataclasses.field(default=source.default, metadata=source.metadata)
-
-
 def resume(arguments: list[str]) -> None:
     """Continue a run folder."""
     if len(arguments) != 1:
@@ -143,16 +102,9 @@ def resume(arguments: list[str]) -> None:
 def execute(spec: RunSpec) -> None:
     """Run ``spec`` with a progress bar. The first interrupt ends it after its round, the second at once."""
     session = Session(spec)
-    before = signal.getsignal(signal.SIGINT)
-
-    def stop(*_: object) -> None:
-        session.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        tqdm.write("stopping after this round; interrupt again to stop at once", file=sys.stderr)
-
-    signal.signal(signal.SIGINT, stop)
+    bar = tqdm(total=spec.rounds, initial=session.run.round, unit="round", dynamic_ncols=True)
     try:
-        with tqdm(total=spec.rounds, initial=session.run.round, unit="round", dynamic_ncols=True) as bar:
+        with _first_interrupt(session.stop, "stopping after this round; interrupt again to stop at once"), bar:
             for report in session:
                 bar.set_postfix_str(postfix(report.event()), refresh=False)
                 bar.update()
@@ -161,9 +113,24 @@ def execute(spec: RunSpec) -> None:
     except KeyboardInterrupt:
         print(f"stopped at once; {session.folder.status()['message']}", file=sys.stderr)
         raise
+    conclude(session.folder)
+
+
+@contextlib.contextmanager
+def _first_interrupt(stop: Callable[[], None], sentence: str) -> Iterator[None]:
+    """The first interrupt says ``sentence`` and calls ``stop``, the second is one again."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def heard(*_: object) -> None:
+        stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        tqdm.write(sentence, file=sys.stderr)
+
+    signal.signal(signal.SIGINT, heard)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
-    conclude(session.folder)
 
 
 def conclude(folder: RunFolder) -> None:
@@ -243,20 +210,48 @@ def teachers_(arguments: list[str]) -> None:
     wish, rest = tyro.cli(Teachers, prog="dfkd_lab teachers", args=arguments, return_unknown_args=True)
     if rest:
         raise SpecError(unknown(rest[0], ("--normalization", "--data"), "setting of teachers"))
-    evaluation_sets = ("auto", *data.EVALUATION_SETS)
-    if wish.data not in evaluation_sets:
-        raise SpecError("data: " + unknown(wish.data, evaluation_sets, "data set"))
+    if wish.data != "auto":
+        data.check(wish.data)
     for name in wish.names:
         _print_teacher(name, wish.normalization, "" if wish.data == "auto" else wish.data)
 
 
 def _print_teacher(name: str, normalization: str, evaluation: str) -> None:
     teacher = teachers.load(name, normalization, evaluation)
-    known = evaluation or (teacher.card.data if teacher.card.data in data.EVALUATION_SETS else "none")
-    calibration = teachers.examine(teacher, data.evaluation_set(known))
-    accuracy = "not measured" if calibration is None else f"{calibration.accuracy:.4f} on the held-out {known}"
-    for key, value in {**teacher.describe(calibration), "accuracy": accuracy, "file": teacher.path}.items():
+    known = evaluation or teacher.card.data or "none"
+    try:
+        calibration = teachers.examine(teacher, data.evaluation_set(known, teacher.card.shape))
+        measured = "not measured" if calibration is None else f"{calibration.accuracy:.4f} on the held-out {known}"
+    except SpecError as error:
+        if evaluation:
+            raise
+        calibration, measured = None, f"not measured: {error}"
+    for key, value in {**teacher.describe(calibration), "accuracy": measured, "file": teacher.path}.items():
         print(f"{key:18} {value}")
+
+
+def train_teacher(arguments: list[str]) -> None:
+    """A teacher by the fixed recipe. The first interrupt saves it, the second ends at once."""
+    from dfkd_lab import train
+
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        raise SpecError("train-teacher takes a network, as in: train-teacher convnet_32 --data cifar10")
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        tyro.cli(train.TeacherSpec, prog="dfkd_lab train-teacher", args=["--help"])
+    flags = read(train.TeacherSpec, ["--net", *arguments], "train-teacher")
+    spec = build(train.TeacherSpec, record(flags))
+    if card := train.finished(spec):
+        print(f"{spec.path} is finished: {card.recipe}")
+        return
+    training = train.TeacherTraining(spec)
+    with _first_interrupt(training.stop, "stopping after this step; interrupt again to stop at once"):
+        for epoch in training:
+            print(epoch, flush=True)
+    if training.done:
+        print(f"teacher {spec.path}: {training.card.recipe}")
+        return
+    print(f"{training.step} of {training.steps} steps are saved in {spec.checkpoint}; run the same command again")
+    raise SystemExit(130 if training.stopped else os.EX_TEMPFAIL)
 
 
 def notebook_(arguments: list[str]) -> None:
@@ -315,6 +310,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "compare": compare,
     "methods": methods_,
     "teachers": teachers_,
+    "train-teacher": train_teacher,
     "notebook": notebook_,
     "check": check_,
 }

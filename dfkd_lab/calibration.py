@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfkd_lab.primitives.memory import in_unit
+
 BINS = 15
 
 
@@ -76,5 +78,5 @@ def calibration_error(confidence: Tensor, right: Tensor) -> float:
 
 @torch.no_grad()
 def logits_of(model: nn.Module, images: Tensor, batch: int = 500) -> Tensor:
-    """Logits [N, K] of ``images`` [N, C, H, W], a batch at a time; ``model`` is in the mode it is given in."""
-    return torch.cat([model(part) for part in images.split(batch)])
+    """Logits [N, K] of ``images`` [N, C, H, W], uint8 or in [0, 1], a batch at a time; ``model`` stays in its mode."""
+    return torch.cat([model(in_unit(part)) for part in images.split(batch)])

@@ -1,8 +1,10 @@
 """Is this installation usable? ``python -m dfkd_lab check`` says so in one line, or names the cure."""
 
 import importlib
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "plotly", "anywidget", "papermill")
 REPORTED_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "safetensors", *NOTEBOOK_PACKAGES)
@@ -27,6 +29,12 @@ def check_torchvision() -> None:
             f"torch {installed('torch')} and torchvision {installed('torchvision')} are no matching pair ({reason}); "
             "uninstall both and let one command choose them together: pip install -c constraints.txt torch torchvision"
         ) from error
+
+
+def cache() -> Path:
+    """Where trained teachers and downloaded data are kept: ``$DFKD_CACHE``, or the user's cache folder."""
+    home = os.environ.get("DFKD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "dfkd_lab"
+    return Path(home).expanduser()
 
 
 def installed(package: str) -> str:

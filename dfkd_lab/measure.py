@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dfkd_lab.primitives.memory import in_unit
 from dfkd_lab.primitives.observe import Observer
 
 
 class Accuracy:
-    """``evaluate(student)``: top-1 accuracy in [0, 1] on images [N, C, H, W] and labels [N] held in memory."""
+    """``evaluate(student)``: top-1 accuracy in [0, 1] on images [N, C, H, W], uint8 or in [0, 1], and labels [N]."""
 
     def __init__(self, images: Tensor, labels: Tensor, batch: int = 1024):
         self.images, self.labels, self.batch = images, labels, batch
@@ -24,7 +25,7 @@ class Accuracy:
         training = model.training
         model.eval()
         pairs = zip(self.images.split(self.batch), self.labels.split(self.batch), strict=True)
-        right = sum((model(x).argmax(1) == y).sum() for x, y in pairs)
+        right = sum((model(in_unit(x)).argmax(1) == y).sum() for x, y in pairs)
         model.train(training)
         return float(right) / len(self.labels)
 

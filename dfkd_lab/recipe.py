@@ -114,7 +114,7 @@ class Recipe:
 class Lab:
     """What a method may know: the teacher, the shape of its images, and the length of the run. No data.
 
-    A reference recipe alone is given ``images``, real ones with their labels.
+    A reference recipe alone is given ``images``, real ones with their labels; they may be uint8.
     """
 
     teacher: Frozen

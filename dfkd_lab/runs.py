@@ -55,20 +55,30 @@ def plan(values: Mapping[str, Any] | None = None, /, **more: Any) -> RunSpec:
     rounds = preset.pop("rounds", method.presets["paper"]["rounds"])
     settings = record(build(method, {**preset, **given}, also=knobs(RunSpec)))
     teachers.locate(spec.teacher, spec.normalization)
-    if spec.student not in nets.CLASSIFIERS:
-        raise SpecError("student: " + unknown(spec.student, nets.CLASSIFIERS, "network"))
-    if spec.data not in data.EVALUATION_SETS:
-        raise SpecError("data: " + unknown(spec.data, data.EVALUATION_SETS, "data set"))
-    if methods.remark(method) and spec.data not in data.TRAINING_SETS:
-        names = ", ".join(data.TRAINING_SETS)
+    try:
+        nets.check(spec.student)
+    except SpecError as error:
+        raise SpecError(f"student: {error}") from None
+    data.check(spec.data)
+    if methods.remark(method) and spec.data == "none":
+        names = ", ".join((*data.TRAINING_SETS, "folder:PATH"))
         raise SpecError(f"'{spec.method}' learns from real images, and data = '{spec.data}' has none; choose: {names}")
-    if spec.device == "cuda" and not torch.cuda.is_available():
-        raise SpecError("device = 'cuda', but torch sees no GPU here; allowed: 'auto' or 'cpu'")
+    check_device(spec.device)
     spec = dataclasses.replace(spec, settings=settings, rounds=spec.rounds or rounds, preset=chosen)
     composed = compose.method_of(spec)
     if isinstance(composed, compose.Composed):
         catalogue.recipe_of(composed).check()
     return spec
+
+
+def check_device(wish: str) -> None:
+    """Refuse a GPU that is not there.
+
+    Raises:
+        SpecError: for "cuda" where torch sees none.
+    """
+    if wish == "cuda" and not torch.cuda.is_available():
+        raise SpecError("device = 'cuda', but torch sees no GPU here; allowed: 'auto' or 'cpu'")
 
 
 def _preset(spec: RunSpec, method: type[Any]) -> str:
@@ -194,7 +204,8 @@ def default_folder(spec: RunSpec) -> Path:
     """runs/<method>[+<slot>_<filling>]-<teacher>-<student>-seed<seed>."""
     teacher = Path(spec.teacher.rpartition("@")[2]).stem
     replaced = "".join(f"+{slot}_{value.partition(':')[0]}" for slot, value in compose.replaced(spec).items())
-    return runs_root() / f"{spec.method}{replaced}-{teacher}-{spec.student}-seed{spec.seed}"
+    student = spec.student.rpartition(":")[2]
+    return runs_root() / f"{spec.method}{replaced}-{teacher}-{student}-seed{spec.seed}"
 
 
 def refuse_other_spec(folder: RunFolder, spec: RunSpec) -> None:

@@ -19,8 +19,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dfkd_lab.environment import cache
+
 DATA_FILES = re.compile(
-    r"(\.(png|jpe?g|bmp|gif|webp|tiff?|npy|npz|mat|lmdb|mdb|tfrecord|parquet|arrow|h5|hdf5|csv|tsv)(\.gz)?$"
+    r"(\.(png|jpe?g|bmp|gif|webp|p[gp]m|tiff?|npy|npz|mat|lmdb|mdb|tfrecord|parquet|arrow|h5|hdf5|csv|tsv)(\.gz)?$"
     r"|ubyte(\.gz)?$|^(data|test|train)(_batch.*)?$|^cifar|^batches\.meta$)",
     re.IGNORECASE,
 )
@@ -93,10 +95,10 @@ class Seal:
 
 
 def data_roots() -> list[Path]:
-    """Folders that hold data sets: scikit-learn's, ``$DFKD_DATA``, torchvision's and Keras's usual places."""
-    roots = [Path.home() / ".keras/datasets", Path.home() / "scikit_learn_data"]
+    """Folders that hold data sets: scikit-learn's, ``$DFKD_DATA``, our downloads, and Keras's usual place."""
+    roots = [Path.home() / ".keras/datasets", Path.home() / "scikit_learn_data", cache() / "datasets"]
     if os.environ.get("DFKD_DATA"):
-        roots.append(Path(os.environ["DFKD_DATA"]))
+        roots.append(Path(os.environ["DFKD_DATA"]).expanduser())
     for base in map(Path, sys.path):
         if (base / "sklearn/datasets").is_dir():
             roots += [base / "sklearn/datasets/data", base / "sklearn/datasets/images"]

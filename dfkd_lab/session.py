@@ -46,10 +46,13 @@ class Session:
         self.teacher = teachers.load(spec.teacher, spec.normalization, spec.data)
         if not self.teacher.norms:
             catalogue.recipe_of(method).check(batch_norms=False)  # before there is a folder
-        split = data.evaluation_set(spec.data)
-        self.teacher_accuracy = teachers.check(self.teacher, split)
+        split = data.evaluation_set(spec.data, self.teacher.card.shape)
+        self.calibration = teachers.examine(self.teacher, split)
+        self.teacher_accuracy = None if self.calibration is None else self.calibration.accuracy
         self.device = pick_device(spec.device)
-        self.real = data.training_set(spec.data) if methods.remark(method) else None
+        self.real = None
+        if methods.remark(method):
+            self.real = data.training_set(spec.data, self.teacher.card.shape)
         evaluate = None
         if split is not None:
             evaluate = measure.Accuracy(split.images.to(self.device), split.labels.to(self.device))
@@ -249,7 +252,7 @@ class Session:
                 "replaced": compose.replaced(self.spec),
             },
             "seed": self.spec.seed,
-            "teacher": {**self.teacher.describe(), "accuracy": self.teacher_accuracy},
+            "teacher": {"accuracy": None, **self.teacher.describe(self.calibration)},
             "student": {"net": self.spec.student, "parameters": nets.parameter_count(self.run.student)},
             "evaluation": None if split is None else {"name": self.spec.data, "n": len(split.labels), **_hashes(split)},
             "sessions": [*self.folder.manifest().get("sessions", []), session],
@@ -305,5 +308,5 @@ def _batch(split: data.Split, device: torch.device) -> Batch:
 
 
 def _hashes(split: data.Split) -> dict[str, str]:
-    digest = lambda tensor: hashlib.sha256(tensor.numpy().tobytes()).hexdigest()  # noqa: E731
+    digest = lambda tensor: hashlib.sha256(tensor.contiguous().numpy()).hexdigest()  # noqa: E731
     return {"images_sha256": digest(split.images), "labels_sha256": digest(split.labels)}

@@ -181,10 +181,10 @@ class RunSpec:
     settings: dict[str, Any] = field(
         default_factory=dict, metadata={"help": "settings of the method that differ from the preset, by name"}
     )
-    teacher: str = knob("digits", "teacher: digits, FILE.safetensors, or NET@FILE for a bare checkpoint")
-    normalization: str = knob("auto", "the teacher's input normalization; auto takes the checkpoint's own")
-    student: str = knob("convnet_8", "student network")
-    data: str = knob("digits", "evaluation set, never trained on; none runs without any data")
+    teacher: str = knob("digits", "teacher: digits, FILE, or NET@FILE, with NET also torchvision:NAME or timm:NAME")
+    normalization: str = knob("auto", "the teacher's input normalization; auto: as its checkpoint or the data set says")
+    student: str = knob("convnet_8", "student network; also torchvision:NAME or timm:NAME")
+    data: str = knob("digits", "evaluation set, never trained on, or folder:PATH; none runs without any data")
     preset: str = knob(
         "auto",
         "settings to start from; auto takes the evaluation set's",

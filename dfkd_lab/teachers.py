@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from dfkd_lab import architecture, checkpoints, data, nets
 from dfkd_lab.calibration import Calibration, logits_of
 from dfkd_lab.checkpoints import Card as Card
 from dfkd_lab.checkpoints import save as save
+from dfkd_lab.environment import cache as cache
 from dfkd_lab.measure import Accuracy, cosine
 from dfkd_lab.nets import zoo
 from dfkd_lab.primitives.observe import Classifier, Frozen
@@ -121,16 +121,6 @@ def locate(name: str, normalization: str = "auto") -> tuple[str, Path | None]:
     return net, path
 
 
-def check(teacher: Teacher, split: data.Split | None) -> float | None:
-    """The teacher's accuracy on ``split``, measured now; None without data.
-
-    Raises:
-        SpecError: as :func:`examine`.
-    """
-    calibration = examine(teacher, split)
-    return None if calibration is None else calibration.accuracy
-
-
 def examine(teacher: Teacher, split: data.Split | None) -> Calibration | None:
     """How right and how sure the teacher is on ``split``, measured now; None without data.
 
@@ -146,12 +136,6 @@ def examine(teacher: Teacher, split: data.Split | None) -> Calibration | None:
         raise SpecError(f"the teacher takes images {list(teacher.card.shape)}, the evaluation data has {list(shape)}")
     _refuse_other_normalization(teacher, split)
     return Calibration.of(logits_of(teacher.model, split.images), split.labels)
-
-
-def cache() -> Path:
-    """Where trained teachers are kept: ``$DFKD_CACHE``, or the user's cache folder."""
-    home = os.environ.get("DFKD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "dfkd_lab"
-    return Path(home).expanduser()
 
 
 def cached_digits_teacher() -> Path:

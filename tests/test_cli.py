@@ -76,7 +76,7 @@ def test_the_command_line_and_the_preset_agree(name):
 
 
 def test_usage_names_every_command():
-    assert set(re.findall(r"^  (\w+)", USAGE, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^  ([\w-]+)", USAGE, re.MULTILINE)) == set(COMMANDS)
 
 
 def test_run_leaves_a_finished_folder_and_its_summary_as_last_line(tmp_path, capsys, monkeypatch):

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dfkd_lab import data, methods, nets, teachers
+from dfkd_lab.measure import Accuracy
 from dfkd_lab.session import Session
 from dfkd_lab.spec import SpecError
 from dfkd_lab.teachers import Card, Teacher
@@ -40,14 +41,14 @@ class Bomb:
 
 def refusal(name: Path | str, normalization: str = "auto", check_on: data.Split | None = None) -> str:
     with pytest.raises(SpecError) as error:
-        teachers.check(teachers.load(str(name), normalization), check_on)
+        teachers.examine(teachers.load(str(name), normalization), check_on)
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_the_built_in_teacher_knows_the_digits(teacher: Teacher, held_out: data.Split) -> None:
-    assert teachers.check(teacher, held_out) >= 0.97
-    assert teachers.check(teacher, None) is None
+    assert teachers.examine(teacher, held_out).accuracy >= 0.97
+    assert teachers.examine(teacher, None) is None
     row = teacher.describe()
     assert (row["net"], row["classes"], row["shape"], row["data"]) == ("convnet_32", 10, [1, 16, 16], "digits")
     assert row["batch_norm_layers"] == 3
@@ -173,7 +174,7 @@ def test_a_wrong_normalization_is_noticed_and_the_right_one_named(
     teachers.save(teacher.model, dataclasses.replace(teacher.card, mean=(2.0,), std=(0.3312,)), path)
     assert "normalization looks wrong" in (said := refusal(path, check_on=held_out))
     assert said.endswith("say --normalization digits")
-    assert teachers.check(teachers.load(str(path), "digits"), held_out) >= 0.97
+    assert teachers.examine(teachers.load(str(path), "digits"), held_out).accuracy >= 0.97
 
 
 def test_a_normalization_that_nobody_knows_or_of_other_channels_is_refused(held_out: data.Split) -> None:
@@ -224,7 +225,7 @@ def test_a_normalization_is_sought_on_few_images_of_every_class_of_sorted_data(
 ) -> None:
     order, asked = held_out.labels.argsort().repeat_interleave(3), []
     monkeypatch.setattr(teachers, "Accuracy", lambda images, labels: asked.append(labels) or (lambda model: 1.0))
-    teachers.check(teacher, data.Split(held_out.images[order], held_out.labels[order]))
+    teachers.examine(teacher, data.Split(held_out.images[order], held_out.labels[order]))
     assert len(asked[0]) < 1000
     assert set(asked[0].tolist()) == set(range(10))
 
@@ -233,7 +234,7 @@ def test_the_card_says_how_right_and_how_sure_the_teacher_is(teacher: Teacher, h
     calibration = teachers.examine(teacher, held_out)
     assert calibration is not None
     row = teacher.describe(calibration)
-    assert row["accuracy"] == pytest.approx(teachers.check(teacher, held_out), abs=1e-6)
+    assert row["accuracy"] == pytest.approx(Accuracy(held_out.images, held_out.labels)(teacher.model), abs=1e-6)
     assert row["accuracy"] < row["top5"] <= 1
     assert 0 < row["calibration_error"] < 0.05
     assert row["warning"] == ""

@@ -45,10 +45,11 @@ class Cards:
             name, normalization, evaluation, student = wanted
             try:
                 _train_if_missing(name)
-                teacher = teachers.load(name, normalization)
+                teacher = teachers.load(name, normalization, evaluation)
                 facts = teacher.describe()
                 self._say(wanted, teacher_card(facts, "being measured ..."), student_card(student, facts))
-                self._say(wanted, teacher_card(facts, accuracy(teacher, evaluation)), student_card(student, facts))
+                measured, warning = accuracy(teacher, evaluation)
+                self._say(wanted, teacher_card(facts, measured, warning), student_card(student, facts))
             except (SpecError, OSError) as error:
                 self._say(wanted, _card("Teacher", str(error)), _card("Student", student))
 
@@ -57,18 +58,20 @@ class Cards:
             self.teacher.value, self.student.value = teacher, student
 
 
-def accuracy(teacher: teachers.Teacher, evaluation: str) -> str:
-    """The teacher's accuracy on an evaluation set, in words; or why there is none."""
-    split = data.evaluation_set(evaluation)
-    if split is None:
-        return "not measured: no evaluation set is chosen"
+def accuracy(teacher: teachers.Teacher, evaluation: str) -> tuple[str, str]:
+    """The teacher's accuracy on an evaluation set, in words, or why there is none; and a warning, or nothing."""
     try:
-        return f"{teachers.check(teacher, split):.3f} on {evaluation} ({len(split.labels):,} images)"
+        split = data.evaluation_set(evaluation, teacher.card.shape)
+        found = teachers.examine(teacher, split)
     except SpecError as error:
-        return f"not measured: {error}"
+        return f"not measured: {error}", ""
+    if split is None or found is None:
+        return "not measured: no evaluation set is chosen", ""
+    where = f"on {evaluation} ({len(split.labels):,} images)"
+    return f"{found.accuracy:.3f} {where}, calibration error {found.error:.3f}", found.warning()
 
 
-def teacher_card(facts: Mapping[str, Any], measured: str) -> str:
+def teacher_card(facts: Mapping[str, Any], measured: str, warning: str = "") -> str:
     """The card of a teacher from :meth:`dfkd_lab.teachers.Teacher.describe`, as HTML."""
     channels, height, width = facts["shape"]
     norms = facts["batch_norm_layers"]
@@ -78,6 +81,7 @@ def teacher_card(facts: Mapping[str, Any], measured: str) -> str:
         f"{facts['classes']} classes, images {channels} x {height} x {width}; accuracy {measured}",
         f"input (x - mean) / std, mean {_numbers(facts['mean'])}, std {_numbers(facts['std'])}",
         f"sha256 {facts['sha256'][:12]}" + (f"; trained on {facts['data']}" if facts["data"] else ""),
+        *([f"Warning: {warning}"] if warning else []),
     )
 
 

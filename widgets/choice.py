@@ -35,8 +35,8 @@ class Choice:
         self.run_form = form.Form(
             RunSpec,
             FIRST,
-            choices={"method": methods.METHODS, "student": nets.CLASSIFIERS, "data": data.EVALUATION_SETS},
-            suggestions={"teacher": teachers.BUILT_IN},
+            choices={"method": methods.METHODS},
+            suggestions={"teacher": teachers.BUILT_IN, "student": nets.CLASSIFIERS, "data": data.EVALUATION_SETS},
         )
         self.run_form.fields["out"].control.placeholder = "automatic"
         rest = [name for name in knobs(RunSpec) if name not in (*FIRST, *SLOTS) and kind(RunSpec, name) is not dict]

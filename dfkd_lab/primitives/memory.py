@@ -32,6 +32,11 @@ class Batch:
     """The teacher's largest probability [N], of images that are shown."""
 
 
+def in_unit(images: Tensor) -> Tensor:
+    """Images in [0, 1]: uint8 divided by 255, others as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
 Fresh = Callable[[int], Batch]
 
 

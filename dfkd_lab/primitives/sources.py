@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from dfkd_lab.primitives.memory import Batch
+from dfkd_lab.primitives.memory import Batch, in_unit
 from dfkd_lab.primitives.observe import Observation
 
 
@@ -45,7 +45,7 @@ class Source(nn.Module, ABC):
 
 
 class Given(Source):
-    """Images [N, C, H, W] in [0, 1] with labels [N], drawn with replacement. No state dict holds any of them."""
+    """Images [N, C, H, W], uint8 or in [0, 1], and labels [N], drawn with replacement. No state dict holds any."""
 
     labelled, sample_labelled = True, True
     images: Tensor
@@ -59,7 +59,7 @@ class Given(Source):
     def sample(self, n: int) -> Batch:
         """``n`` of the images, each as likely as any other, and their labels."""
         index = torch.randint(0, len(self.images), (n,), device=self.images.device)
-        return Batch(self.images[index], self.labels[index])
+        return Batch(in_unit(self.images[index]), self.labels[index])
 
 
 class NoisePixels(Source):
