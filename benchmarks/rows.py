@@ -1,19 +1,26 @@
 """What the benchmarks share: one run is one row, with its provenance; a finished run is read, not run again."""
 
 import dataclasses
+import math
 import statistics
+import time
 from pathlib import Path
 from typing import Any
 
 from dfkd_lab import RunFolder, RunSpec, Session
 
 
-def measure(spec: RunSpec, path: Path) -> dict[str, Any]:
-    """Run ``spec`` in ``path``, or go on with it, and give its result and provenance."""
+def measure(spec: RunSpec, path: Path, end: float = math.inf) -> dict[str, Any]:
+    """Run ``spec`` in ``path``, or go on with it, until it is finished or ``time.monotonic()`` is ``end``, saved.
+
+    Gives its result and provenance.
+    """
     folder = RunFolder(path)
     if folder.status()["state"] != "finished":
-        for _ in Session(dataclasses.replace(spec, out=str(path))):
-            pass
+        session = Session(dataclasses.replace(spec, out=str(path)))
+        for _ in session:
+            if time.monotonic() > end:
+                session.stop()
     manifest = folder.manifest()
     return {
         "seed": spec.seed,

@@ -63,7 +63,7 @@ def read(path: Path) -> Checkpoint:
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         if isinstance(error, SpecError):
             raise
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].split(". ")[0][:120] if str(error) else type(error).__name__
         raise SpecError(f"{path} is not a readable checkpoint, it may be truncated ({reason})") from None
 
 

@@ -23,7 +23,7 @@ from dfkd_lab.environment import cache
 
 DATA_FILES = re.compile(
     r"(\.(png|jpe?g|bmp|gif|webp|p[gp]m|tiff?|npy|npz|mat|lmdb|mdb|tfrecord|parquet|arrow|h5|hdf5|csv|tsv)(\.gz)?$"
-    r"|ubyte(\.gz)?$|^(data|test|train)(_batch.*)?$|^cifar|^batches\.meta$)",
+    r"|ubyte(\.gz)?$|^(data|test|train)(_batch.*)?$|^cifar(?!.*\.pyc?$)|^batches\.meta$)",
     re.IGNORECASE,
 )
 PROCESS_EVENTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty"}

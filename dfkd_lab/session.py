@@ -207,10 +207,11 @@ class Session:
         self._checkpoint_round, self._saved = self.run.round, time.monotonic()
 
     def _finish(self) -> None:
-        """Save, and if all rounds are done write the student and the seal."""
+        """Save, write the seal, and if all rounds are done the student."""
         if self._checkpoint_round != self.run.round:
             self._save()
         if self.run.round < self.spec.rounds:
+            self._write_seal(self.run.round - self._begun_round)
             self._status("stopped", "stopped on request; the same command continues")
             return
         card = dataclasses.replace(

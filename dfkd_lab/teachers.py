@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,6 +137,35 @@ def examine(teacher: Teacher, split: data.Split | None) -> Calibration | None:
         raise SpecError(f"the teacher takes images {list(teacher.card.shape)}, the evaluation data has {list(shape)}")
     _refuse_other_normalization(teacher, split)
     return Calibration.of(logits_of(teacher.model, split.images), split.labels)
+
+
+def adopt(
+    name: str, model: nn.Module, shape: tuple[int, int, int], classes: int, normalization: str, folder: Path | str = "."
+) -> str:
+    """Make any module, trained elsewhere, a teacher; gives what ``teacher`` of a run is then.
+
+    ``model`` takes images ``shape`` = [C, H, W] as ``normalization``, one of ``NORMALIZATIONS``, makes them, and gives
+    logits [N, ``classes``]. Its weights are written to ``folder``/``name``.safetensors. A process that did not adopt it
+    does not know the network, so such a run is begun and resumed where it was adopted.
+
+    Raises:
+        SpecError: if the name is taken, the normalization unknown, or the model does not take such images.
+    """
+    if normalization not in NORMALIZATIONS:
+        raise SpecError(unknown(normalization, NORMALIZATIONS, "normalization"))
+    mean, std = NORMALIZATIONS[normalization]
+    mine = Classifier(copy.deepcopy(model).eval(), mean, std)
+    try:
+        with torch.no_grad():
+            found = tuple(mine(torch.zeros(2, *shape)).shape)
+    except RuntimeError as error:
+        raise SpecError(f"teacher '{name}' does not take images {list(shape)}: {str(error).splitlines()[0]}") from None
+    if found != (2, classes):
+        raise SpecError(f"teacher '{name}' gives {list(found)} for two images; allowed: logits [2, {classes}]")
+    nets.register(name, lambda channels, classes: copy.deepcopy(mine.net))
+    path = Path(folder) / f"{name}.safetensors"
+    save(mine, Card(name, classes, shape, mean, std, recipe="adopted in a notebook or script"), path)
+    return str(path)
 
 
 def cached_digits_teacher() -> Path:

@@ -1,5 +1,6 @@
 """What the tests share: a digits teacher trained once, and runs small enough to repeat many times."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -43,7 +44,7 @@ TINY = {
 def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep trained teachers in $DFKD_CACHE if it is set, so that the next session finds them, else for this session."""
     with pytest.MonkeyPatch.context() as patch:
-        if not teachers.os.environ.get("DFKD_CACHE"):
+        if not os.environ.get("DFKD_CACHE"):
             patch.setenv("DFKD_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield teachers.cache()
 

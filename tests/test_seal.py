@@ -175,3 +175,14 @@ def test_the_environment_variable_names_a_folder_of_data(
     monkeypatch.setitem(methods.METHODS, "dafl", cheating(lambda: torch.load(secret) is None, "a term"))
     with pytest.raises(RunError, match=OPENED):
         list(Session(make_spec()))
+
+
+def test_code_may_be_called_like_a_data_set(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cifar_helpers.py").write_text("")
+    monkeypatch.setitem(
+        methods.METHODS, "dafl", cheating(lambda: (tmp_path / "cifar_helpers.py").read_text(), "a term")
+    )
+    list(Session(spec := make_spec()))
+    assert RunFolder(spec.out).seal()["data_free"] is True

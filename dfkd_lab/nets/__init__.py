@@ -34,6 +34,18 @@ CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
 """Our classifiers by name; resnet20 and its like have option A's shortcuts, resnet20_b option B's."""
 
 
+def register(name: str, build: Callable[[int, int], nn.Module]) -> None:
+    """Make a network of your own known under ``name``, in this process; ``build(channels, classes)`` gives a fresh one.
+
+    Raises:
+        SpecError: if the name is taken or cannot be a name.
+    """
+    if not name.isidentifier() or name in CLASSIFIERS:
+        problem = "is taken" if name in CLASSIFIERS else "is no name; allowed: letters, digits and underscores"
+        raise SpecError(f"network '{name}' {problem}")
+    CLASSIFIERS[name] = lambda channels, classes: build(channels, classes)
+
+
 def check(name: str) -> None:
     """Refuse a name that no network has.
 

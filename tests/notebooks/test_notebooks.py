@@ -125,6 +125,18 @@ def test_runs_are_compared(tmp_path: Path, digits_cache: Path) -> None:
     assert "application/vnd.jupyter.widget-view+json" not in text
 
 
+def test_a_network_and_images_of_ones_own(tmp_path: Path, digits_cache: Path) -> None:
+    for _ in range(2):  # the second time the run is read
+        output = execute("30_bring_your_own", tmp_path, {"method": "dafl", "rounds": 1})
+    folder = RunFolder(tmp_path / "runs" / "own")
+    assert folder.status()["state"] == "finished"
+    manifest = folder.manifest()
+    assert manifest["evaluation"]["n"] == 450
+    assert manifest["teacher"]["net"] == "mine"
+    assert manifest["teacher"]["accuracy"] > 0.97
+    assert output.stat().st_size < 300_000
+
+
 @pytest.mark.parametrize("name", LESSONS)
 def test_a_lesson(name: str, tmp_path: Path, digits_cache: Path) -> None:
     output = execute(name, tmp_path, LESSONS[name])

@@ -1,0 +1,81 @@
+"""The table of real teachers: what it shows is what was recorded, and what was not measured says so."""
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from dfkd_lab import RunFolder, plan
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def cifar(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The benchmark, writing below ``tmp_path``."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    module = importlib.import_module("cifar")
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "cifar.json")
+    monkeypatch.setattr(module, "TEACHERS", tmp_path / "teachers.json")
+    return module
+
+
+def test_results_are_those_recorded(cifar: ModuleType, tmp_path: Path) -> None:
+    for name in ("cifar.json", "teachers.json"):
+        if (recorded := ROOT / "benchmarks/results" / name).exists():
+            (tmp_path / name).write_text(recorded.read_text())
+    cifar.render()
+    assert (tmp_path / "RESULTS.md").read_text() == (ROOT / "RESULTS.md").read_text()
+
+
+def test_what_is_planned_and_not_measured_says_so(cifar: ModuleType, tmp_path: Path) -> None:
+    cifar.render()
+    lines = (tmp_path / "RESULTS.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ") and "method" not in line and "---" not in line]
+    assert sum("not measured" in line for line in rows if "net" not in line) == len(cifar.planned()) + 1
+    assert any("89.29" in line for line in rows)
+
+
+def test_a_benchmark_is_stopped_continued_and_never_repeated(
+    cifar: ModuleType, tmp_path: Path, digits_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"dafl": {"rounds": 3, "cycles": 2, "batch": 16, "width": 8, "z_dim": 8}}
+    monkeypatch.setitem(cifar.BUDGETS, "tiny", settings)
+    monkeypatch.setitem(cifar.SAID, "tiny", "next to nothing")
+    monkeypatch.setattr(cifar, "teacher_of", lambda net, *rest: net)
+    wish: dict[str, Any] = {"pair": "digits:convnet_8", "data": "digits", "methods": "dafl", "budget": "tiny"}
+    cifar.main(**wish, seeds=2, minutes=1e-6, device="cpu", out=tmp_path / "runs")
+    folder = RunFolder(tmp_path / "runs" / "tiny-digits-convnet_8-digits-dafl-seed0")
+    assert folder.status()["round"] == 1
+    assert folder.seal()["sessions"][0]["sealed_rounds"] == 1
+    assert not cifar.load()
+    cifar.main(**wish, seeds=2, device="cpu", out=tmp_path / "runs")
+    (row,) = cifar.load().values()
+    assert [run["seed"] for run in row["runs"]] == [0, 1]
+    assert all({"versions", "commit", "device", "synthesis_s", "settings"} <= run.keys() for run in row["runs"])
+    line = next(line for line in (tmp_path / "RESULTS.md").read_text().splitlines() if " ± " in line and "dafl" in line)
+    assert f"{100 * (row['runs'][0]['last'] + row['runs'][1]['last']) / 2:.2f}" in line
+    monkeypatch.setattr(cifar, "run", lambda *rest: pytest.fail("it has run"))
+    cifar.main(**wish, seeds=2, device="cpu", out=tmp_path / "elsewhere")
+    assert len(json.loads((tmp_path / "cifar.json").read_text())) == 1
+
+
+def test_small_budgets_are_settings_of_their_methods(cifar: ModuleType) -> None:
+    for method, settings in cifar.BUDGETS["cpu"].items():
+        spec = plan(settings, method=method, student="resnet8", data="cifar10", device="cpu")
+        assert {name: {**spec.settings, "rounds": spec.rounds}[name] for name in settings} == settings
+
+
+@pytest.mark.parametrize(
+    ("wish", "sentence"), [({"budget": "huge"}, "budget: .*allowed|budget"), ({"methods": "dafll"}, "dafl")]
+)
+def test_a_misspelt_wish_is_a_sentence(
+    cifar: ModuleType, wish: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cifar, "teacher_of", lambda *rest: "digits")
+    with pytest.raises(SystemExit, match=sentence):
+        cifar.main(**{"methods": "dafl", "data": "digits", "budget": "cpu", **wish}, out=tmp_path)
