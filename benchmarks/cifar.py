@@ -75,7 +75,7 @@ def main(
     data: str = "cifar10",
     methods: str = "",
     seeds: int = 1,
-    budget: str = "cpu",
+    budget: str = "paper",
     minutes: float = 0.0,
     next: bool = False,
     device: str = "auto",
@@ -113,8 +113,11 @@ def run(row: Row, seed: int, out: Path, device: str, end: float) -> bool:
     """Begin or continue one run; whether it was finished before ``end``."""
     if row.budget not in BUDGETS:
         raise SpecError("budget: " + unknown(row.budget, BUDGETS, "budget"))
+    small = BUDGETS[row.budget]
+    if small and row.method not in small:
+        raise SpecError(f"budget = '{row.budget}' is known for {', '.join(small)}, not for '{row.method}'")
     net, _, student = row.pair.partition(":")
-    teacher = teacher_of(net, row.data, device, end)
+    teacher = teacher_of(net, row.data, device, end, out)
     if teacher is None:
         return False
     wishes = BUDGETS[row.budget].get(row.method, {})
@@ -124,13 +127,16 @@ def run(row: Row, seed: int, out: Path, device: str, end: float) -> bool:
     return measure(spec, folder_of(row, seed, out), end)["state"] == "finished"
 
 
-def teacher_of(net: str, data: str, device: str, end: float) -> Path | None:
-    """The checkpoint of a teacher, trained until ``end`` if nobody has one; None if it is not finished then."""
+def teacher_of(net: str, data: str, device: str, end: float, out: Path) -> Path | None:
+    """The checkpoint of a teacher, trained below ``out`` until ``end`` if nobody has one; None if that is too early."""
     given = Path(os.environ.get("DFKD_DATA", "."), "teachers", f"{data}_{net}.pth")
     if given.is_file():
         return given
     minutes = max(0.1, (end - time.monotonic()) / 60) if end < float("inf") else 0.0
-    spec = TeacherSpec(net=net, data=data, device=device, minutes=minutes)
+    file = (
+        out / "teachers" / f"{data}_{net}.safetensors"
+    )  # beside the runs, so that one folder is all there is to carry
+    spec = TeacherSpec(net=net, data=data, device=device, minutes=minutes, out=str(file))
     if finished(spec) is None:
         training = TeacherTraining(spec)
         for epoch in training:

@@ -71,7 +71,12 @@ def test_small_budgets_are_settings_of_their_methods(cifar: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "sentence"), [({"budget": "huge"}, "budget: .*allowed|budget"), ({"methods": "dafll"}, "dafl")]
+    ("wish", "sentence"),
+    [
+        ({"budget": "huge"}, "budget: .*'huge'"),
+        ({"methods": "dafll"}, "known for .*not for 'dafll'"),
+        ({"budget": "paper", "methods": "dafll"}, "did you mean 'dafl'"),
+    ],
 )
 def test_a_misspelt_wish_is_a_sentence(
     cifar: ModuleType, wish: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
