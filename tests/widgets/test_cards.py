@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import threading
 import time
@@ -40,7 +41,7 @@ def test_a_teacher_and_a_student_are_described(digits_cache: Path) -> None:
 def test_asking_does_not_wait_and_a_stale_answer_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     go, loaded, load = threading.Event(), list[str](), teachers.load
 
-    def slow(name: str, normalization: str) -> Any:
+    def slow(name: str, normalization: str, data: str) -> Any:
         loaded.append(name)
         go.wait(30)
         return load("digits", normalization)
@@ -70,7 +71,22 @@ def test_a_missing_file_is_a_sentence_and_names_are_escaped() -> None:
 def test_a_normalization_that_is_wrong_is_said(digits_cache: Path) -> None:
     teacher = teachers.load("digits")
     wrong = dataclasses.replace(teacher, model=Frozen(teacher.model.net, (0.9,), (0.05,)))
-    assert cards.accuracy(wrong, "digits").startswith("not measured: the teacher's normalization looks wrong")
+    measured, warning = cards.accuracy(wrong, "digits")
+    assert measured.startswith("not measured: the teacher's normalization looks wrong")
+    assert warning == ""
+
+
+def test_a_teacher_that_distils_badly_is_warned_of(digits_cache: Path) -> None:
+    teacher = teachers.load("digits")
+    net = copy.deepcopy(teacher.model.net)
+    net.fc.weight.data *= 0.2  # as right, and much less sure, as after label smoothing
+    net.fc.bias.data *= 0.2
+    model = Frozen(net, teacher.card.mean, teacher.card.std)
+    measured, warning = cards.accuracy(dataclasses.replace(teacher, model=model), "digits")
+    assert "calibration error" in measured
+    assert "less sure than right" in warning
+    assert "Warning: less sure" in cards.teacher_card(teacher.describe(), measured, warning)
+    assert "Warning" not in cards.teacher_card(teacher.describe(), *cards.accuracy(teacher, "digits"))
 
 
 def test_the_students_size_draws_no_random_number(digits_cache: Path) -> None:
