@@ -30,7 +30,7 @@ RESULTS = ROOT / "benchmarks/results/cifar.json"
 SMALL = {"width": 16, "batch": 128}
 META = {**SMALL, "rounds": 24, "warm_up": 2, "g_steps": 10, "s_steps": 100}
 BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
-    # About half an hour of one CPU core: a narrow generator, and a hundredth of the papers' steps.
+    # About half an hour of one CPU core: a narrow generator, and far fewer steps than the papers'.
     "cpu": {"ssd_kd": {**META, "capacity": 5000}, "fast": META, "dafl": {**SMALL, "rounds": 20, "cycles": 50}},
     "paper": {},
 }
