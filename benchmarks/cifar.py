@@ -12,16 +12,15 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
-from rows import measure, spread
+from rows import folder_of, is_finished, measure, spread, table
 
-from dfkd_lab import METHODS, RunFolder, environment, methods, plan, teachers
+from dfkd_lab import METHODS, RunFolder, machine, methods, plan, teachers
 from dfkd_lab.spec import SpecError, unknown
 from dfkd_lab.train import TeacherSpec, TeacherTraining, finished
 
@@ -124,7 +123,7 @@ def run(row: Row, seed: int, out: Path, device: str, end: float) -> bool:
     spec = plan(
         wishes, method=row.method, teacher=str(teacher), student=student, data=row.data, seed=seed, device=device
     )
-    return measure(spec, folder_of(row, seed, out), end)["state"] == "finished"
+    return measure(spec, folder_of(out, row.name, seed), end)["state"] == "finished"
 
 
 def teacher_of(net: str, data: str, device: str, end: float, out: Path) -> Path | None:
@@ -146,15 +145,10 @@ def teacher_of(net: str, data: str, device: str, end: float, out: Path) -> Path 
     return spec.path
 
 
-def folder_of(row: Row, seed: int, out: Path) -> Path:
-    """The run folder of one row and seed."""
-    return out / f"{row.name}-seed{seed}"
-
-
 def done(row: Row, seed: int, out: Path) -> bool:
     """Whether the results hold this run, or its finished folder is here."""
     known = any(each["seed"] == seed for each in load().get(row.name, {}).get("runs", []))
-    return known or RunFolder(folder_of(row, seed, out)).status()["state"] == "finished"
+    return known or is_finished(folder_of(out, row.name, seed))
 
 
 def load() -> dict[str, dict[str, Any]]:
@@ -164,8 +158,8 @@ def load() -> dict[str, dict[str, Any]]:
 
 def keep(row: Row, seed: int, out: Path) -> None:
     """Put a finished run into the results."""
-    folder = RunFolder(folder_of(row, seed, out))
-    if folder.status()["state"] != "finished":
+    folder = RunFolder(folder_of(out, row.name, seed))
+    if not is_finished(folder.path):
         return
     found = load()
     facts = {"budget": row.budget, "pair": row.pair, "data": row.data, "method": row.method}
@@ -176,8 +170,8 @@ def keep(row: Row, seed: int, out: Path) -> None:
     RESULTS.write_text(json.dumps({**found, row.name: {**facts, "runs": runs}}, indent=1) + "\n")
 
 
-HEAD = ("method", "certainty", "n", "last", "oracle best", "μ", "σ", "published", "images", "teacher queries",
-        "student steps", "synthesis h", "distillation h", "device", "commit")  # fmt: skip
+HEAD = ["method", "certainty", "n", "last", "oracle best", "μ", "σ", "published", "images", "teacher queries",
+        "student steps", "synthesis h", "distillation h", "device", "commit"]  # fmt: skip
 
 
 def render() -> None:
@@ -189,8 +183,8 @@ def render() -> None:
         names = dict.fromkeys(row.method for row in rows if (row.budget, row.pair, row.data) == (budget, pair, data))
         lines = [line(Row(budget, pair, data, name), found) for name in names]
         teacher, student = pair.split(":")
-        parts.append(f"## {teacher} → {student} on {data}, {SAID[budget]}\n\n" + table(HEAD, lines))
-    parts.append("## Teachers\n\n" + table(TEACHER_HEAD, teacher_lines(found)))
+        parts.append(f"## {teacher} → {student} on {data}, {SAID[budget]}\n\n" + table(HEAD, lines) + "\n")
+    parts.append("## Teachers\n\n" + table(TEACHER_HEAD, teacher_lines()) + "\n")
     (ROOT / "RESULTS.md").write_text("\n".join(parts))
 
 
@@ -206,7 +200,19 @@ SAID = {
     "cpu": "a small budget: about half an hour of one CPU core",
     "paper": "the papers' budget",
 }
-TEACHER_HEAD = ("net", "data", "top-1", "top-5", "calibration error", "parameters", "sha256")
+TEACHER_HEAD = [
+    "net",
+    "data",
+    "n",
+    "top-1",
+    "top-5",
+    "calibration error",
+    "parameters",
+    "sha256",
+    "seconds",
+    "device",
+    "commit",
+]
 
 
 def line(row: Row, found: dict[str, dict[str, Any]]) -> list[str]:
@@ -233,12 +239,13 @@ def percent(runs: list[dict[str, Any]], name: str) -> str:
     return f"{100 * (found['mean'] or 0.0):.2f}{deviation}"
 
 
-def teacher_lines(found: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """The teachers of the runs, and those that were measured with ``python benchmarks/cifar.py measure-teacher``."""
+def teacher_lines() -> list[list[str]]:
+    """The teachers that were measured with ``python benchmarks/cifar.py measure-teacher``."""
     known = json.loads(TEACHERS.read_text()) if TEACHERS.exists() else {}
     lines = [
-        [facts["net"], facts["on"], f"{100 * facts['accuracy']:.2f}", f"{100 * facts['top5']:.2f}",
-         f"{facts['calibration_error']:.3f}", f"{facts['parameters']:,}", facts["sha256"][:12]]
+        [facts["net"], facts["on"], f"{facts['n']:,}", f"{100 * facts['accuracy']:.2f}", f"{100 * facts['top5']:.2f}",
+         f"{facts['calibration_error']:.3f}", f"{facts['parameters']:,}", facts["sha256"][:12],
+         f"{facts['seconds']:.0f}", facts["device"], facts["commit"][:7]]
         for facts in known.values()
     ]  # fmt: skip
     return lines or [["not measured"] * len(TEACHER_HEAD)]
@@ -253,18 +260,12 @@ def measure_teacher(file: Path, data_set: str = "cifar10") -> None:
 
     teacher = teachers.load(str(file), data=data_set)
     split = data.evaluation_set(data_set, teacher.card.shape)
+    begun = time.monotonic()
     facts = teacher.describe(teachers.examine(teacher, split)) | {"on": data_set, "n": len(split.labels)}
-    facts |= {"name": file.name, "versions": environment.versions()}
+    facts |= {"name": file.name, "seconds": time.monotonic() - begun, **machine.provenance(torch.device("cpu"))}
     known = json.loads(TEACHERS.read_text()) if TEACHERS.exists() else {}
     TEACHERS.write_text(json.dumps({**known, file.name: facts}, indent=1) + "\n")
     render()
-
-
-def table(head: Iterable[str], lines: list[list[str]]) -> str:
-    """A Markdown table."""
-    head = list(head)
-    rows = [head, ["---"] * len(head), *lines]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 if __name__ == "__main__":

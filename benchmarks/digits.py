@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from rows import into_readme, measure, spread
+from rows import folder_of, into_readme, is_finished, measure, spread, table
 
 from dfkd_lab import METHODS, RunFolder, plan
 
@@ -61,11 +61,12 @@ def main(
     ``only`` names rows to run; the others are shown as far as they have run.
     """
     name, rows = "ladder" if ladder else "digits", jobs(ladder)
-    stems = {row: out / (f"ladder-{number}" if ladder else slug(row)) for number, row in enumerate(rows)}
+    stems = {row: f"ladder-{number}" if ladder else slug(row) for number, row in enumerate(rows)}
     for seed in seeds:
         for row in only or rows:
-            measure(plan(seed=seed, **rows[row]), folder_of(stems[row], seed))
-            write(name, {each: finished(stem, seeds) for each, stem in stems.items()})
+            measure(plan(seed=seed, **rows[row]), folder_of(out, stems[row], seed))
+            found = {each: [folder_of(out, stem, seed) for seed in seeds] for each, stem in stems.items()}
+            write(name, {each: list(filter(is_finished, paths)) for each, paths in found.items()})
 
 
 def slug(row: str) -> str:
@@ -73,30 +74,19 @@ def slug(row: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in row)
 
 
-def folder_of(stem: Path, seed: int) -> Path:
-    """The run folder of one row and seed."""
-    return stem.with_name(f"{stem.name}-seed{seed}")
-
-
-def finished(stem: Path, seeds: tuple[int, ...]) -> list[Path]:
-    """The finished run folders of one row."""
-    found = [folder_of(stem, seed) for seed in seeds]
-    return [path for path in found if path.exists() and RunFolder(path).status()["state"] == "finished"]
-
-
 def write(name: str, found: dict[str, list[Path]]) -> None:
     """The results as JSON with provenance, and as a Markdown table."""
     rows = {row: [measure(RunFolder(path).spec(), path) for path in paths] for row, paths in found.items()}
     (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
     head = ["", "n", *FIGURES, *(["remark"] if name == "digits" else [])]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    lines = []
     for row, runs in rows.items():
         cells = [shown(spread(runs, figure), figure) for figure in FIGURES] if runs else ["not measured"] * len(FIGURES)
         last = spread(runs, "last")["mean"] if runs else None
         remarks = [remark(jobs(ladder=False)[row], last)] if name == "digits" else []
-        lines.append("| " + " | ".join([row, str(len(runs)), *cells, *remarks]) + " |")
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
-    into_readme(name, "\n".join(lines))
+        lines.append([row, str(len(runs)), *cells, *remarks])
+    (RESULTS / f"{name}.md").write_text(table(head, lines) + "\n")
+    into_readme(name, table(head, lines))
 
 
 def remark(job: dict[str, Any], last: float | None) -> str:

@@ -16,7 +16,7 @@ def measure(spec: RunSpec, path: Path, end: float = math.inf) -> dict[str, Any]:
     Gives its result and provenance.
     """
     folder = RunFolder(path)
-    if folder.status()["state"] != "finished":
+    if not is_finished(path):
         session = Session(dataclasses.replace(spec, out=str(path)))
         for _ in session:
             if time.monotonic() > end:
@@ -30,6 +30,22 @@ def measure(spec: RunSpec, path: Path, end: float = math.inf) -> dict[str, Any]:
         "teacher_sha256": manifest["teacher"]["sha256"],
         **manifest["sessions"][-1],
     }
+
+
+def folder_of(out: Path, row: str, seed: int) -> Path:
+    """The run folder of one row and seed."""
+    return out / f"{row}-seed{seed}"
+
+
+def is_finished(path: Path) -> bool:
+    """Whether the run in ``path`` has all of its rounds."""
+    return RunFolder(path).status()["state"] == "finished"
+
+
+def table(head: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table."""
+    rows = ["| " + " | ".join(cells) + " |" for cells in (head, *lines)]
+    return "\n".join([rows[0], "|---" * len(head) + "|", *rows[1:]])
 
 
 def into_readme(name: str, table: str) -> None:

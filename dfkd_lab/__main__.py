@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import tyro
 from tqdm import tqdm
 
-from dfkd_lab import catalogue, data, environment, methods, teachers
+from dfkd_lab import catalogue, environment, methods, teacher_commands
 from dfkd_lab.diagram import diagram
 from dfkd_lab.environment import EnvironmentProblem
-from dfkd_lab.flags import parse, read
+from dfkd_lab.flags import first_interrupt, parse
 from dfkd_lab.runs import RunError, RunFolder, list_runs, plan, postfix, remark, summary
 from dfkd_lab.session import Session
-from dfkd_lab.spec import RunSpec, SpecError, build, difference, record, unknown
+from dfkd_lab.spec import RunSpec, SpecError, difference, record, unknown
 
 USAGE = """dfkd_lab: data-free knowledge distillation
 
@@ -104,7 +101,7 @@ def execute(spec: RunSpec) -> None:
     session = Session(spec)
     bar = tqdm(total=spec.rounds, initial=session.run.round, unit="round", dynamic_ncols=True)
     try:
-        with _first_interrupt(session.stop, "stopping after this round; interrupt again to stop at once"), bar:
+        with first_interrupt(session.stop, "stopping after this round; interrupt again to stop at once"), bar:
             for report in session:
                 bar.set_postfix_str(postfix(report.event()), refresh=False)
                 bar.update()
@@ -114,23 +111,6 @@ def execute(spec: RunSpec) -> None:
         print(f"stopped at once; {session.folder.status()['message']}", file=sys.stderr)
         raise
     conclude(session.folder)
-
-
-@contextlib.contextmanager
-def _first_interrupt(stop: Callable[[], None], sentence: str) -> Iterator[None]:
-    """The first interrupt says ``sentence`` and calls ``stop``, the second is one again."""
-    before = signal.getsignal(signal.SIGINT)
-
-    def heard(*_: object) -> None:
-        stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        tqdm.write(sentence, file=sys.stderr)
-
-    signal.signal(signal.SIGINT, heard)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def conclude(folder: RunFolder) -> None:
@@ -188,72 +168,6 @@ def methods_(arguments: list[str]) -> None:
         print("".join(f"  {slot}: {filling}\n" for slot, filling in row["slots"].items()))
 
 
-def teachers_(arguments: list[str]) -> None:
-    """The teachers at hand, measured now; or those given by name or file."""
-
-    @dataclasses.dataclass
-    class Teachers:
-        """Teachers as cards: what they are, and how right and how sure they are on an evaluation set."""
-
-        names: tyro.conf.Positional[tuple[str, ...]] = dataclasses.field(
-            default=teachers.BUILT_IN,
-            metadata={"help": "digits, FILE, or NET@FILE; all built-in ones if none is given"},
-        )
-        normalization: str = dataclasses.field(
-            default="auto",
-            metadata={"help": "input normalization; auto takes the checkpoint's or the evaluation set's"},
-        )
-        data: str = dataclasses.field(
-            default="auto", metadata={"help": "evaluation set; auto takes what the teacher was trained on, if known"}
-        )
-
-    wish, rest = tyro.cli(Teachers, prog="dfkd_lab teachers", args=arguments, return_unknown_args=True)
-    if rest:
-        raise SpecError(unknown(rest[0], ("--normalization", "--data"), "setting of teachers"))
-    if wish.data != "auto":
-        data.check(wish.data)
-    for name in wish.names:
-        _print_teacher(name, wish.normalization, "" if wish.data == "auto" else wish.data)
-
-
-def _print_teacher(name: str, normalization: str, evaluation: str) -> None:
-    teacher = teachers.load(name, normalization, evaluation)
-    known = evaluation or teacher.card.data or "none"
-    try:
-        calibration = teachers.examine(teacher, data.evaluation_set(known, teacher.card.shape))
-        measured = "not measured" if calibration is None else f"{calibration.accuracy:.4f} on the held-out {known}"
-    except SpecError as error:
-        if evaluation:
-            raise
-        calibration, measured = None, f"not measured: {error}"
-    for key, value in {**teacher.describe(calibration), "accuracy": measured, "file": teacher.path}.items():
-        print(f"{key:18} {value}")
-
-
-def train_teacher(arguments: list[str]) -> None:
-    """A teacher by the fixed recipe. The first interrupt saves it, the second ends at once."""
-    from dfkd_lab import train
-
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
-        raise SpecError("train-teacher takes a network, as in: train-teacher convnet_32 --data cifar10")
-    if not {"-h", "--help"}.isdisjoint(arguments):
-        tyro.cli(train.TeacherSpec, prog="dfkd_lab train-teacher", args=["--help"])
-    flags = read(train.TeacherSpec, ["--net", *arguments], "train-teacher")
-    spec = build(train.TeacherSpec, record(flags))
-    if card := train.finished(spec):
-        print(f"{spec.path} is finished: {card.recipe}")
-        return
-    training = train.TeacherTraining(spec)
-    with _first_interrupt(training.stop, "stopping after this step; interrupt again to stop at once"):
-        for epoch in training:
-            print(epoch, flush=True)
-    if training.done:
-        print(f"teacher {spec.path}: {training.card.recipe}")
-        return
-    print(f"{training.step} of {training.steps} steps are saved in {spec.checkpoint}; run the same command again")
-    raise SystemExit(130 if training.stopped else os.EX_TEMPFAIL)
-
-
 def notebook_(arguments: list[str]) -> None:
     """A notebook through papermill."""
     from dfkd_lab import notebook
@@ -309,8 +223,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "list": list_,
     "compare": compare,
     "methods": methods_,
-    "teachers": teachers_,
-    "train-teacher": train_teacher,
+    "teachers": teacher_commands.show,
+    "train-teacher": teacher_commands.train,
     "notebook": notebook_,
     "check": check_,
 }

@@ -1,12 +1,17 @@
-"""Command-line flags from knobs (tyro), refused in one sentence."""
+"""What commands share: flags from knobs (tyro), refused in one sentence, and an interrupt that first asks."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, TypeVar
 
 import tyro
+from tqdm import tqdm
 
 from dfkd_lab import methods
 from dfkd_lab.runs import plan
@@ -67,3 +72,20 @@ def _copy(spec: type, name: str) -> Any:
     if source.default is dataclasses.MISSING:
         return dataclasses.field(default_factory=dict, metadata=source.metadata)
     return dataclasses.field(default=source.default, metadata=source.metadata)
+
+
+@contextlib.contextmanager
+def first_interrupt(stop: Callable[[], None], sentence: str) -> Iterator[None]:
+    """The first interrupt says ``sentence`` and calls ``stop``, the second is one again."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def heard(*_: object) -> None:
+        stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        tqdm.write(sentence, file=sys.stderr)
+
+    signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

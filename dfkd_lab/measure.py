@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,11 @@ class Accuracy:
         right = sum((model(in_unit(x)).argmax(1) == y).sum() for x, y in pairs)
         model.train(training)
         return float(right) / len(self.labels)
+
+
+def seconds(cost: Mapping[str, float]) -> float:
+    """All seconds of a run's cost: synthesis, distillation and evaluation."""
+    return sum(value for name, value in cost.items() if name.endswith("_s"))
 
 
 def expected(accuracies: Sequence[float]) -> dict[str, float]:

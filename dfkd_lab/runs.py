@@ -22,10 +22,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
-from dfkd_lab import catalogue, compose, data, measure, methods, nets, teachers
+from dfkd_lab import catalogue, compose, data, machine, measure, methods, nets, teachers
 from dfkd_lab.spec import RunSpec, SpecError, build, difference, knobs, record, unknown
 
 NOT_IDENTITY = ("out", "checkpoint_s")
@@ -63,22 +62,12 @@ def plan(values: Mapping[str, Any] | None = None, /, **more: Any) -> RunSpec:
     if methods.remark(method) and spec.data == "none":
         names = ", ".join((*data.TRAINING_SETS, "folder:PATH"))
         raise SpecError(f"'{spec.method}' learns from real images, and data = '{spec.data}' has none; choose: {names}")
-    check_device(spec.device)
+    machine.check_device(spec.device)
     spec = dataclasses.replace(spec, settings=settings, rounds=spec.rounds or rounds, preset=chosen)
     composed = compose.method_of(spec)
     if isinstance(composed, compose.Composed):
         catalogue.recipe_of(composed).check()
     return spec
-
-
-def check_device(wish: str) -> None:
-    """Refuse a GPU that is not there.
-
-    Raises:
-        SpecError: for "cuda" where torch sees none.
-    """
-    if wish == "cuda" and not torch.cuda.is_available():
-        raise SpecError("device = 'cuda', but torch sees no GPU here; allowed: 'auto' or 'cpu'")
 
 
 def _preset(spec: RunSpec, method: type[Any]) -> str:
@@ -170,7 +159,7 @@ class RunFolder:
             **measure.expected(accuracies),
             "teacher": self.manifest().get("teacher", {}).get("accuracy"),
             "agreement": last.get("health", {}).get("agreement"),
-            "seconds": sum(value for name, value in cost.items() if name.endswith("_s")),
+            "seconds": measure.seconds(cost),
             **cost,
         }
 

@@ -9,17 +9,14 @@ import hashlib
 import io
 import json
 import os
-import platform
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
-from dfkd_lab import catalogue, compose, data, environment, measure, methods, nets, teachers
+from dfkd_lab import catalogue, compose, data, machine, measure, methods, nets, teachers
 from dfkd_lab.loop import Diverged, Report, Run
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.runs import RunError, RunFolder, default_folder, prepare, refuse_other_spec, write_atomically
@@ -49,7 +46,7 @@ class Session:
         split = data.evaluation_set(spec.data, self.teacher.card.shape)
         self.calibration = teachers.examine(self.teacher, split)
         self.teacher_accuracy = None if self.calibration is None else self.calibration.accuracy
-        self.device = pick_device(spec.device)
+        self.device = machine.pick_device(spec.device)
         self.real = None
         if methods.remark(method):
             self.real = data.training_set(spec.data, self.teacher.card.shape)
@@ -241,10 +238,7 @@ class Session:
         session = {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "from_round": self.run.round,
-            "versions": environment.versions(),
-            "commit": commit(),
-            "device": device_name(self.device),
-            "threads": torch.get_num_threads(),
+            **machine.provenance(self.device),
         }
         manifest = {
             "method": {
@@ -278,30 +272,6 @@ class Session:
             "sessions": sessions,
         }
         write_atomically(self.folder.path / "seal.json", json.dumps(seal, indent=1).encode())
-
-
-def pick_device(wish: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" means here."""
-    if wish == "auto":
-        wish = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wish)
-
-
-def device_name(device: torch.device) -> str:
-    """What a person calls the device."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU {platform.machine()}, {os.cpu_count()} cores"
-
-
-def commit() -> str:
-    """The commit of this code, with "+" if it was changed since; "unknown" outside a checkout."""
-    here = Path(__file__).parent
-    ask = lambda *words: subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout  # noqa: E731
-    try:
-        return ask("rev-parse", "HEAD").strip() + ("+" if ask("status", "--porcelain", "--", ".").strip() else "")
-    except (subprocess.CalledProcessError, FileNotFoundError):
-        return "unknown"
 
 
 def _batch(split: data.Split, device: torch.device) -> Batch:

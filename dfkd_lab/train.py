@@ -21,13 +21,13 @@ from torch import nn
 
 from dfkd_lab import checkpoints, data, nets, teachers
 from dfkd_lab.environment import cache
+from dfkd_lab.machine import check_device, device_name, pick_device
 from dfkd_lab.measure import Accuracy
 from dfkd_lab.optimize import MOMENTUM, WARM_UP, WEIGHT_DECAY, average, deterministic, optimizer_of, warmed_cosine
 from dfkd_lab.primitives.memory import in_unit
 from dfkd_lab.primitives.observe import Classifier
 from dfkd_lab.primitives.views import CropFlip
-from dfkd_lab.runs import RunError, check_device, write_atomically
-from dfkd_lab.session import device_name, pick_device
+from dfkd_lab.runs import RunError, write_atomically
 from dfkd_lab.spec import SpecError, knob
 from dfkd_lab.stream import Stream
 

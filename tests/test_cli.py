@@ -35,7 +35,7 @@ TINY = ["--rounds", "2", "--cycles", "2", "--batch", "16", "--width", "4"]
         (["rnu"], "did you mean 'run'?"),
         (["resume", "nowhere"], "is not a run folder"),
         (["compare"], "compare takes run folders"),
-        (["teachers", "--dta", "digits"], "'--dta' is not a setting of teachers; did you mean '--data'?"),
+        (["teachers", "--dta", "digits"], "'dta' is not a setting of teachers; did you mean 'data'?"),
         (["teachers", "--data", "digit"], "did you mean 'digits'?"),
         (["teachers", "--normalization", "cifar"], "did you mean 'cifar10'?"),
         (["teachers", "absent.pth"], "there is no file absent.pth"),

@@ -19,7 +19,7 @@ def keep_reading(kernel: Any = None) -> None:
 
     Before 7.4, ipykernel answers on the socket from which its stream reads, and such an answer can swallow the signal
     that a message came: all later ones then wait too, the page is dead, and only a new connection frees it (ipykernel
-    issue 1554; seen here in one of about five reloads). 7.4 loses other messages after a reload (issue 1557).
+    issue 1554). 7.4 loses other messages after a reload (issue 1557).
     """
     kernel = kernel or getattr(get_ipython(), "kernel", None)
     thread = getattr(kernel, "shell_channel_thread", None)

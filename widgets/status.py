@@ -9,6 +9,7 @@ from typing import Any
 
 from IPython import get_ipython
 
+from dfkd_lab.measure import seconds
 from dfkd_lab.recipe import Schedule
 from widgets.figures import Events
 
@@ -39,7 +40,7 @@ def line(status: Mapping[str, Any], events: Events, teacher_accuracy: float | No
     if status["state"] in ("running", "paused") and last:
         words.append(remaining(events))
     elif last and status["state"] in ENDED:
-        words.append(f"{pace(events)} a round, {duration(_seconds(last))} in all")
+        words.append(f"{pace(events)} a round, {duration(seconds(last['cost']))} in all")
     if last and last["accuracy"] is not None:
         against = f" (teacher {teacher_accuracy:.3f})" if teacher_accuracy is not None else ""
         words.append(f"accuracy {last['accuracy']:.3f}{against}")
@@ -61,8 +62,8 @@ def remaining(events: Events) -> str:
 
 def pace(events: Events) -> str:
     """How long a round took, on average."""
-    seconds = _seconds(events[-1]) / events[-1]["round"]
-    return f"{seconds:.2g} s" if seconds < 90 else duration(seconds)
+    took = seconds(events[-1]["cost"]) / events[-1]["round"]
+    return f"{took:.2g} s" if took < 90 else duration(took)
 
 
 def cost_ahead(rounds: int, schedule: Schedule) -> str:
@@ -81,24 +82,20 @@ def time_left(events: Events) -> float:
     recent = events[-21:]
     warm_up = [event for event in recent if event["cost"].get("s_steps") == 0]
     before, last = (warm_up or recent[:1])[-1], recent[-1]
-    rounds, seconds = last["round"] - before["round"], _seconds(last) - _seconds(before)
+    rounds, took = last["round"] - before["round"], seconds(last["cost"]) - seconds(before["cost"])
     if not rounds:
-        rounds, seconds = last["round"], _seconds(last)
-    return (last["rounds"] - last["round"]) * seconds / rounds
+        rounds, took = last["round"], seconds(last["cost"])
+    return (last["rounds"] - last["round"]) * took / rounds
 
 
-def duration(seconds: float) -> str:
+def duration(took: float) -> str:
     """12 s, 3 min, or 2.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if took < 90:
+        return f"{took:.0f} s"
+    return f"{took / 60:.0f} min" if took < 5400 else f"{took / 3600:.1f} h"
 
 
 def _alarms(last: Mapping[str, Any] | None) -> str:
     alarms = last["alarms"] if last else []
     rows = (f"<div style='color: {AMBER}'>alarm: {escape(alarm)}</div>" for alarm in alarms)
     return "".join(rows)
-
-
-def _seconds(event: Mapping[str, Any]) -> float:
-    return sum(value for name, value in event["cost"].items() if name.endswith("_s"))

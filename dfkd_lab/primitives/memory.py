@@ -190,7 +190,7 @@ class ImageRing(nn.Module):
         }
 
     def _batch(self, index: Tensor, weights: Tensor | None = None) -> Batch:
-        images = self.images[index].float() / 255
+        images = in_unit(self.images[index])
         return Batch(images, self.labels[index], self.predicted[index], index, weights)
 
     def _written_to(self, place: Tensor) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.memory import Batch, Fresh, ImageRing
+from dfkd_lab.primitives.memory import Batch, Fresh, ImageRing, in_unit
 from dfkd_lab.primitives.observe import Observer
 from dfkd_lab.primitives.synthesis import NoiseGenerator, draw_labels
 from dfkd_lab.primitives.terms import Function
@@ -103,7 +103,7 @@ class ImageBank(Mixture):
         if not len(self.ring):
             return None
         start = int(torch.rand(()) * (len(self.ring) // n)) * n
-        return self.ring.images[start : start + n].float() / 255
+        return in_unit(self.ring.images[start : start + n])
 
     def learn(self, live: Tensor) -> None:
         """Hold the first of these images until the round's end; a batch smaller than that is repeated."""

@@ -15,6 +15,7 @@ from IPython.display import HTML, display
 from torch import Tensor
 
 from dfkd_lab import RunFolder, RunSpec, Session, plan
+from dfkd_lab.primitives.memory import in_unit
 from dfkd_lab.runs import NOT_IDENTITY, runs_root
 from dfkd_lab.spec import record
 from widgets import status
@@ -76,4 +77,4 @@ def stored(folder: RunFolder) -> dict[str, Tensor]:
     memory = checkpoint["modules"]["memory"]
     written = int(memory["written"])
     rows = {name: memory[name][:written] for name in ROWS if name in memory}
-    return {**rows, "images": rows["images"].float() / 255}
+    return {**rows, "images": in_unit(rows["images"])}

@@ -44,7 +44,9 @@ def show(runs: Mapping[tuple[str, int], RunFolder]) -> None:
     accuracies = {key: [event["accuracy"] for event in folder.events()] for key, folder in runs.items()}
     measured = {name: {key: metric(each) for key, each in accuracies.items()} for name, (_, metric) in METRICS.items()}
     units = {name: unit for name, (unit, _) in METRICS.items()}
-    measured[SECONDS] = {key: [seconds(event) for event in folder.events()] for key, folder in runs.items()}
+    measured[SECONDS] = {
+        key: [measure.seconds(event["cost"]) for event in folder.events()] for key, folder in runs.items()
+    }
     units[SECONDS] = "seconds, summed up"
     rounds = {name: list(range(1, 1 + min(map(len, accuracies.values())))) for name in measured}
     measured[LOOK_BACK] = {key: look_back(folder) for key, folder in runs.items()}
@@ -71,11 +73,6 @@ def figure(values: Values, rounds: Sequence[int], name: str, unit: str) -> go.Fi
     drawn.update_xaxes(tickformat="d")
     drawing.finished(drawn, 440)
     return drawn.update_layout(hovermode="x unified", legend_y=-0.2, margin_b=80)
-
-
-def seconds(event: Mapping[str, Any]) -> float:
-    """What a run has taken up to a round."""
-    return sum(value for name, value in event["cost"].items() if name.endswith("_s"))
 
 
 def look_back(folder: RunFolder) -> list[float]:

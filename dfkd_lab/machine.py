@@ -1,0 +1,58 @@
+"""Where a computation runs, and what has to be recorded of that."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dfkd_lab import environment
+from dfkd_lab.spec import SpecError
+
+
+def check_device(wish: str) -> None:
+    """Refuse a GPU that is not there.
+
+    Raises:
+        SpecError: for "cuda" where torch sees none.
+    """
+    if wish == "cuda" and not torch.cuda.is_available():
+        raise SpecError("device = 'cuda', but torch sees no GPU here; allowed: 'auto' or 'cpu'")
+
+
+def pick_device(wish: str) -> torch.device:
+    """The device that "auto", "cpu" or "cuda" means here."""
+    if wish == "auto":
+        wish = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wish)
+
+
+def device_name(device: torch.device) -> str:
+    """What a person calls the device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.machine()}, {os.cpu_count()} cores"
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What every recorded figure is shown with: versions, commit, device, and threads on the CPU."""
+    return {
+        "versions": environment.versions(),
+        "commit": commit(),
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def commit() -> str:
+    """The commit of this code, with "+" if it was changed since; "unknown" outside a checkout."""
+    here = Path(__file__).parent
+    ask = lambda *words: subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout  # noqa: E731
+    try:
+        return ask("rev-parse", "HEAD").strip() + ("+" if ask("status", "--porcelain", "--", ".").strip() else "")
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return "unknown"
