@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_lab import measure
+from dfkd_lab.precision import Passes, channels_last
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Frozen, Observation, Observer
 from dfkd_lab.primitives.terms import needs_of
@@ -70,7 +71,7 @@ class Run:
 
     ``student`` makes a fresh student; ``images`` are real ones, for a reference recipe only; ``evaluate`` measures a
     student, or is None for a run without any data; ``poll`` is called before every step, and may block (pause) or raise
-    (stop now).
+    (stop now). In ``precision`` "bf16" networks compute in bfloat16, losses and weights stay in 32 bits.
     """
 
     def __init__(
@@ -87,20 +88,24 @@ class Run:
         evaluate: Callable[[nn.Module], float] | None = None,
         poll: Callable[[], None] = lambda: None,
         device: torch.device | str = "cpu",
+        precision: str = "fp32",
     ):
         self.device = torch.device(device)
+        self.passes = Passes(self.device, precision)
         self.teacher, self.rounds, self.classes = teacher.to(self.device), rounds, classes
         self.evaluate, self.poll = evaluate, poll
         self.round, self.cost = 0, Cost()
         self.stream = Stream(seed, self.device)
         with self.stream:
             self.student = student().to(self.device)
-            self.observer = Observer(self.teacher, self.student)
+            self.observer = Observer(self.teacher, self.student, self.passes)
             self.recipe = method.compose(Lab(self.teacher, self.observer, shape, classes, rounds, images))
             self.recipe.check(batch_norms=bool(self.observer.norms))
         tell({**self.recipe.terms, **self.recipe.student}, "bind", self.recipe.memory)
         for module in self.recipe.modules().values():
             module.to(self.device)
+        for module in (self.teacher, self.student, *self.recipe.modules().values()):
+            channels_last(module)
         self.optimizer = optimizer_of(self.student, self.recipe.schedule)
 
     def __iter__(self) -> Iterator[Report]:
@@ -136,13 +141,15 @@ class Run:
         with frozen(self.student):
             for _ in range(recipe.schedule.g_steps):
                 self.poll()
-                rendered = recipe.synthesizer.render()
+                with self.passes:
+                    rendered = recipe.synthesizer.render()
                 seen = self.observer(recipe.view(rendered.images), rendered.labels, wanted, graph=True)
                 recipe.synthesizer.step(total(active, seen, tally).mean(), seen)
                 tell(active, "step")
-        batch = recipe.synthesizer.close()
-        tell(active, "commit", batch)
-        recipe.memory.write(batch)
+        with self.passes:
+            batch = recipe.synthesizer.close()
+            tell(active, "commit", batch)
+            recipe.memory.write(batch)
         self.cost.g_steps += recipe.schedule.g_steps
         self.cost.images += len(batch.images)
         tally.stop(self.device)
@@ -158,7 +165,8 @@ class Run:
         for step in range(schedule.s_steps):
             self.poll()
             self._set_learning_rate(cycle * schedule.s_steps + step)
-            batch = recipe.memory.read(schedule.batch, self._fresh)
+            with self.passes:
+                batch = recipe.memory.read(schedule.batch, self._fresh)
             seen = self.observer(recipe.student_view(batch.images), batch.labels, wanted)
             losses = total(active, seen, tally)
             self.optimizer.zero_grad()
@@ -166,7 +174,8 @@ class Run:
             if schedule.clip is not None:
                 nn.utils.clip_grad_norm_(self.student.parameters(), schedule.clip)
             self.optimizer.step()
-            recipe.memory.feedback(batch, losses.detach())
+            with self.passes:
+                recipe.memory.feedback(batch, losses.detach())
         self.cost.s_steps += schedule.s_steps
         tally.stop(self.device)
         return batch

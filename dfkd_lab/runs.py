@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from dfkd_lab import catalogue, compose, data, machine, measure, methods, nets, teachers
+from dfkd_lab import catalogue, compose, data, machine, measure, methods, nets, precision, teachers
 from dfkd_lab.spec import RunSpec, SpecError, build, difference, knobs, record, unknown
 
 NOT_IDENTITY = ("out", "checkpoint_s")
@@ -63,7 +63,8 @@ def plan(values: Mapping[str, Any] | None = None, /, **more: Any) -> RunSpec:
         names = ", ".join((*data.TRAINING_SETS, "folder:PATH"))
         raise SpecError(f"'{spec.method}' learns from real images, and data = '{spec.data}' has none; choose: {names}")
     machine.check_device(spec.device)
-    spec = dataclasses.replace(spec, settings=settings, rounds=spec.rounds or rounds, preset=chosen)
+    held = precision.pick(spec.precision, machine.pick_device(spec.device))
+    spec = dataclasses.replace(spec, settings=settings, rounds=spec.rounds or rounds, preset=chosen, precision=held)
     composed = compose.method_of(spec)
     if isinstance(composed, compose.Composed):
         catalogue.recipe_of(composed).check()
@@ -112,7 +113,7 @@ class RunFolder:
             found = yaml.safe_load((self.path / "spec.yaml").read_text())
         except FileNotFoundError:
             raise RunError(f"{self.path} is not a run folder (it has no spec.yaml)") from None
-        return build(RunSpec, found)
+        return build(RunSpec, {"precision": "fp32", **found})  # runs older than the setting
 
     def manifest(self) -> dict[str, Any]:
         """Provenance; empty before the run has begun."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import torch
 
-from dfkd_lab import catalogue, compose, data, machine, measure, methods, nets, teachers
+from dfkd_lab import catalogue, compose, data, machine, measure, methods, nets, precision, teachers
 from dfkd_lab.loop import Diverged, Report, Run
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.runs import RunError, RunFolder, default_folder, prepare, refuse_other_spec, write_atomically
@@ -70,6 +70,7 @@ class Session:
                     evaluate=evaluate,
                     poll=self._poll,
                     device=self.device,
+                    precision=precision.pick(spec.precision, self.device),
                 )
             self._continue()
             self._write_manifest(split)

@@ -198,6 +198,11 @@ class RunSpec:
     rounds: int = knob(0, "rounds of synthesis and distillation; 0 takes the preset's", low=0, high=10_000_000)
     seed: int = knob(0, "seed of all random numbers of the run", low=0, high=2**31 - 1)
     device: str = knob("auto", "where to compute; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))
+    precision: str = knob(
+        "auto",
+        "of the networks' passes; auto takes bf16 where the device is made for it",
+        choices=("auto", "fp32", "bf16"),
+    )
     out: str = knob("", "run folder; empty names it after the run, below runs/")
     checkpoint_s: float = knob(
         10.0, "seconds between checkpoints; 0 writes one each round", low=0, high=86_400, unit="s"

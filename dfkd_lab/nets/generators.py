@@ -73,7 +73,7 @@ class Generator(nn.Module):
 
     def decode(self, depth: int, maps: Tensor) -> Tensor:
         """Images [N, C, H, W] from hidden maps of ``depth`` 0, 1 or 2, through the layers that are left."""
-        raw = self._through(self.ends[depth], len(self.body), maps)
+        raw = self._through(self.ends[depth], len(self.body), maps).float()  # images have more steps than bfloat16
         if self.output == "sigmoid":
             return torch.sigmoid(raw)
         return self.last_norm(torch.tanh(raw) if self.output == "tanh_bn" else raw) * self.std + self.mean

@@ -34,4 +34,4 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.body(F.normalize(images, dim=2))
-        return self.mean(maps), self.log_variance(maps)
+        return self.mean(maps).float(), self.log_variance(maps).float()

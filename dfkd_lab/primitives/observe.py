@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -82,11 +83,12 @@ class Observer:
     ``needs`` of a call says what to record: "student" (its logits), "features" (input of the teacher's last linear
     layer), "statistics" (input statistics of every BatchNorm2d), "instance_means" and "preactivations" (of the same
     layers, per sample), "maps" (output of every stage of both networks; asks the student too), "gradients" (maps, and
-    the gradient of the logit of the teacher's class by each).
+    the gradient of the logit of the teacher's class by each). Networks compute inside ``passes``, which may be half
+    precision; what is observed is in 32 bits.
     """
 
-    def __init__(self, teacher: Frozen, student: nn.Module):
-        self.teacher, self.student = teacher, student
+    def __init__(self, teacher: Frozen, student: nn.Module, passes: AbstractContextManager[Any] | None = None):
+        self.teacher, self.student, self.passes = teacher, student, passes or nullcontext()
         self.queries = 0
         self._seen: Observation | None = None
         self._needs: frozenset[str] = frozenset()
@@ -111,7 +113,7 @@ class Observer:
         shown = images.detach().requires_grad_() if differentiate and not graph else images
         mode = torch.enable_grad() if differentiate else nullcontext() if graph else torch.no_grad()
         with mode, self._record(seen, needs):
-            seen.logits = self.teacher(shown)
+            seen.logits = self.teacher(shown).float()
         class_ = seen.logits.argmax(1, keepdim=True)
         if differentiate:
             seen.gradients = _by_maps(seen.logits, class_, seen.maps, keep=graph)
@@ -119,9 +121,11 @@ class Observer:
                 seen.logits, seen.maps = seen.logits.detach(), [each.detach() for each in seen.maps]
         if needs & {"student", "maps"}:
             with torch.enable_grad() if differentiate else nullcontext(), self._record(seen, needs & {"maps"}):
-                seen.student = self.student(images)
+                seen.student = self.student(images).float()
             if differentiate:
                 seen.student_gradients = _by_maps(seen.student, class_, seen.student_maps, keep=True)
+        for maps in (seen.maps, seen.student_maps, seen.gradients, seen.student_gradients):
+            maps[:] = [each.float() for each in maps]
         self.queries += len(images)
         return seen
 
@@ -129,7 +133,8 @@ class Observer:
     def _record(self, seen: Observation, needs: frozenset[str]) -> Iterator[None]:
         self._seen, self._needs = seen, needs
         try:
-            yield
+            with self.passes:
+                yield
         finally:
             self._seen, self._needs = None, frozenset()
 
@@ -145,11 +150,11 @@ class Observer:
 
     def _keep_preactivation(self, layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if self._seen is not None and "preactivations" in self._needs:
-            self._seen.preactivations.append(output.clone())  # a ReLU in place would bend what is kept
+            self._seen.preactivations.append(output.clone().float())  # a ReLU in place would bend what is kept
 
     def _keep_features(self, layer: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
         if self._seen is not None and "features" in self._needs:
-            self._seen.features = inputs[0].flatten(1)
+            self._seen.features = inputs[0].flatten(1).float()
 
     def _keep_map(self, stage: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if self._seen is not None and "maps" in self._needs:

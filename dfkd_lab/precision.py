@@ -1,0 +1,53 @@
+"""How numbers are held while networks compute: as 32-bit floats, or as bfloat16 where the device is made for it.
+
+Weights, optimizers, batch-norm statistics and every loss stay in 32 bits; bfloat16 is for the passes of networks alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def pick(wish: str, device: torch.device) -> str:
+    """What "auto", "fp32" or "bf16" means on ``device``: "fp32" or "bf16".
+
+    "auto" takes bfloat16 where the hardware multiplies it faster: a GPU since Ampere, a CPU with AVX512-BF16 or AMX.
+    ``python -m dfkd_lab bench`` measures both.
+    """
+    if wish != "auto":
+        return wish
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.11
+    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "fp32"
+
+
+class Passes:
+    """``with passes:`` networks compute in this precision, whatever is around; may be entered again and again."""
+
+    def __init__(self, device: torch.device, precision: str = "fp32"):
+        self.device, self.precision = device, precision
+        self._entered: list[torch.autocast] = []
+
+    def __enter__(self) -> None:
+        # without the cache of converted weights: a step inside would leave it stale
+        inside = torch.autocast(self.device.type, torch.bfloat16, self.precision == "bf16", cache_enabled=False)
+        inside.__enter__()
+        self._entered.append(inside)
+
+    def __exit__(self, *exception: object) -> None:
+        self._entered.pop().__exit__(*exception)
+
+
+def channels_last(module: nn.Module) -> None:
+    """Lay out the filters of ``module`` with their channels last, which convolutions then do with the maps too.
+
+    Faster on CPU and GPU, in both precisions. Parameters stay the objects they are, for optimizers that hold them.
+    """
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
