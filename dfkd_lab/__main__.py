@@ -12,13 +12,14 @@ from typing import Any
 import tyro
 from tqdm import tqdm
 
-from dfkd_lab import catalogue, environment, methods, teacher_commands
+from dfkd_lab import bench, catalogue, environment, methods, teacher_commands
 from dfkd_lab.diagram import diagram
 from dfkd_lab.environment import EnvironmentProblem
 from dfkd_lab.flags import first_interrupt, parse
 from dfkd_lab.runs import RunError, RunFolder, list_runs, plan, postfix, remark, summary
 from dfkd_lab.session import Session
 from dfkd_lab.spec import RunSpec, SpecError, difference, record, unknown
+from dfkd_lab.tables import plain_table
 
 USAGE = """dfkd_lab: data-free knowledge distillation
 
@@ -31,6 +32,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   methods --diagram NAME [FILE] the slots of a method as a picture (SVG)
   teachers [FILE...] [--data D] the teachers at hand, or those given, measured now
   train-teacher NET --data SET  a teacher from real images, by one short recipe; the same command continues it
+  bench [--json]                how fast the loop is here, and what its time goes into
   notebook NAME -p key value    a notebook, headless, its parameters checked first
   check                         is this installation usable?
 """
@@ -129,7 +131,7 @@ def list_(arguments: list[str]) -> None:
     if not found:
         print("no runs yet; begin with: python -m dfkd_lab demo")
     rows = [{"run": folder.path, **_headline(folder.result())} for folder in found]
-    _print_table(rows)
+    print(plain_table(rows))
     _print_remarks(found)
 
 
@@ -138,7 +140,7 @@ def compare(arguments: list[str]) -> None:
     if not arguments:
         raise SpecError("compare takes run folders, as in: compare runs/a runs/b")
     folders = [_folder(name) for name in arguments]
-    _print_table([{"run": folder.name, **_headline(folder.result())} for folder in folders])
+    print(plain_table([{"run": folder.name, **_headline(folder.result())} for folder in folders]))
     _print_remarks(folders)
     first = record(folders[0].spec())
     for folder in folders[1:]:
@@ -201,15 +203,6 @@ def _headline(result: dict[str, Any]) -> dict[str, Any]:
     return {name: f"{value:.3f}" if isinstance(value, float) else value for name, value in shown.items()}
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    cells = [list(rows[0]), *([("-" if value is None else str(value)) for value in row.values()] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    for row in cells:
-        print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
-
-
 def _print_remarks(folders: list[RunFolder]) -> None:
     for folder in folders:
         if found := remark(folder):
@@ -225,6 +218,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "methods": methods_,
     "teachers": teacher_commands.show,
     "train-teacher": teacher_commands.train,
+    "bench": bench.command,
     "notebook": notebook_,
     "check": check_,
 }

@@ -71,7 +71,8 @@ class Run:
 
     ``student`` makes a fresh student; ``images`` are real ones, for a reference recipe only; ``evaluate`` measures a
     student, or is None for a run without any data; ``poll`` is called before every step, and may block (pause) or raise
-    (stop now). In ``precision`` "bf16" networks compute in bfloat16, losses and weights stay in 32 bits.
+    (stop now). In ``precision`` "bf16" networks compute in bfloat16; losses and weights stay in 32 bits. With
+    ``cache_views`` above 0 so many views of each stored image are kept with the teacher's logits.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Run:
         poll: Callable[[], None] = lambda: None,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
+        cache_views: int = 0,
     ):
         self.device = torch.device(device)
         self.passes = Passes(self.device, precision)
@@ -101,6 +103,8 @@ class Run:
             self.observer = Observer(self.teacher, self.student, self.passes)
             self.recipe = method.compose(Lab(self.teacher, self.observer, shape, classes, rounds, images))
             self.recipe.check(batch_norms=bool(self.observer.norms))
+        if cache_views:
+            self.recipe.memory = self.recipe.caching(cache_views, self.observer, classes)
         tell({**self.recipe.terms, **self.recipe.student}, "bind", self.recipe.memory)
         for module in self.recipe.modules().values():
             module.to(self.device)
@@ -167,7 +171,10 @@ class Run:
             self._set_learning_rate(cycle * schedule.s_steps + step)
             with self.passes:
                 batch = recipe.memory.read(schedule.batch, self._fresh)
-            seen = self.observer(recipe.student_view(batch.images), batch.labels, wanted)
+            if batch.logits is None:
+                seen = self.observer(recipe.student_view(batch.images), batch.labels, wanted)
+            else:
+                seen = self.observer.student_alone(batch.images, batch.labels, batch.logits)
             losses = total(active, seen, tally)
             self.optimizer.zero_grad()
             (losses if batch.weights is None else losses * batch.weights).mean().backward()
@@ -196,8 +203,10 @@ class Run:
         broken = [name for name, value in {**terms, **student}.items() if value != value]
         if broken:
             raise Diverged(f"round {self.round + 1}: the loss '{broken[0]}' is not a number; lower its learning rate")
-        with self.stream:  # a view draws random numbers
-            images = self.recipe.student_view(batch.images[:256])
+        images = batch.images[:256]
+        if batch.logits is None:
+            with self.stream:  # a view draws random numbers
+                images = self.recipe.student_view(images)
         health, batch.predicted, batch.confidence = measure.health(self.observer, images)
         begun = time.perf_counter()
         accuracy = self.evaluate(self.student) if self.evaluate else None

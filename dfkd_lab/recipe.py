@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from dfkd_lab.nets import Generator
 from dfkd_lab.nets.generators import Output
-from dfkd_lab.primitives.memory import Batch, Memory
+from dfkd_lab.primitives.cache import CachedViews
+from dfkd_lab.primitives.memory import Batch, ImageRing, Memory
 from dfkd_lab.primitives.observe import Frozen, Observer
 from dfkd_lab.primitives.synthesis import Synthesizer
 from dfkd_lab.primitives.terms import Term, needs_of
@@ -104,6 +105,25 @@ class Recipe:
                 f"'{names[0]}' reads the teacher's batch-norm layers, and this teacher has none (BatchNorm2d); "
                 f"leave it out with terms = '{cure}', or choose a method without it"
             )
+
+    def caching(self, views: int, observer: Observer, classes: int) -> CachedViews:
+        """The memory, keeping ``views`` views of each image with the teacher's logits.
+
+        Raises:
+            RecipeError: if it keeps no images, or a term of the student reads more of the teacher than its logits.
+        """
+        if not (isinstance(self.memory, ImageRing) and self.memory.reads_images):
+            raise RecipeError(
+                f"cache_views = {views} keeps views of stored images, and {type(self.memory).__name__} stores none; "
+                "allowed: 0, or a memory of images, as memory = 'ring'"
+            )
+        for name, row in self.student.items():
+            if row.weight and (more := sorted(needs_of(row.term) - {"student", "labels"})):
+                raise RecipeError(
+                    f"cache_views = {views} keeps the teacher's logits, and the student's '{name}' reads its "
+                    f"{' and '.join(more)} too; allowed: 0, or terms = '{name}=0'"
+                )
+        return CachedViews(self.memory, self.student_view, observer, views, classes)
 
     @staticmethod
     def _wanting_labels(rows: dict[str, Weighted]) -> list[str]:

@@ -71,6 +71,7 @@ class Session:
                     poll=self._poll,
                     device=self.device,
                     precision=precision.pick(spec.precision, self.device),
+                    cache_views=spec.cache_views,
                 )
             self._continue()
             self._write_manifest(split)

@@ -194,6 +194,9 @@ class RunSpec:
     memory: str = knob("", "memory of another method: ring, vae, ... or a method; its options follow a colon")
     view: str = knob("", "view of another method on the images being synthesized: identity, crop_flip, roll")
     student_view: str = knob("", "view of another method on the student's images: identity, crop_flip")
+    cache_views: int = knob(
+        0, "views of each stored image kept with the teacher's answer; 0 draws and asks anew", low=0, high=1000
+    )
     terms: str = knob("", "weights of terms to change or to add: name, equals sign, weight; several with commas")
     rounds: int = knob(0, "rounds of synthesis and distillation; 0 takes the preset's", low=0, high=10_000_000)
     seed: int = knob(0, "seed of all random numbers of the run", low=0, high=2**31 - 1)

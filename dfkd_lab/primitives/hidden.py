@@ -27,7 +27,7 @@ class HiddenMaps(ImageRing):
     best step. Maps are drawn with replacement.
     """
 
-    reads_labels = "none"
+    reads_labels, reads_images = "none", False
     maps_0: Tensor
     maps_1: Tensor
     maps_2: Tensor

@@ -30,6 +30,8 @@ class Batch:
     """The code [N, Z] each image was decoded from."""
     confidence: Tensor | None = None
     """The teacher's largest probability [N], of images that are shown."""
+    logits: Tensor | None = None
+    """The teacher's logits [N, K] of these images as they are, which are then not to be viewed anew."""
 
 
 def in_unit(images: Tensor) -> Tensor:
@@ -117,10 +119,13 @@ class Live(nn.Module):
 class ImageRing(nn.Module):
     """The last ``capacity`` images, read uniformly; each write replaces the oldest.
 
-    A label is -1 where none was asked for.
+    A label is -1 where none was asked for. ``latest`` are the places [N] of the last write.
     """
 
     reads_labels, draws = "written", False
+    reads_images = True
+    """Whether a read gives the stored images themselves."""
+    latest: Tensor
     images: Tensor
     labels: Tensor
     predicted: Tensor
@@ -163,6 +168,7 @@ class ImageRing(nn.Module):
         if batch.predicted is not None:
             self.predicted[place] = batch.predicted[-n:]
         self.written += n
+        self.latest = place
         self._written_to(place)
 
     def read(self, n: int, fresh: Fresh) -> Batch:

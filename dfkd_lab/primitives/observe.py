@@ -129,6 +129,11 @@ class Observer:
         self.queries += len(images)
         return seen
 
+    def student_alone(self, images: Tensor, labels: Tensor | None, logits: Tensor) -> Observation:
+        """Pass ``images`` [N, C, H, W] through the student, beside ``logits`` [N, K] that the teacher gave before."""
+        with self.passes:
+            return Observation(images=images, logits=logits, labels=labels, student=self.student(images).float())
+
     @contextmanager
     def _record(self, seen: Observation, needs: frozenset[str]) -> Iterator[None]:
         self._seen, self._needs = seen, needs

@@ -1,0 +1,140 @@
+"""What single parts cost: memories by the images they hold, views, and networks by precision and layout."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfkd_lab import nets
+from dfkd_lab.bench.overhead import Pair, seconds
+from dfkd_lab.precision import Passes, channels_last
+from dfkd_lab.primitives.cache import CachedViews
+from dfkd_lab.primitives.memory import Batch, ImageRing, PriorityRing
+from dfkd_lab.primitives.observe import Classifier, Frozen, Observer
+from dfkd_lab.primitives.views import CropFlip, Identity, ResizedCrop, Roll, View
+
+VIEWS = 4
+"""Views of each image in the measured cache."""
+Row = dict[str, Any]
+
+
+def in_turns(calls: dict[Any, Callable[[], object]], repeats: int, device: torch.device) -> dict[Any, float]:
+    """The median of the milliseconds of each call; one round of calls after the other, so that all are slowed alike."""
+    times: dict[Any, list[float]] = defaultdict(list)
+    for turn in range(repeats + 1):
+        for name, call in calls.items():
+            spent = seconds(call, 1, device)
+            if turn:  # the first warms up
+                times[name].append(1000 * spent)
+    return {name: statistics.median(spent) for name, spent in times.items()}
+
+
+def memories(
+    shape: tuple[int, int, int], counts: Sequence[int], n: int, repeats: int, device: torch.device
+) -> list[Row]:
+    """Milliseconds to write and to read ``n`` images, by kind of memory and the images it holds."""
+    batch = Batch(torch.rand(n, *shape, device=device), predicted=torch.zeros(n, dtype=torch.long, device=device))
+    rows = []
+    for kind in ("ImageRing", "PriorityRing", "CachedViews"):
+        held = {count: filled(kind, count, shape, device) for count in counts}
+        writes = in_turns({count: partial(each.write, batch) for count, each in held.items()}, repeats, device)
+        reads = in_turns({count: partial(read, each, n) for count, each in held.items()}, repeats, device)
+        for count, memory in held.items():
+            size = sum(each.numel() * each.element_size() for each in memory.buffers())
+            times = {"write_ms": writes[count], "read_ms": reads[count]}
+            rows.append({"memory": kind, "images": count, "n": n, **times, "bytes": size})
+    return rows
+
+
+def filled(kind: str, count: int, shape: tuple[int, int, int], device: torch.device) -> Any:
+    """A memory full of random images; of cached views a quarter of the images, so that it holds as many views."""
+    ring = PriorityRing(count, shape, 0.6, 0.4) if kind == "PriorityRing" else ImageRing(count, shape)
+    memory: Any = ring
+    if kind == "CachedViews":
+        teacher = Frozen(Mean(), [0.5] * shape[0], [0.25] * shape[0]).to(device)
+        ring = ImageRing(max(1, count // VIEWS), shape)
+        memory = CachedViews(ring, Identity(), Observer(teacher, nn.Identity()), VIEWS, 10)
+    memory.to(device)
+    for pixels in (each for each in memory.buffers() if each.dtype == torch.uint8):
+        pixels.random_(0, 256)  # touches every page
+    ring.written.fill_(ring.capacity)
+    if isinstance(ring, PriorityRing):
+        index = torch.arange(count, device=device)
+        ring.feedback(Batch(ring.images[:0], index=index), torch.rand(count, device=device))
+    return memory
+
+
+class Mean(nn.Module):
+    """A teacher that costs nothing: logits [N, 10] from images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((1, 2, 3))[:, None].expand(-1, 10)
+
+
+def read(memory: Any, n: int) -> None:
+    """What a student step asks of a memory."""
+    batch = memory.read(n, lambda n: None)
+    memory.feedback(batch, torch.ones(n, device=batch.images.device))
+
+
+def views(shape: tuple[int, int, int], n: int, repeats: int, device: torch.device) -> list[Row]:
+    """Milliseconds of each view of ``n`` images, forward, and forward and backward."""
+    images = torch.rand(n, *shape, device=device)
+    known: dict[str, View] = {"Identity": Identity(), "CropFlip": CropFlip(4, True), "Roll": Roll(2, True)}
+    known["ResizedCrop"] = ResizedCrop(0.25, True)
+
+    def back(view: View) -> None:
+        view(images.clone().requires_grad_()).sum().backward()
+
+    forward = in_turns({name: partial(view, images) for name, view in known.items()}, repeats, device)
+    both = in_turns({name: partial(back, view) for name, view in known.items()}, repeats, device)
+    return [{"view": name, "n": n, "forward_ms": forward[name], "both_ms": both[name]} for name in known]
+
+
+def precisions(pair: Pair, batch: int, repeats: int, device: torch.device) -> list[Row]:
+    """Milliseconds of the passes of both networks by precision and layout of the filters."""
+    calls: dict[Any, Callable[[], object]] = {}
+    for held in ("fp32", "bf16"):
+        for layout in ("contiguous", "channels last"):
+            for name, call in _passes(pair, batch, Passes(device, held), layout == "channels last", device).items():
+                calls[held, layout, name] = call
+    times = in_turns(calls, repeats, device)
+    names = dict.fromkeys(name for _, _, name in times)
+    return [
+        {"precision": held, "layout": layout, **{name: times[held, layout, name] for name in names}}
+        for held, layout in dict.fromkeys((held, layout) for held, layout, _ in times)
+    ]
+
+
+def _passes(pair: Pair, batch: int, passes: Passes, last: bool, device: torch.device) -> dict[str, Callable[[], None]]:
+    scale = [0.5] * pair.shape[0], [0.25] * pair.shape[0]
+    teacher = Frozen(nets.classifier(pair.teacher, pair.shape[0], pair.classes), *scale).to(device)
+    student = Classifier(nets.classifier(pair.student, pair.shape[0], pair.classes), *scale).to(device)
+    for net in (teacher, student) if last else ():
+        channels_last(net)
+    images = torch.rand(batch, *pair.shape, device=device)
+
+    def answer() -> None:
+        with torch.no_grad(), passes:
+            teacher(images)
+
+    def invert() -> None:
+        shown = images.clone().requires_grad_()
+        with passes:
+            logits = teacher(shown)
+        logits.sum().backward()
+
+    def train() -> None:
+        with passes:
+            logits = student(images)
+        student.zero_grad()
+        F.cross_entropy(logits.float(), torch.zeros(batch, dtype=torch.long, device=device)).backward()
+
+    return {"teacher_forward_ms": answer, "teacher_to_images_ms": invert, "student_ms": train}
