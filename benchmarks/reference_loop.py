@@ -82,7 +82,7 @@ def kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
 class ReferenceLoop:
     """A distillation by ``method``, one round per ``advance()``; ``student`` normalizes its images itself.
 
-    ``seconds`` of both phases, ``student_images`` and ``losses``, the student's at every tenth step, add up over rounds.
+    ``seconds`` of both phases, ``student_images`` and ``losses`` (the student's, every tenth step) add up over rounds.
 
     Raises:
         SpecError: if ``method.meta`` is not "fomaml", the only one written here.
