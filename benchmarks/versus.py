@@ -120,13 +120,14 @@ def measure(pair: Pair, variant: dict[str, Any], seed: int, speeds: dict[int, fl
     """Train both side by side, the reference with the fastest number of workers, and evaluate both students."""
     workers = max(speeds, key=lambda each: speeds[each])
     reference, spec = reference_of(pair, seed, workers), spec_of(pair, seed, variant)
-    seconds, reference_seconds = 0.0, 0.0
+    seconds: list[float] = []
+    reference_seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         session = Session(replace(spec, out=folder))
         rounds = iter(session)
         for _ in range(spec.rounds):
-            seconds += seconds_of(lambda: next(rounds))
-            reference_seconds += seconds_of(reference.advance)
+            seconds.append(seconds_of(lambda: next(rounds)))
+            reference_seconds.append(seconds_of(reference.advance))
         assert next(rounds, None) is None  # asking lets the session finish
     split = data.evaluation_set(pair.data, session.teacher.card.shape)
     evaluate = Accuracy(split.images, split.labels)
@@ -156,13 +157,14 @@ def seconds_of(action: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def figures(images: int, seconds: float, distillation_s: float) -> dict[str, float]:
-    """Student images a second, of all seconds and of the distillation's."""
+def figures(images: int, seconds: list[float], distillation_s: float) -> dict[str, Any]:
+    """Student images a second, of all seconds and of the distillation's; each round's, to see who disturbed which."""
     return {
         "student_images": images,
-        "seconds": seconds,
+        "round_s": seconds,
+        "seconds": sum(seconds),
         "distillation_s": distillation_s,
-        "images_per_s": images / seconds,
+        "images_per_s": images / sum(seconds),
         "distillation_images_per_s": images / distillation_s,
     }
 
