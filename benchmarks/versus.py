@@ -50,6 +50,8 @@ PAIRS = {
 VARIANTS: dict[str, dict[str, Any]] = {"loop": {}}
 """What our loop is given beside the pair's settings; the reference never gets it."""
 WORKERS = (0, 2)
+TRIAL_STEPS = 40
+"""Student steps, at most, of a round that finds the better number of workers: enough to pay for starting them."""
 
 
 def main(
@@ -91,7 +93,7 @@ def spec_of(pair: Pair, seed: int, variant: dict[str, Any]) -> RunSpec:
     return plan(wishes, method="fast", **run, data="none", seed=seed, device="cpu")
 
 
-def reference_of(pair: Pair, seed: int, workers: int, **changed: Any) -> ReferenceLoop:
+def reference_of(pair: Pair, seed: int, workers: int, **changed: int) -> ReferenceLoop:
     """The reference loop on ``pair``, its student with the first weights of ours; ``changed`` are other settings."""
     spec = spec_of(pair, seed, {})
     teacher = teachers.load(spec.teacher, spec.normalization)  # of its own: no observer's hook is on it
@@ -106,7 +108,9 @@ def reference_of(pair: Pair, seed: int, workers: int, **changed: Any) -> Referen
 
 def reference_speeds(pair: Pair) -> dict[int, float]:
     """Student images a second in the reference's distillation, by number of workers; the better of two rounds each."""
-    loops = {workers: reference_of(pair, 0, workers, warm_up=0, g_steps=1) for workers in WORKERS}
+    s_steps = min(TRIAL_STEPS, spec_of(pair, 0, {}).settings["s_steps"])
+    short = {"warm_up": 0, "g_steps": 1, "s_steps": s_steps}
+    loops = {workers: reference_of(pair, 0, workers, **short) for workers in WORKERS}
     seconds: dict[int, list[float]] = {workers: [] for workers in WORKERS}
     for _ in range(2):
         for workers, loop in loops.items():
