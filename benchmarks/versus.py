@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import tyro
@@ -124,8 +124,8 @@ def measure(pair: Pair, variant: dict[str, Any], seed: int, speeds: dict[int, fl
     """Train both side by side, the reference with the fastest number of workers, and evaluate both students."""
     workers = max(speeds, key=lambda each: speeds[each])
     reference, spec = reference_of(pair, seed, workers), spec_of(pair, seed, variant)
-    seconds: list[float] = []
-    reference_seconds: list[float] = []
+    seconds: list[Seconds] = []
+    reference_seconds: list[Seconds] = []
     with tempfile.TemporaryDirectory() as folder:
         session = Session(replace(spec, out=folder))
         rounds = iter(session)
@@ -154,21 +154,33 @@ def measure(pair: Pair, variant: dict[str, Any], seed: int, speeds: dict[int, fl
     }
 
 
-def seconds_of(action: Callable[[], object]) -> float:
-    """How long ``action`` takes."""
-    begun = time.perf_counter()
+class Seconds(NamedTuple):
+    """How long something took, and what it took of the processor, its ended worker processes included."""
+
+    wall: float
+    cpu: float
+
+
+def seconds_of(action: Callable[[], object]) -> Seconds:
+    """What ``action`` takes."""
+    begun, before = time.perf_counter(), sum(os.times()[:4])
     action()
-    return time.perf_counter() - begun
+    return Seconds(time.perf_counter() - begun, sum(os.times()[:4]) - before)
 
 
-def figures(images: int, seconds: list[float], distillation_s: float) -> dict[str, Any]:
-    """Student images a second, of all seconds and of the distillation's; each round's, to see who disturbed which."""
+def figures(images: int, rounds: list[Seconds], distillation_s: float) -> dict[str, Any]:
+    """Student images a second, of all seconds and of the distillation's.
+
+    Each round's seconds and the processor's tell who was disturbed by whatever else the machine did.
+    """
+    seconds = sum(each.wall for each in rounds)
     return {
         "student_images": images,
-        "round_s": seconds,
-        "seconds": sum(seconds),
+        "round_s": [each.wall for each in rounds],
+        "seconds": seconds,
+        "cpu_s": sum(each.cpu for each in rounds),
         "distillation_s": distillation_s,
-        "images_per_s": images / sum(seconds),
+        "images_per_s": images / seconds,
         "distillation_images_per_s": images / distillation_s,
     }
 

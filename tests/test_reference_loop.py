@@ -89,6 +89,20 @@ def test_its_losses_are_our_terms(
     torch.testing.assert_close(theirs, terms.kl(4.0)(seen))
 
 
+def test_it_synthesizes_what_our_loop_does(make_loop: Callable[..., Any], make_run: Callable[..., Any]) -> None:
+    settings = {"warm_up": 3, "padding": 0, "flip": False, "capacity": 64}
+    loop, run = make_loop(rounds=4, **settings), make_run("fast", rounds=4, **settings)
+    ours = run.recipe.synthesizer.net
+    loop.generator.load_state_dict(ours.state_dict())
+    loop.stream.load_state_dict(run.stream.state_dict())
+    for _ in range(3):
+        loop.advance()
+        run.advance()
+    torch.testing.assert_close(weights(loop.generator), weights(ours), rtol=1e-3, atol=1e-4)
+    difference = torch.stack(loop.images).int() - run.recipe.memory.images[:48].int()
+    assert difference.abs().max() <= 1  # rounding of a last digit
+
+
 def test_a_seed_repeats_and_another_does_not(make_loop: Callable[..., Any], ambient: Callable[[int], None]) -> None:
     loops = []
     for noise, seed in enumerate((0, 0, 1)):
@@ -172,6 +186,8 @@ def test_versus_records_what_it_measured(
         assert run["distillation_ratio"] == pytest.approx(run["reference_distillation_s"] / run["distillation_s"])
         assert len(run["round_s"]) == len(run["reference_round_s"]) == 3
         assert sum(run["round_s"]) > run["distillation_s"]
+        assert run["cpu_s"] > 0
+        assert run["reference_cpu_s"] > 0
         assert 0 < run["accuracy"] <= 1
         assert 0 < run["reference_accuracy"] <= 1
         assert run["workers"] == 0
