@@ -92,15 +92,27 @@ def test_its_losses_are_our_terms(
 def test_it_synthesizes_what_our_loop_does(make_loop: Callable[..., Any], make_run: Callable[..., Any]) -> None:
     settings = {"warm_up": 3, "padding": 0, "flip": False, "capacity": 64}
     loop, run = make_loop(rounds=4, **settings), make_run("fast", rounds=4, **settings)
-    ours = run.recipe.synthesizer.net
-    loop.generator.load_state_dict(ours.state_dict())
+    loop.generator.load_state_dict(run.recipe.synthesizer.net.state_dict())
     loop.stream.load_state_dict(run.stream.state_dict())
     for _ in range(3):
         loop.advance()
         run.advance()
-    torch.testing.assert_close(weights(loop.generator), weights(ours), rtol=1e-3, atol=1e-4)
     difference = torch.stack(loop.images).int() - run.recipe.memory.images[:48].int()
-    assert difference.abs().max() <= 1  # rounding of a last digit
+    assert difference.abs().max() <= 1  # the last digit; later rounds are the generator's that the earlier ones moved
+
+
+def test_it_keeps_the_images_of_the_lowest_loss(make_loop: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = make_loop(g_steps=3, padding=0)
+    shown: list[Tensor] = []
+
+    def losses(images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        shown.append(images.detach().clone())
+        return {**measured(images, labels), "label": images.mean() + (9e3, 0, 5e3)[len(shown) - 1]}
+
+    measured = loop.synthesis_losses
+    monkeypatch.setattr(loop, "synthesis_losses", losses)
+    kept = loop._synthesize()
+    assert [torch.equal(kept, images) for images in shown] == [False, True, False]
 
 
 def test_a_seed_repeats_and_another_does_not(make_loop: Callable[..., Any], ambient: Callable[[int], None]) -> None:
