@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from rows import folder_of, into_readme, is_finished, measure, spread, table
+from rows import folder_of, into_readme, is_finished, measure, shown, spread, table
 
 from dfkd_lab import METHODS, RunFolder, plan
 
@@ -38,7 +38,8 @@ CROSSES: dict[str, dict[str, Any]] = {
     "cgdd with ssd_kd's buffer": {"method": "cgdd", "memory": "priority"},
     "fast with attention transfer": {"method": "fast", "terms": "attention=50"},
 }
-FIGURES = ("last", "mu", "sigma", "images", "teacher_queries", "seconds")
+FIGURES = {"last": 3, "mu": 3, "sigma": 3, "images": 0, "teacher_queries": 0, "seconds": 0}
+"""The table's columns, with decimal places."""
 
 
 def jobs(ladder: bool) -> dict[str, dict[str, Any]]:
@@ -81,7 +82,8 @@ def write(name: str, found: dict[str, list[Path]]) -> None:
     head = ["", "n", *FIGURES, *(["remark"] if name == "digits" else [])]
     lines = []
     for row, runs in rows.items():
-        cells = [shown(spread(runs, figure), figure) for figure in FIGURES] if runs else ["not measured"] * len(FIGURES)
+        cells = [shown(spread(runs, figure), places) for figure, places in FIGURES.items() if runs]
+        cells = cells or ["not measured"] * len(FIGURES)
         last = spread(runs, "last")["mean"] if runs else None
         remarks = [remark(jobs(ladder=False)[row], last)] if name == "digits" else []
         lines.append([row, str(len(runs)), *cells, *remarks])
@@ -96,13 +98,6 @@ def remark(job: dict[str, Any], last: float | None) -> str:
     cross = "no paper's method" if job.keys() - {"method", "settings"} else ""
     caveat = getattr(method, "caveat", "") if last is not None and last < 0.9 else ""
     return "; ".join(filter(None, [real, cross, caveat]))
-
-
-def shown(value: dict[str, float | None], figure: str) -> str:
-    """Mean and spread as text: fractions to three places, counts whole."""
-    digits = 3 if figure in ("last", "mu", "sigma") else 0
-    spread_ = "" if value["standard_deviation"] is None else f" ± {value['standard_deviation']:,.{digits}f}"
-    return f"{value['mean']:,.{digits}f}{spread_}"
 
 
 if __name__ == "__main__":

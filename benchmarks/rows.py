@@ -65,3 +65,9 @@ def spread(rows: list[dict[str, Any]], name: str) -> dict[str, float | None]:
         "mean": statistics.mean(values),
         "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
     }
+
+
+def shown(value: dict[str, float | None], digits: int = 0) -> str:
+    """A spread as text: mean ± standard deviation, the latter only where there are several values."""
+    deviation = "" if value["standard_deviation"] is None else f" ± {value['standard_deviation']:,.{digits}f}"
+    return f"{value['mean']:,.{digits}f}{deviation}"
