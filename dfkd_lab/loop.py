@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_lab import measure
+from dfkd_lab.nets import Encoder, Generator
 from dfkd_lab.precision import Passes, channels_last
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Frozen, Observation, Observer
 from dfkd_lab.primitives.terms import needs_of
-from dfkd_lab.recipe import Lab, Method, Recipe, Schedule, Weighted
+from dfkd_lab.recipe import Lab, Method, Recipe, RecipeError, Schedule, Weighted
 from dfkd_lab.stream import Stream
 
 
@@ -72,7 +73,8 @@ class Run:
     ``student`` makes a fresh student; ``images`` are real ones, for a reference recipe only; ``evaluate`` measures a
     student, or is None for a run without any data; ``poll`` is called before every step, and may block (pause) or raise
     (stop now). In ``precision`` "bf16" networks compute in bfloat16; losses and weights stay in 32 bits. With
-    ``cache_views`` above 0 so many views of each stored image are kept with the teacher's logits.
+    ``cache_views`` above 0 so many views of each stored image are kept with the teacher's logits. ``compile`` compiles
+    the networks for the shapes of the steps.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Run:
         device: torch.device | str = "cpu",
         precision: str = "fp32",
         cache_views: int = 0,
+        compile: bool = False,
     ):
         self.device = torch.device(device)
         self.passes = Passes(self.device, precision)
@@ -110,11 +113,31 @@ class Run:
             module.to(self.device)
         for module in (self.teacher, self.student, *self.recipe.modules().values()):
             channels_last(module)
+        if compile:
+            self._compile()
         self.optimizer = optimizer_of(self.student, self.recipe.schedule)
 
     def __iter__(self) -> Iterator[Report]:
         while self.round < self.rounds:
             yield self.advance()
+
+    def _compile(self) -> None:
+        """Compile teacher, student, and the networks in synthesizer, memory and terms, each for the shapes it meets.
+
+        Raises:
+            RecipeError: if a term needs what a compiled network does not give.
+        """
+        for name, row in {**self.recipe.terms, **self.recipe.student}.items():
+            if row.weight and "gradients" in needs_of(row.term):
+                raise RecipeError(
+                    f"'{name}' differentiates by the maps inside a network, which a compiled network does not give; "
+                    f"allowed: compile = False, or terms = '{name}=0'"
+                )
+        torch._dynamo.config.recompile_limit = 64  # by mode, by what is recorded, and by the methods of one process
+        parts = [part for owner in self.recipe.modules().values() for part in owner.modules()]
+        for network in (self.teacher, self.student, *parts):
+            if network in (self.teacher, self.student) or isinstance(network, (Generator, Encoder)):
+                network.compile(dynamic=False)
 
     def advance(self) -> Report:
         """Run one round.
@@ -207,9 +230,10 @@ class Run:
         if batch.logits is None:
             with self.stream:  # a view draws random numbers
                 images = self.recipe.student_view(images)
-        health, batch.predicted, batch.confidence = measure.health(self.observer, images)
-        begun = time.perf_counter()
-        accuracy = self.evaluate(self.student) if self.evaluate else None
+        with torch.compiler.set_stance("force_eager"):  # shapes and modes that no step has
+            health, batch.predicted, batch.confidence = measure.health(self.observer, images)
+            begun = time.perf_counter()
+            accuracy = self.evaluate(self.student) if self.evaluate else None
         self.cost.evaluation_s += time.perf_counter() - begun
         self.cost.teacher_queries = self.observer.queries
         self.cost.peak_memory_bytes = measure.peak_memory(self.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -29,6 +30,20 @@ def pick_device(wish: str) -> torch.device:
     if wish == "auto":
         wish = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wish)
+
+
+@functools.cache
+def check_compiler(device: torch.device) -> None:
+    """Refuse to compile where torch.compile does not work, found by compiling something small.
+
+    Raises:
+        SpecError: with torch's reason.
+    """
+    try:
+        torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=device))
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0][:160]
+        raise SpecError(f"compile = True, but torch.compile does not work here ({reason}); allowed: False") from None
 
 
 def device_name(device: torch.device) -> str:

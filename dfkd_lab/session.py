@@ -47,6 +47,8 @@ class Session:
         self.calibration = teachers.examine(self.teacher, split)
         self.teacher_accuracy = None if self.calibration is None else self.calibration.accuracy
         self.device = machine.pick_device(spec.device)
+        if spec.compile:
+            machine.check_compiler(self.device)
         self.real = None
         if methods.remark(method):
             self.real = data.training_set(spec.data, self.teacher.card.shape)
@@ -72,6 +74,7 @@ class Session:
                     device=self.device,
                     precision=precision.pick(spec.precision, self.device),
                     cache_views=spec.cache_views,
+                    compile=spec.compile,
                 )
             self._continue()
             self._write_manifest(split)

@@ -206,6 +206,7 @@ class RunSpec:
         "of the networks' passes; auto takes bf16 where the device is made for it",
         choices=("auto", "fp32", "bf16"),
     )
+    compile: bool = knob(False, "compile the networks (torch.compile): a minute at the start, then faster steps")
     out: str = knob("", "run folder; empty names it after the run, below runs/")
     checkpoint_s: float = knob(
         10.0, "seconds between checkpoints; 0 writes one each round", low=0, high=86_400, unit="s"

@@ -33,6 +33,7 @@ class BenchSpec:
     images: str = knob("1000,5000,50000,500000", "images in the measured memories, with commas")
     cache_views: int = knob(0, "views kept with the teacher's answer, as in a run", low=0, high=1000)
     precision: str = knob("auto", "as in a run", choices=("auto", "fp32", "bf16"))
+    compile: bool = knob(False, "as in a run")
     device: str = knob("auto", "as in a run", choices=("auto", "cpu", "cuda"))
     json: bool = knob(False, "print everything as JSON")
 
@@ -61,13 +62,15 @@ def measure(wish: BenchSpec) -> dict[str, Any]:
     for name in names:
         methods.find(name)
     counts = [_count(text) for text in wish.images.split(",") if text]
-    more = {"device": device, "precision": held, "cache_views": wish.cache_views}
+    if wish.compile:
+        machine.check_compiler(device)
+    how = {"precision": held, "cache_views": wish.cache_views, "compile": wish.compile}
     loops = []
     for pair_name, pair in pairs.items():
         settings = {} if pair.preset == "digits" else SIZES[device.type]
         for name in names:
-            row = overhead(pair, name, settings, wish.repeats, **more)
-            loops.append({"pair": pair_name, "method": name, "precision": held, "cache_views": wish.cache_views, **row})
+            row = overhead(pair, name, settings, wish.repeats, device=device, **how)
+            loops.append({"pair": pair_name, "method": name, **how, **row})
     batch = 256 if device.type == "cuda" else 128
     shape = (3, 32, 32)
     return {
@@ -94,7 +97,7 @@ def shown(found: dict[str, Any]) -> str:
     slots = list(dict.fromkeys(name for row in found["loops"] for name in row["slots_s"]))
     loops = [
         {
-            **{name: row[name] for name in ("pair", "method", "precision", "cache_views", "overhead")},
+            **{name: row[name] for name in ("pair", "method", "precision", "cache_views", "compile", "overhead")},
             "range": "{:.2f}..{:.2f}".format(*row["overhead_range"]),
             "loop s/round": row["loop_s"],
             "bare s/round": row["bare_s"],

@@ -188,7 +188,7 @@ class Stopwatch:
 
 
 def slots(run: Run, whole: Schedule) -> dict[str, float]:
-    """Seconds of a whole round by slot; of networks forward only, the way back is in the two steps.
+    """Seconds of a whole round by slot, not compiled; of networks forward only, the way back is in the two steps.
 
     ``run`` is of no further use.
     """
@@ -214,7 +214,7 @@ def slots(run: Run, whole: Schedule) -> dict[str, float]:
         (lambda: run._distil(Tally(), 0), whole.cycles * whole.s_steps / short.s_steps),
     ):
         watch.seconds.clear()
-        with run.stream:
+        with run.stream, torch.compiler.set_stance("force_eager"):
             advance()
         for name, spent in watch.seconds.items():
             found[name] += spent * times
