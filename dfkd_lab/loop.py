@@ -53,6 +53,7 @@ class Report:
     health: dict[str, float]
     alarms: list[str]
     accuracy: float | None
+    """None in a round that was not evaluated."""
     s_lr: float
     cost: Cost = field(default_factory=Cost)
     memory: dict[str, Any] = field(default_factory=dict)
@@ -69,8 +70,8 @@ class Run:
     """``for report in Run(method, teacher, student, ...)``: a distillation, one round at a time.
 
     ``student`` makes a fresh student; ``images`` are real ones, for a reference recipe only; ``evaluate`` measures a
-    student, or is None for a run without any data; ``poll`` is called before every step, and may block (pause) or raise
-    (stop now).
+    student, every ``evaluate_every`` rounds and in the last one, or is None for a run without any data; ``poll`` is
+    called before every step, and may block (pause) or raise (stop now).
     """
 
     def __init__(
@@ -85,12 +86,13 @@ class Run:
         seed: int,
         images: Batch | None = None,
         evaluate: Callable[[nn.Module], float] | None = None,
+        evaluate_every: int = 1,
         poll: Callable[[], None] = lambda: None,
         device: torch.device | str = "cpu",
     ):
         self.device = torch.device(device)
         self.teacher, self.rounds, self.classes = teacher.to(self.device), rounds, classes
-        self.evaluate, self.poll = evaluate, poll
+        self.evaluate, self.evaluate_every, self.poll = evaluate, evaluate_every, poll
         self.round, self.cost = 0, Cost()
         self.stream = Stream(seed, self.device)
         with self.stream:
@@ -191,7 +193,8 @@ class Run:
             images = self.recipe.student_view(batch.images[:256])
         health, batch.predicted, batch.confidence = measure.health(self.observer, images)
         begun = time.perf_counter()
-        accuracy = self.evaluate(self.student) if self.evaluate else None
+        due = (self.round + 1) % self.evaluate_every == 0 or self.round + 1 == self.rounds
+        accuracy = self.evaluate(self.student) if self.evaluate and due else None
         self.cost.evaluation_s += time.perf_counter() - begun
         self.cost.teacher_queries = self.observer.queries
         self.cost.peak_memory_bytes = measure.peak_memory(self.device)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import torch
 
-from dfkd_lab import catalogue, compose, data, machine, measure, methods, nets, teachers
+from dfkd_lab import catalogue, compose, data, flops, machine, measure, methods, nets, teachers
 from dfkd_lab.loop import Diverged, Report, Run
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.runs import RunError, RunFolder, default_folder, prepare, refuse_other_spec, write_atomically
@@ -71,6 +71,8 @@ class Session:
                     poll=self._poll,
                     device=self.device,
                 )
+            if split is not None:
+                self.run.evaluate_every = spec.evaluate_every or flops.rounds_between(self.run, split.images)
             self._continue()
             self._write_manifest(split)
         except SpecError:

@@ -198,6 +198,9 @@ class RunSpec:
     rounds: int = knob(0, "rounds of synthesis and distillation; 0 takes the preset's", low=0, high=10_000_000)
     seed: int = knob(0, "seed of all random numbers of the run", low=0, high=2**31 - 1)
     device: str = knob("auto", "where to compute; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))
+    evaluate_every: int = knob(
+        0, "rounds between evaluations; 0 keeps them below 2 % of the computing", low=0, high=10_000_000
+    )
     out: str = knob("", "run folder; empty names it after the run, below runs/")
     checkpoint_s: float = knob(
         10.0, "seconds between checkpoints; 0 writes one each round", low=0, high=86_400, unit="s"

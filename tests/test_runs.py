@@ -98,6 +98,33 @@ def test_evaluation_changes_nothing_but_the_accuracy_in_the_log(make_spec: MakeS
         assert "student none" in runs.summary(folder)
 
 
+def test_how_often_is_evaluated_changes_nothing_but_the_accuracy_in_the_log(make_spec: MakeSpec) -> None:
+    rare = finish(make_spec(rounds=5, out="rare", evaluate_every=2))
+    usual = finish(make_spec(rounds=5, out="usual"))
+    assert student(rare) == student(usual)
+    every = [event["accuracy"] for event in usual.events()]
+    assert [event["accuracy"] for event in rare.events()] == [None, every[1], None, every[3], every[4]]
+    assert rare.result()["last"] == every[4]
+    assert rare.result()["mu"] == pytest.approx((every[1] + every[3] + every[4]) / 3)
+
+
+def test_a_resumed_run_may_be_evaluated_at_other_times_and_then_keeps_to_them(make_spec: MakeSpec) -> None:
+    part(make_spec(rounds=8, evaluate_every=2), 3)
+    folder = finish(make_spec(rounds=8, evaluate_every=3))
+    known = [event["round"] for event in folder.events() if event["accuracy"] is not None]
+    assert known == [2, 6, 8]
+
+
+def test_the_schedule_of_evaluations_follows_from_the_plan_and_not_from_time(make_spec: MakeSpec) -> None:
+    found = []
+    for out in ("one", "two"):
+        session = Session(make_spec(out=out, evaluate_every=0))
+        found.append(session.run.evaluate_every)
+        session.stop()
+        assert list(session) == []
+    assert found[0] == found[1] > 1
+
+
 def test_a_finished_run_only_reports(make_spec: MakeSpec) -> None:
     folder = finish(make_spec())
     before = {name: (folder.path / name).read_bytes() for name in ("events.jsonl", "student.safetensors")}
