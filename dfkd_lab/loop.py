@@ -39,6 +39,8 @@ class Cost:
     synthesis_s: float = 0.0
     distillation_s: float = 0.0
     evaluation_s: float = 0.0
+    writing_s: float = 0.0
+    """That a session held the loop up to log and to hand over samples and checkpoints; a round's count in the next."""
     peak_memory_bytes: int = 0
 
 

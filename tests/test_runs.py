@@ -199,9 +199,9 @@ def test_a_line_that_is_being_written_is_left_for_later(make_spec: MakeSpec) -> 
 # other processes
 
 
-def resume_in_a_process(folder: RunFolder) -> subprocess.Popen[bytes]:
+def resume_in_a_process(folder: RunFolder, first: str = "") -> subprocess.Popen[bytes]:
     code = (
-        "import sys, torch; torch.set_num_threads(1); from dfkd_lab import RunFolder, Session\n"
+        f"import sys, torch; torch.set_num_threads(1); from dfkd_lab import RunFolder, Session\n{first}\n"
         "for report in Session(RunFolder(sys.argv[1]).spec()): pass"
     )
     return subprocess.Popen([sys.executable, "-c", code, str(folder.path)], stderr=subprocess.PIPE)
@@ -228,6 +228,32 @@ def test_a_run_that_is_killed_is_seen_stopped_and_resumes_to_the_same_student(ma
     whole = finish(make_spec(method="ssd_kd", out="whole", **sizes))
     assert student(resumed) == student(whole)
     assert [event["round"] for event in resumed.events()] == list(range(1, 41))
+
+
+HALF_OF_ROUND_3 = """
+import io, time
+save = torch.save
+def half(state, file):
+    whole = io.BytesIO()
+    save(state, whole)
+    file.write(whole.getvalue()[: len(whole.getvalue()) // (2 if state["round"] == 3 else 1)])
+    file.flush()
+    time.sleep(60 if state["round"] == 3 else 0)
+torch.save = half
+"""
+
+
+def test_a_run_that_is_killed_while_it_writes_has_the_checkpoint_before(make_spec: MakeSpec) -> None:
+    sizes = {"rounds": 5, "checkpoint_s": 0.0}
+    folder = runs.prepare(make_spec(out="killed", **sizes))
+    checkpoint, temporary = folder.path / "checkpoint.pt", folder.path / "checkpoint.pt.tmp"
+    with resume_in_a_process(folder, HALF_OF_ROUND_3) as process:
+        wait_for(lambda: len(folder.events()) >= 4 or process.poll() is not None)
+        process.send_signal(signal.SIGKILL)
+    assert 0 < temporary.stat().st_size < checkpoint.stat().st_size
+    assert torch.load(checkpoint, weights_only=True)["round"] == 2
+    assert student(finish(make_spec(out="killed", **sizes))) == student(finish(make_spec(out="whole", **sizes)))
+    assert not temporary.exists()
 
 
 def test_pause_run_and_stop_can_be_asked_from_outside(make_spec: MakeSpec) -> None:
@@ -318,13 +344,16 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_the_checkpoint_before_it_s
     folder, session = RunFolder(spec.out), Session(spec)
     process = f".{os.getpid()}" if name == "student.safetensors" else ""
     temporary = folder.path / f"{name}{process}.tmp"
-    with pytest.raises(RunError, match=r"cannot write .*No space left on device; round \d is saved"):  # noqa: PT012
+    with pytest.raises(RunError, match=r"cannot write .*No space left on device; round \d is saved") as error:  # noqa: PT012
         for report in session:
             if report.round == 2:
+                session.writer.wait()
                 temporary.symlink_to("/dev/full")
     temporary.unlink(missing_ok=True)
     assert folder.status()["state"] in ("failed", "running")
-    assert torch.load(folder.path / "checkpoint.pt", weights_only=True)["round"] >= 2
+    saved = torch.load(folder.path / "checkpoint.pt", weights_only=True)["round"]
+    assert saved >= 2
+    assert f"round {saved} is saved" in str(error.value)
     assert student(finish(spec)) == student(finish(make_spec(rounds=3, out="whole")))
 
 
