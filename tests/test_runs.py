@@ -23,6 +23,7 @@ from dfkd_lab.session import Session
 from dfkd_lab.spec import RunSpec, SpecError
 
 MakeSpec = Callable[..., RunSpec]
+PHASES = ("synthesis", "distillation", "evaluation")
 
 
 def finish(spec: RunSpec) -> RunFolder:
@@ -194,6 +195,31 @@ def test_a_line_that_is_being_written_is_left_for_later(make_spec: MakeSpec) -> 
     assert [event["round"] for event in folder.events()] == [1, 2]
     assert [event["round"] for event in folder.events(start=1)] == [2]
     assert folder.result()["rounds"] == 2
+
+
+def test_what_writing_held_up_is_counted_and_goes_on_after_a_stop(make_spec: MakeSpec) -> None:
+    session = Session(make_spec(rounds=3))
+    held = [report.cost.writing_s for report in session]
+    assert held[0] == 0 < held[1] < held[2] < session.run.cost.writing_s
+    events = part(make_spec(rounds=4, out="other"), 2).events()
+    resumed = finish(make_spec(rounds=4, out="other")).events()
+    assert resumed[2]["cost"]["writing_s"] >= events[1]["cost"]["writing_s"]
+    assert resumed[3]["cost"]["writing_s"] > resumed[2]["cost"]["writing_s"]
+
+
+def test_a_folder_from_before_writing_was_counted_goes_on(make_spec: MakeSpec) -> None:
+    folder = part(make_spec(rounds=3), 2)
+    checkpoint, events = folder.path / "checkpoint.pt", folder.path / "events.jsonl"
+    state = torch.load(checkpoint, weights_only=True)
+    del state["cost"]["writing_s"]
+    torch.save(state, checkpoint)
+    old = folder.events()
+    for event in old:
+        del event["cost"]["writing_s"]
+    events.write_text("".join(json.dumps(event) + "\n" for event in old))
+    assert folder.result()["seconds"] == pytest.approx(sum(old[1]["cost"][f"{name}_s"] for name in PHASES))
+    assert finish(make_spec(rounds=3)).events()[2]["cost"]["writing_s"] == 0
+    assert student(folder) == student(finish(make_spec(rounds=3, out="whole")))
 
 
 # other processes

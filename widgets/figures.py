@@ -93,11 +93,11 @@ def losses(events: Events) -> go.Figure:
 def cost(events: Events) -> go.Figure:
     """What the run has used so far: seconds by phase, and images and teacher queries."""
     figure = make_subplots(rows=1, cols=2, subplot_titles=["time", "images"], horizontal_spacing=0.15)
-    for index, phase in enumerate(("synthesis", "distillation", "evaluation")):
+    for index, phase in enumerate(("synthesis", "distillation", "evaluation", "writing")):
         trace = _line(events, phase, "cost", f"{phase}_s", color=COLORS[index], legend=True)
         figure.add_trace(trace.update(stackgroup="seconds"), row=1, col=1)
     for index, (name, key) in enumerate((("images synthesized", "images"), ("teacher queries", "teacher_queries"))):
-        figure.add_trace(_line(events, name, "cost", key, color=COLORS[index + 3], legend=True), row=1, col=2)
+        figure.add_trace(_line(events, name, "cost", key, color=COLORS[index + 4], legend=True), row=1, col=2)
     figure.update_xaxes(title_text="round")
     figure.update_yaxes(title_text="seconds, summed up", row=1, col=1)
     figure.update_yaxes(title_text="images, summed up", row=1, col=2)

@@ -60,6 +60,16 @@ def test_agreement_stands_in_where_there_is_no_accuracy(finished: RunFolder) -> 
     assert agreement.y == pytest.approx([event["health"]["agreement"] for event in events])
 
 
+def test_the_cost_of_a_run_from_before_writing_was_counted_is_shown(finished: RunFolder) -> None:
+    events = finished.events()
+    by_name = lambda: {trace.name: trace for trace in figures.cost(events).data}  # noqa: E731
+    assert by_name()["writing"].y == pytest.approx([event["cost"]["writing_s"] for event in events])
+    for event in events:
+        del event["cost"]["writing_s"]
+    assert np.isnan(by_name()["writing"].y).all()
+    assert by_name()["evaluation"].y == pytest.approx([event["cost"]["evaluation_s"] for event in events])
+
+
 @pytest.mark.parametrize("rounds", [6, 7000])
 def test_curves_join_the_rounds_that_were_evaluated(finished: RunFolder, rounds: int) -> None:
     events = many(finished, rounds)
