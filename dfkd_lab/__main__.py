@@ -102,10 +102,12 @@ def execute(spec: RunSpec) -> None:
     """Run ``spec`` with a progress bar. The first interrupt ends it after its round, the second at once."""
     session = Session(spec)
     bar = tqdm(total=spec.rounds, initial=session.run.round, unit="round", dynamic_ncols=True)
+    accuracy: float | None = None
     try:
         with first_interrupt(session.stop, "stopping after this round; interrupt again to stop at once"), bar:
             for report in session:
-                bar.set_postfix_str(postfix(report.event()), refresh=False)
+                accuracy = accuracy if report.accuracy is None else report.accuracy
+                bar.set_postfix_str(postfix({**report.event(), "accuracy": accuracy}), refresh=False)
                 bar.update()
                 for alarm in report.alarms:
                     tqdm.write(f"round {report.round}: {alarm}", file=sys.stderr)

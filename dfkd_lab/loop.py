@@ -41,6 +41,8 @@ class Cost:
     synthesis_s: float = 0.0
     distillation_s: float = 0.0
     evaluation_s: float = 0.0
+    writing_s: float = 0.0
+    """That a session held the loop up to log and to hand over samples and checkpoints; a round's count in the next."""
     peak_memory_bytes: int = 0
 
 
@@ -55,6 +57,7 @@ class Report:
     health: dict[str, float]
     alarms: list[str]
     accuracy: float | None
+    """None in a round that was not evaluated."""
     s_lr: float
     cost: Cost = field(default_factory=Cost)
     memory: dict[str, Any] = field(default_factory=dict)
@@ -71,10 +74,10 @@ class Run:
     """``for report in Run(method, teacher, student, ...)``: a distillation, one round at a time.
 
     ``student`` makes a fresh student; ``images`` are real ones, for a reference recipe only; ``evaluate`` measures a
-    student, or is None for a run without any data; ``poll`` is called before every step, and may block (pause) or raise
-    (stop now). In ``precision`` "bf16" networks compute in bfloat16; losses and weights stay in 32 bits. With
-    ``cache_views`` above 0 so many views of each stored image are kept with the teacher's logits. ``compile`` compiles
-    the networks for the shapes of the steps.
+    student, every ``evaluate_every`` rounds and in the last one, or is None for a run without any data; ``poll`` is
+    called before every step, and may block (pause) or raise (stop now). In ``precision`` "bf16" networks compute in
+    bfloat16; losses and weights stay in 32 bits. With ``cache_views`` above 0 so many views of each stored image are
+    kept with the teacher's logits. ``compile`` compiles the networks for the shapes of the steps.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Run:
         seed: int,
         images: Batch | None = None,
         evaluate: Callable[[nn.Module], float] | None = None,
+        evaluate_every: int = 1,
         poll: Callable[[], None] = lambda: None,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
@@ -98,7 +102,7 @@ class Run:
         self.device = torch.device(device)
         self.passes = Passes(self.device, precision)
         self.teacher, self.rounds, self.classes = teacher.to(self.device), rounds, classes
-        self.evaluate, self.poll = evaluate, poll
+        self.evaluate, self.evaluate_every, self.poll = evaluate, evaluate_every, poll
         self.round, self.cost = 0, Cost()
         self.stream = Stream(seed, self.device)
         with self.stream:
@@ -230,10 +234,11 @@ class Run:
         if batch.logits is None:
             with self.stream:  # a view draws random numbers
                 images = self.recipe.student_view(images)
+        due = (self.round + 1) % self.evaluate_every == 0 or self.round + 1 == self.rounds
         with torch.compiler.set_stance("force_eager"):  # shapes and modes that no step has
             health, batch.predicted, batch.confidence = measure.health(self.observer, images)
             begun = time.perf_counter()
-            accuracy = self.evaluate(self.student) if self.evaluate else None
+            accuracy = self.evaluate(self.student) if self.evaluate and due else None
         self.cost.evaluation_s += time.perf_counter() - begun
         self.cost.teacher_queries = self.observer.queries
         self.cost.peak_memory_bytes = measure.peak_memory(self.device)

@@ -33,12 +33,14 @@ def pick_device(wish: str) -> torch.device:
 
 
 @functools.cache
-def check_compiler(device: torch.device) -> None:
-    """Refuse to compile where torch.compile does not work, found by compiling something small.
+def check_compiler(wish: bool, device: torch.device) -> None:
+    """Refuse the wish to compile where torch.compile does not work, found by compiling something small.
 
     Raises:
         SpecError: with torch's reason.
     """
+    if not wish:
+        return
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=device))
     except Exception as error:

@@ -31,7 +31,7 @@ class Accuracy:
 
 
 def seconds(cost: Mapping[str, float]) -> float:
-    """All seconds of a run's cost: synthesis, distillation and evaluation."""
+    """All seconds of a run's cost: synthesis, distillation, evaluation and writing, as far as they were counted."""
     return sum(value for name, value in cost.items() if name.endswith("_s"))
 
 

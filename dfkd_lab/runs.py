@@ -27,7 +27,7 @@ import yaml
 from dfkd_lab import catalogue, compose, data, machine, measure, methods, nets, precision, teachers
 from dfkd_lab.spec import RunSpec, SpecError, build, difference, knobs, record, unknown
 
-NOT_IDENTITY = ("out", "checkpoint_s")
+NOT_IDENTITY = ("out", "checkpoint_s", "evaluate_every")
 """Settings that do not change what a run computes."""
 
 
@@ -149,7 +149,7 @@ class RunFolder:
         write_atomically(self.path / "control", wish.encode())
 
     def result(self) -> dict[str, Any]:
-        """Last, mu, sigma and oracle best accuracy, the teacher's, agreement, seconds and the state."""
+        """Last, mu, sigma and oracle best accuracy over evaluated rounds, the teacher's, agreement, cost, state."""
         events = self.events()
         accuracies = [event["accuracy"] for event in events if event["accuracy"] is not None]
         last = events[-1] if events else {}

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from dfkd_lab.primitives.memory import Batch
+from dfkd_lab.runs import write_atomically
 
 ROWS, COLUMNS = 20, 10
+Image.preinit()  # it imports the formats it writes; not in the midst of a run, which is sealed
+
+
+def shown(batch: Batch) -> dict[str, Tensor | None]:
+    """What of a batch is shown, for :func:`write`: images as bytes, and what is known of each."""
+    assert batch.predicted is not None
+    images = _bytes(batch.images[: len(batch.predicted)])
+    return {"images": images, **{name: getattr(batch, name) for name in ("labels", "predicted", "confidence")}}
+
+
+def write(path: Path, classes: int, shown: dict[str, Tensor]) -> None:
+    """Write the grid to ``path`` and what is known of its images beside it; the grid last, as readers look for it."""
+    batch, png = Batch(**shown), io.BytesIO()
+    sample_grid(batch, classes).save(png, "png")
+    write_atomically(path.with_suffix(".json"), json.dumps(sample_facts(batch, classes)).encode())
+    write_atomically(path, png.getvalue())
 
 
 def sample_grid(batch: Batch, classes: int, columns: int = COLUMNS) -> Image.Image:
     """Up to ``columns`` images a class, one row for each of the first 20 classes the teacher sees, 1 pixel apart."""
     assert batch.predicted is not None
-    images = (batch.images[: len(batch.predicted)].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-    _, channels, height, width = images.shape
+    images = _bytes(batch.images[: len(batch.predicted)]).permute(0, 2, 3, 1).cpu().numpy()
+    _, height, width, channels = images.shape
     rows = min(classes, ROWS)
-    grid = torch.full((channels, rows * (height + 1) - 1, columns * (width + 1) - 1), 128, dtype=torch.uint8)
+    grid = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), 128, np.uint8)
     for row, column, index in _places(batch.predicted, rows, columns):
         top, left = row * (height + 1), column * (width + 1)
-        grid[:, top : top + height, left : left + width] = images[index]
-    pixels = grid.permute(1, 2, 0).numpy()
-    return Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels)
+        grid[top : top + height, left : left + width] = images[index]
+    return Image.fromarray(grid.squeeze(2) if channels == 1 else grid)
 
 
 def sample_facts(batch: Batch, classes: int, columns: int = COLUMNS) -> dict[str, Any]:
@@ -50,6 +70,10 @@ def sample_facts(batch: Batch, classes: int, columns: int = COLUMNS) -> dict[str
     ]
     height, width = batch.images.shape[2:]
     return {"height": height, "width": width, "rows": rows, "columns": columns, "cells": cells}
+
+
+def _bytes(images: Tensor) -> Tensor:
+    return images if images.dtype == torch.uint8 else (images.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def _places(predicted: Tensor, rows: int, columns: int) -> Iterator[tuple[int, int, int]]:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
-import io
 import json
 import os
 import shutil
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import torch
 
-from dfkd_lab import catalogue, compose, data, machine, measure, methods, nets, precision, teachers
+from dfkd_lab import catalogue, compose, data, flops, machine, measure, methods, nets, precision, samples, teachers
 from dfkd_lab.loop import Diverged, Report, Run
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.runs import RunError, RunFolder, default_folder, prepare, refuse_other_spec, write_atomically
-from dfkd_lab.samples import sample_facts, sample_grid
 from dfkd_lab.seal import Seal, SealBroken
 from dfkd_lab.spec import RunSpec, SpecError
+from dfkd_lab.writer import Writer
 
 MOST_SAMPLE_FILES = 200
 
@@ -47,8 +47,7 @@ class Session:
         self.calibration = teachers.examine(self.teacher, split)
         self.teacher_accuracy = None if self.calibration is None else self.calibration.accuracy
         self.device = machine.pick_device(spec.device)
-        if spec.compile:
-            machine.check_compiler(self.device)
+        machine.check_compiler(spec.compile, self.device)
         self.real = None
         if methods.remark(method):
             self.real = data.training_set(spec.data, self.teacher.card.shape)
@@ -76,6 +75,8 @@ class Session:
                     cache_views=spec.cache_views,
                     compile=spec.compile,
                 )
+            if split is not None:
+                self.run.evaluate_every = spec.evaluate_every or flops.rounds_between(self.run, split.images)
             self._continue()
             self._write_manifest(split)
         except SpecError:
@@ -90,12 +91,13 @@ class Session:
     def __iter__(self) -> Iterator[Report]:
         self._status("running")
         try:
-            while self.run.round < self.spec.rounds and self.wish != "stop":
-                with self.seal:
-                    report = self.run.advance()
-                self._keep(report)
-                yield report
-            self._finish()
+            with Writer(self.device) as self.writer:
+                while self.run.round < self.spec.rounds and self.wish != "stop":
+                    with self.seal:
+                        report = self.run.advance()
+                    self._keep(report)
+                    yield report
+                self._finish()
         except Diverged as error:
             self._fail(f"{error}; the state of round {self._checkpoint_round} is kept")
         except SealBroken as error:
@@ -183,35 +185,36 @@ class Session:
                 file.with_suffix(".json").unlink(missing_ok=True)
 
     def _keep(self, report: Report) -> None:
-        """Log the round, its samples, and a checkpoint when one is due."""
+        """Log the round, and hand over its samples, and a checkpoint when one is due."""
+        begun = time.perf_counter()
         with (self.folder.path / "events.jsonl").open("a") as events:
             events.write(json.dumps(report.event()) + "\n")
         every = -(-self.spec.rounds // MOST_SAMPLE_FILES)
         if report.samples is not None and (report.round % every == 0 or report.round == 1):
-            self._keep_samples(report.round, report.samples)
+            path, classes = self.folder.path / "samples" / f"round_{report.round:07d}.png", self.teacher.card.classes
+            self.writer.put("samples", partial(samples.write, path, classes), samples.shown(report.samples))
         due = time.monotonic() - self._saved >= self.spec.checkpoint_s
         if due or report.round in (1, self.spec.rounds) or self.wish == "stop":
             self._save()
         self._status("running")
-
-    def _keep_samples(self, round: int, batch: Batch) -> None:
-        """A grid of images, and what is known of each; the grid last, because readers look for it."""
-        classes = self.teacher.card.classes
-        png = io.BytesIO()
-        sample_grid(batch, classes).save(png, "png")
-        path = self.folder.path / "samples" / f"round_{round:07d}.png"
-        write_atomically(path.with_suffix(".json"), json.dumps(sample_facts(batch, classes)).encode())
-        write_atomically(path, png.getvalue())
+        self.run.cost.writing_s += time.perf_counter() - begun
 
     def _save(self) -> None:
-        write = lambda file: torch.save(self.run.state_dict(), file)  # noqa: E731
-        write_atomically(self.folder.path / "checkpoint.pt", write)
-        self._checkpoint_round, self._saved = self.run.round, time.monotonic()
+        self.writer.put("checkpoint", self._write_checkpoint, self.run.state_dict())
+        self._saved = time.monotonic()
+
+    def _write_checkpoint(self, state: dict[str, Any]) -> None:
+        write_atomically(self.folder.path / "checkpoint.pt", partial(torch.save, state))
+        self._checkpoint_round = state["round"]
 
     def _finish(self) -> None:
         """Save, write the seal, and if all rounds are done the student."""
+        begun = time.perf_counter()
+        self.writer.wait()
         if self._checkpoint_round != self.run.round:
             self._save()
+            self.writer.wait()
+        self.run.cost.writing_s += time.perf_counter() - begun
         if self.run.round < self.spec.rounds:
             self._write_seal(self.run.round - self._begun_round)
             self._status("stopped", "stopped on request; the same command continues")
@@ -254,7 +257,7 @@ class Session:
             "seed": self.spec.seed,
             "teacher": {"accuracy": None, **self.teacher.describe(self.calibration)},
             "student": {"net": self.spec.student, "parameters": nets.parameter_count(self.run.student)},
-            "evaluation": None if split is None else {"name": self.spec.data, "n": len(split.labels), **_hashes(split)},
+            "evaluation": None if split is None else {"name": self.spec.data, "n": len(split.labels), **split.hashes()},
             "sessions": [*self.folder.manifest().get("sessions", []), session],
         }
         write_atomically(self.folder.path / "manifest.json", json.dumps(manifest, indent=1).encode())
@@ -267,7 +270,7 @@ class Session:
         sessions = [*before, {"sealed_rounds": rounds, **record}] if news else before
         given = {}
         if self.real is not None:
-            digest = _hashes(self.real)["images_sha256"]
+            digest = self.real.hashes()["images_sha256"]
             given = {"real_images": {"name": self.spec.data, "n": len(self.real.labels), "images_sha256": digest}}
         seal = {
             "data_free": all(session["data_free"] for session in sessions),
@@ -281,8 +284,3 @@ class Session:
 
 def _batch(split: data.Split, device: torch.device) -> Batch:
     return Batch(split.images.to(device), split.labels.to(device))
-
-
-def _hashes(split: data.Split) -> dict[str, str]:
-    digest = lambda tensor: hashlib.sha256(tensor.contiguous().numpy()).hexdigest()  # noqa: E731
-    return {"images_sha256": digest(split.images), "labels_sha256": digest(split.labels)}

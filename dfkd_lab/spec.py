@@ -207,6 +207,9 @@ class RunSpec:
         choices=("auto", "fp32", "bf16"),
     )
     compile: bool = knob(False, "compile the networks (torch.compile): a minute at the start, then faster steps")
+    evaluate_every: int = knob(
+        0, "rounds between evaluations; 0 keeps them below 2 % of the computing", low=0, high=10_000_000
+    )
     out: str = knob("", "run folder; empty names it after the run, below runs/")
     checkpoint_s: float = knob(
         10.0, "seconds between checkpoints; 0 writes one each round", low=0, high=86_400, unit="s"

@@ -112,7 +112,7 @@ def make_spec(tiny: Callable[[str], dict[str, Any]], tmp_path: Path) -> Callable
 
     def make(method: str = "dafl", out: str = "run", rounds: int = 2, **more: Any) -> RunSpec:
         given = {**tiny(method), **more.pop("settings", {})}
-        folder = str(tmp_path / out)
-        return runs.plan(method=method, out=folder, rounds=rounds, device="cpu", settings=given, **more)
+        usual = {"out": str(tmp_path / out), "device": "cpu", "evaluate_every": 1}
+        return runs.plan(method=method, rounds=rounds, settings=given, **{**usual, **more})
 
     return make

@@ -56,6 +56,16 @@ def test_bad_input_is_one_sentence_and_exit_code_2(arguments, sentence, capsys, 
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_bar_shows_the_last_accuracy_that_was_measured(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = []
+    monkeypatch.setattr("dfkd_lab.__main__.tqdm.set_postfix_str", lambda bar, text, refresh: shown.append(text))
+    assert main(["run", "dafl", *TINY, "--rounds", "5", "--evaluate-every", "2"]) == 0
+    assert ["accuracy" in text for text in shown] == [False, True, True, True, True]
+    accuracies = [event["accuracy"] for event in RunFolder(next((tmp_path / "runs").iterdir())).events()]
+    assert shown[2].startswith(f"accuracy {accuracies[1]:.3f} agreement")
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_help_shows_every_setting_with_its_range(name, capsys):
     with pytest.raises(SystemExit):

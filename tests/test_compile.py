@@ -72,7 +72,7 @@ def test_a_compiled_run_goes_on_bit_for_bit(tiny: Tiny) -> None:
 
 
 def test_machine_code_computes_the_same_student(tiny: Tiny) -> None:
-    machine.check_compiler(torch.device("cpu"))
+    machine.check_compiler(True, torch.device("cpu"))
     torch.compiler.reset()
     plain, compiled = (run_of("untrained", tiny("untrained"), compile) for compile in (False, True))
     for run in (plain, compiled):

@@ -338,7 +338,7 @@ def test_uint8_and_float_images_measure_and_hash_alike_in_batches() -> None:
     assert measure.Accuracy(images.float() / 255, labels, 16)(model) == pytest.approx(0.8)
     assert torch.equal(in_unit(images), images.float() / 255)
     assert in_unit(images.double()) is not None
-    digest = session._hashes(data.Split(images, labels))
+    digest = data.Split(images, labels).hashes()
     assert digest["images_sha256"] == hashlib.sha256(images.numpy().tobytes()).hexdigest()
     assert digest["labels_sha256"] == hashlib.sha256(labels.numpy().tobytes()).hexdigest()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dfkd_lab.measure import Accuracy, alarms, cosine, expected, health
+from dfkd_lab.measure import Accuracy, alarms, cosine, expected, health, seconds
 from dfkd_lab.primitives.observe import Frozen, Observer
 
 
@@ -87,6 +87,13 @@ def test_alarms_name_what_looks_wrong(
     entropy: float, distance: float, terms: dict[str, float], said: list[str]
 ) -> None:
     assert alarms({"entropy": entropy, "distance": distance}, terms, classes=10) == said
+
+
+def test_seconds_are_those_of_every_phase_that_was_counted() -> None:
+    cost = {"images": 100, "synthesis_s": 1.0, "distillation_s": 2.0, "evaluation_s": 0.5, "s_steps": 7}
+    assert seconds(cost) == 3.5
+    assert seconds({**cost, "writing_s": 0.25}) == 3.75
+    assert seconds({}) == 0
 
 
 def test_cosine_goes_from_start_to_floor() -> None:

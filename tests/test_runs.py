@@ -23,6 +23,7 @@ from dfkd_lab.session import Session
 from dfkd_lab.spec import RunSpec, SpecError
 
 MakeSpec = Callable[..., RunSpec]
+PHASES = ("synthesis", "distillation", "evaluation")
 
 
 def finish(spec: RunSpec) -> RunFolder:
@@ -98,6 +99,33 @@ def test_evaluation_changes_nothing_but_the_accuracy_in_the_log(make_spec: MakeS
         assert "student none" in runs.summary(folder)
 
 
+def test_how_often_is_evaluated_changes_nothing_but_the_accuracy_in_the_log(make_spec: MakeSpec) -> None:
+    rare = finish(make_spec(rounds=5, out="rare", evaluate_every=2))
+    usual = finish(make_spec(rounds=5, out="usual"))
+    assert student(rare) == student(usual)
+    every = [event["accuracy"] for event in usual.events()]
+    assert [event["accuracy"] for event in rare.events()] == [None, every[1], None, every[3], every[4]]
+    assert rare.result()["last"] == every[4]
+    assert rare.result()["mu"] == pytest.approx((every[1] + every[3] + every[4]) / 3)
+
+
+def test_a_resumed_run_may_be_evaluated_at_other_times_and_then_keeps_to_them(make_spec: MakeSpec) -> None:
+    part(make_spec(rounds=8, evaluate_every=2), 3)
+    folder = finish(make_spec(rounds=8, evaluate_every=3))
+    known = [event["round"] for event in folder.events() if event["accuracy"] is not None]
+    assert known == [2, 6, 8]
+
+
+def test_the_schedule_of_evaluations_follows_from_the_plan_and_not_from_time(make_spec: MakeSpec) -> None:
+    found = []
+    for out in ("one", "two"):
+        session = Session(make_spec(out=out, evaluate_every=0))
+        found.append(session.run.evaluate_every)
+        session.stop()
+        assert list(session) == []
+    assert found[0] == found[1] > 1
+
+
 def test_a_finished_run_only_reports(make_spec: MakeSpec) -> None:
     folder = finish(make_spec())
     before = {name: (folder.path / name).read_bytes() for name in ("events.jsonl", "student.safetensors")}
@@ -169,12 +197,37 @@ def test_a_line_that_is_being_written_is_left_for_later(make_spec: MakeSpec) -> 
     assert folder.result()["rounds"] == 2
 
 
+def test_what_writing_held_up_is_counted_and_goes_on_after_a_stop(make_spec: MakeSpec) -> None:
+    session = Session(make_spec(rounds=3))
+    held = [report.cost.writing_s for report in session]
+    assert held[0] == 0 < held[1] < held[2] < session.run.cost.writing_s
+    events = part(make_spec(rounds=4, out="other"), 2).events()
+    resumed = finish(make_spec(rounds=4, out="other")).events()
+    assert resumed[2]["cost"]["writing_s"] >= events[1]["cost"]["writing_s"]
+    assert resumed[3]["cost"]["writing_s"] > resumed[2]["cost"]["writing_s"]
+
+
+def test_a_folder_from_before_writing_was_counted_goes_on(make_spec: MakeSpec) -> None:
+    folder = part(make_spec(rounds=3), 2)
+    checkpoint, events = folder.path / "checkpoint.pt", folder.path / "events.jsonl"
+    state = torch.load(checkpoint, weights_only=True)
+    del state["cost"]["writing_s"]
+    torch.save(state, checkpoint)
+    old = folder.events()
+    for event in old:
+        del event["cost"]["writing_s"]
+    events.write_text("".join(json.dumps(event) + "\n" for event in old))
+    assert folder.result()["seconds"] == pytest.approx(sum(old[1]["cost"][f"{name}_s"] for name in PHASES))
+    assert finish(make_spec(rounds=3)).events()[2]["cost"]["writing_s"] == 0
+    assert student(folder) == student(finish(make_spec(rounds=3, out="whole")))
+
+
 # other processes
 
 
-def resume_in_a_process(folder: RunFolder) -> subprocess.Popen[bytes]:
+def resume_in_a_process(folder: RunFolder, first: str = "") -> subprocess.Popen[bytes]:
     code = (
-        "import sys, torch; torch.set_num_threads(1); from dfkd_lab import RunFolder, Session\n"
+        f"import sys, torch; torch.set_num_threads(1); from dfkd_lab import RunFolder, Session\n{first}\n"
         "for report in Session(RunFolder(sys.argv[1]).spec()): pass"
     )
     return subprocess.Popen([sys.executable, "-c", code, str(folder.path)], stderr=subprocess.PIPE)
@@ -201,6 +254,32 @@ def test_a_run_that_is_killed_is_seen_stopped_and_resumes_to_the_same_student(ma
     whole = finish(make_spec(method="ssd_kd", out="whole", **sizes))
     assert student(resumed) == student(whole)
     assert [event["round"] for event in resumed.events()] == list(range(1, 41))
+
+
+HALF_OF_ROUND_3 = """
+import io, time
+save = torch.save
+def half(state, file):
+    whole = io.BytesIO()
+    save(state, whole)
+    file.write(whole.getvalue()[: len(whole.getvalue()) // (2 if state["round"] == 3 else 1)])
+    file.flush()
+    time.sleep(60 if state["round"] == 3 else 0)
+torch.save = half
+"""
+
+
+def test_a_run_that_is_killed_while_it_writes_has_the_checkpoint_before(make_spec: MakeSpec) -> None:
+    sizes = {"rounds": 5, "checkpoint_s": 0.0}
+    folder = runs.prepare(make_spec(out="killed", **sizes))
+    checkpoint, temporary = folder.path / "checkpoint.pt", folder.path / "checkpoint.pt.tmp"
+    with resume_in_a_process(folder, HALF_OF_ROUND_3) as process:
+        wait_for(lambda: len(folder.events()) >= 4 or process.poll() is not None)
+        process.send_signal(signal.SIGKILL)
+    assert 0 < temporary.stat().st_size < checkpoint.stat().st_size
+    assert torch.load(checkpoint, weights_only=True)["round"] == 2
+    assert student(finish(make_spec(out="killed", **sizes))) == student(finish(make_spec(out="whole", **sizes)))
+    assert not temporary.exists()
 
 
 def test_pause_run_and_stop_can_be_asked_from_outside(make_spec: MakeSpec) -> None:
@@ -291,13 +370,16 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_the_checkpoint_before_it_s
     folder, session = RunFolder(spec.out), Session(spec)
     process = f".{os.getpid()}" if name == "student.safetensors" else ""
     temporary = folder.path / f"{name}{process}.tmp"
-    with pytest.raises(RunError, match=r"cannot write .*No space left on device; round \d is saved"):  # noqa: PT012
+    with pytest.raises(RunError, match=r"cannot write .*No space left on device; round \d is saved") as error:  # noqa: PT012
         for report in session:
             if report.round == 2:
+                session.writer.wait()
                 temporary.symlink_to("/dev/full")
     temporary.unlink(missing_ok=True)
     assert folder.status()["state"] in ("failed", "running")
-    assert torch.load(folder.path / "checkpoint.pt", weights_only=True)["round"] >= 2
+    saved = torch.load(folder.path / "checkpoint.pt", weights_only=True)["round"]
+    assert saved >= 2
+    assert f"round {saved} is saved" in str(error.value)
     assert student(finish(spec)) == student(finish(make_spec(rounds=3, out="whole")))
 
 

@@ -42,7 +42,7 @@ STYLE = f"""<style>
 
 
 def overlay(groups: Sequence[Group]) -> go.Figure:
-    """Student accuracy by round: the mean over seeds as a line, from the lowest to the highest seed as a band."""
+    """Student accuracy by evaluated round: the mean over seeds as a line, from lowest to highest seed as a band."""
     figure = go.Figure()
     most = max(FEWEST_POINTS, MOST_POINTS // max(1, len(groups)))
     for index, each in enumerate(groups):
@@ -171,7 +171,8 @@ def _curve(group: Group, index: int, most: int) -> list[go.Scatter]:
     values = np.ma.masked_all((len(group.runs), length), np.float32)
     for row, run in zip(values, group.runs, strict=True):
         row[: len(run.events)] = np.ma.masked_invalid(column(run.events, *path))
-    keep = np.linspace(0, length - 1, min(length, most)).round().astype(int)
+    known = np.flatnonzero(values.count(0))
+    keep = known[np.linspace(0, len(known) - 1, min(len(known), most)).round().astype(int)]
     rounds, values = (keep + 1).astype(np.float32), values[:, keep]
     low, middle, high = (
         each.filled(np.nan).astype(np.float32) for each in (values.min(0), values.mean(0), values.max(0))
@@ -184,7 +185,7 @@ def _curve(group: Group, index: int, most: int) -> list[go.Scatter]:
         hovertemplate="round %{x}: %{y:.3f}, n = %{customdata}",
         name=f"{group.title} (n = {len(group.runs)})",
         legendgroup=str(index),
-        mode="lines+markers" if length <= 60 else "lines",
+        mode="lines+markers" if len(keep) <= 60 else "lines",
         line={"color": color, "width": 2, "dash": DASHES[index // len(COLORS) % len(DASHES)]},
         marker={"size": 4},
     )

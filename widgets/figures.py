@@ -55,7 +55,7 @@ def overview(events: Events, teacher_accuracy: float | None = None) -> go.Figure
 
 
 def curves(events: Events, teacher_accuracy: float | None = None) -> go.Figure:
-    """Student accuracy by round, the teacher's as dashes; agreement where there is no accuracy."""
+    """Student accuracy by evaluated round, the teacher's as dashes; agreement where there is no accuracy."""
     figure = go.Figure(_curves(events, teacher_accuracy))
     figure.update_layout(xaxis_title="round", yaxis_title="fraction of images", yaxis_range=[0, 1.03])
     return _finished(figure, events, 340)
@@ -93,11 +93,11 @@ def losses(events: Events) -> go.Figure:
 def cost(events: Events) -> go.Figure:
     """What the run has used so far: seconds by phase, and images and teacher queries."""
     figure = make_subplots(rows=1, cols=2, subplot_titles=["time", "images"], horizontal_spacing=0.15)
-    for index, phase in enumerate(("synthesis", "distillation", "evaluation")):
+    for index, phase in enumerate(("synthesis", "distillation", "evaluation", "writing")):
         trace = _line(events, phase, "cost", f"{phase}_s", color=COLORS[index], legend=True)
         figure.add_trace(trace.update(stackgroup="seconds"), row=1, col=1)
     for index, (name, key) in enumerate((("images synthesized", "images"), ("teacher queries", "teacher_queries"))):
-        figure.add_trace(_line(events, name, "cost", key, color=COLORS[index + 3], legend=True), row=1, col=2)
+        figure.add_trace(_line(events, name, "cost", key, color=COLORS[index + 4], legend=True), row=1, col=2)
     figure.update_xaxes(title_text="round")
     figure.update_yaxes(title_text="seconds, summed up", row=1, col=1)
     figure.update_yaxes(title_text="images, summed up", row=1, col=2)
@@ -196,8 +196,9 @@ def column(events: Events, *path: str) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def _curves(events: Events, teacher_accuracy: float | None) -> list[go.Scatter]:
-    measured = any(event["accuracy"] is not None for event in events)
-    student = _line(events, "student accuracy", "accuracy", color=COLORS[0], legend=measured)
+    evaluated = [event for event in with_expected(events) if event["accuracy"] is not None]
+    measured = bool(evaluated)
+    student = _line(evaluated, "student accuracy", "accuracy", color=COLORS[0], legend=measured)
     agreement = _line(events, "agreement on synthetic images", "health", "agreement",
                       color=COLORS[1], legend=True)  # fmt: skip
     agreement.line.width = 1.2 if measured else 2
@@ -211,8 +212,7 @@ def _curves(events: Events, teacher_accuracy: float | None) -> list[go.Scatter]:
         line={"color": TEXT, "dash": "dash", "width": 1.5},
         showlegend=known,
     )
-    expected = _line(with_expected(events), "expected accuracy μ", "expected", color=COLORS[4],
-                     legend=measured)  # fmt: skip
+    expected = _line(evaluated, "expected accuracy μ", "expected", color=COLORS[4], legend=measured)
     expected.line.dash = "dot"
     return [student, agreement, teacher, expected.update(mode="lines")]
 

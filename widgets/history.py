@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,27 @@ from dfkd_lab.runs import RunFolder
 
 MOST_EVENTS = 1000
 """An even number, so that the newest survives when every other one is dropped."""
+
+
+class Spread:
+    """Of all events that are added at most ``MOST_EVENTS``, evenly spread, and the newest."""
+
+    def __init__(self) -> None:
+        self._even: list[dict[str, Any]] = []
+        self._rest: list[dict[str, Any]] = []
+        self._stride, self.count = 1, 0
+
+    def add(self, event: dict[str, Any]) -> None:
+        """Keep this event for now."""
+        kept = self.count % self._stride == 0
+        self._even += [event] if kept else []
+        self._rest = [] if kept else [event]
+        if len(self._even) > MOST_EVENTS:
+            self._even, self._stride = self._even[::2], 2 * self._stride
+        self.count += 1
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter([*self._even, *self._rest])
 
 
 @dataclass
@@ -25,16 +47,15 @@ class Alarm:
 class History:
     """The events of a run folder, read as they are written.
 
-    At most ``MOST_EVENTS`` and the last one are kept, evenly spread over the run. Each has, as "expected", the mean
-    accuracy of all rounds up to it, also of those that are not kept.
+    At most ``MOST_EVENTS`` and the last one are kept, evenly spread over the run, and as many of those that were
+    evaluated. Each has, as "expected", the mean accuracy of all rounds up to it, also of those that are not kept.
     """
 
     events: list[dict[str, Any]]
     alarms: dict[str, Alarm]
-    _even: list[dict[str, Any]]
-    _rest: list[dict[str, Any]]
+    _all: Spread
+    _evaluated: Spread
     _offset: int
-    _count: int
 
     def __init__(self, folder: RunFolder | None = None):
         self._path = folder.path / "events.jsonl" if folder else None
@@ -51,32 +72,27 @@ class History:
             if replaced:
                 self._forget()
                 self._file = number
-            before = self._count
+            before = self._all.count
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # it is being written
                 self._add(json.loads(line))
                 self._offset += len(line)
-        self.events = [*self._even, *self._rest]
-        return replaced or self._count > before
+        by_round = {event["round"]: event for event in (*self._all, *self._evaluated)}
+        self.events = [by_round[number] for number in sorted(by_round)]
+        return replaced or self._all.count > before
 
     def _forget(self) -> None:
-        self.events, self.alarms, self._even, self._rest = [], {}, [], []
-        self._offset, self._count, self._stride = 0, 0, 1
-        self._measured, self._sum = 0, 0.0
+        self.events, self.alarms, self._all, self._evaluated = [], {}, Spread(), Spread()
+        self._offset, self._sum = 0, 0.0
 
     def _add(self, event: dict[str, Any]) -> None:
         if event["accuracy"] is not None:
-            self._measured += 1
             self._sum += event["accuracy"]
-        event["expected"] = self._sum / self._measured if self._measured else None
+            self._evaluated.add(event)
+        event["expected"] = self._sum / self._evaluated.count if self._evaluated.count else None
         for alarm in event["alarms"]:
             text = alarm.split(" (")[0]
             self.alarms.setdefault(text, Alarm(text, event["round"], event["round"])).last = event["round"]
-        kept = self._count % self._stride == 0
-        self._even += [event] if kept else []
-        self._rest = [] if kept else [event]
-        if len(self._even) > MOST_EVENTS:
-            self._even, self._stride = self._even[::2], 2 * self._stride
-        self._count += 1
+        self._all.add(event)

@@ -41,9 +41,10 @@ def line(status: Mapping[str, Any], events: Events, teacher_accuracy: float | No
         words.append(remaining(events))
     elif last and status["state"] in ENDED:
         words.append(f"{pace(events)} a round, {duration(seconds(last['cost']))} in all")
-    if last and last["accuracy"] is not None:
+    if evaluated := next((event for event in reversed(events) if event["accuracy"] is not None), None):
+        where = "" if evaluated is last else f" in round {evaluated['round']}"
         against = f" (teacher {teacher_accuracy:.3f})" if teacher_accuracy is not None else ""
-        words.append(f"accuracy {last['accuracy']:.3f}{against}")
+        words.append(f"accuracy {evaluated['accuracy']:.3f}{where}{against}")
     if last:
         words.append(f"agreement {last['health']['agreement']:.3f}")
     words.append(escape(status.get("message") or ""))

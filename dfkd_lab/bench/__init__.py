@@ -62,8 +62,7 @@ def measure(wish: BenchSpec) -> dict[str, Any]:
     for name in names:
         methods.find(name)
     counts = [_count(text) for text in wish.images.split(",") if text]
-    if wish.compile:
-        machine.check_compiler(device)
+    machine.check_compiler(wish.compile, device)
     how = {"precision": held, "cache_views": wish.cache_views, "compile": wish.compile}
     loops = []
     for pair_name, pair in pairs.items():

@@ -5,6 +5,7 @@ Distillation never sees it: evaluation sets are loaded into memory before a run 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,11 @@ class Split:
 
     images: Tensor
     labels: Tensor
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of images and labels, for a record of what was measured or learned from."""
+        digest = lambda tensor: hashlib.sha256(tensor.contiguous().numpy()).hexdigest()  # noqa: E731
+        return {"images_sha256": digest(self.images), "labels_sha256": digest(self.labels)}
 
 
 def check(name: str) -> None:

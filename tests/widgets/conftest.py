@@ -35,7 +35,8 @@ def make_folder(tmp_path: Path) -> Callable[[str], RunFolder]:
 
 
 def run_tiny(path: Path) -> RunFolder:
-    spec = plan(method="dafl", rounds=2, cycles=2, batch=16, width=8, z_dim=8, device="cpu", out=str(path))
+    sizes = {"rounds": 2, "cycles": 2, "batch": 16, "width": 8, "z_dim": 8, "evaluate_every": 1}
+    spec = plan(method="dafl", device="cpu", out=str(path), **sizes)
     session = Session(spec)
     list(session)
     return session.folder

@@ -187,6 +187,18 @@ def test_figures_read_on_light_and_dark_and_say_when_they_are_empty(draw: Any, t
     assert "Nothing is chosen" in draw([]).layout.annotations[0].text
 
 
+@pytest.mark.parametrize("rounds", [7, 5000])
+def test_rounds_that_were_not_evaluated_leave_no_gap(make: Make, rounds: int) -> None:
+    known = [0.5 if number % 3 == 0 or number == rounds else None for number in range(1, rounds + 1)]
+    (group,) = compare.group([make("a-0", known, seed=0), make("a-1", known, seed=1)])
+    _, curve, _ = compare.overlay([group]).data
+    assert set(curve.x) <= {number for number, value in enumerate(known, 1) if value}
+    assert (curve.x[0], curve.x[-1], len(curve.x)) == (3, rounds, min(sum(map(bool, known)), MOST_POINTS))
+    assert curve.y == pytest.approx(np.full(len(curve.x), 0.5))
+    assert set(curve.customdata) == {2}
+    assert compare.rows([group])[0]["last"] == 0.5
+
+
 def test_long_runs_stay_small(make: Make) -> None:
     runs = [make(f"{z_dim}-{seed}", [0.5] * 5000, z_dim=z_dim, seed=seed) for z_dim in (8, 16) for seed in (0, 1)]
     figure = compare.overlay(compare.group(runs))

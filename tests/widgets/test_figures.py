@@ -60,6 +60,30 @@ def test_agreement_stands_in_where_there_is_no_accuracy(finished: RunFolder) -> 
     assert agreement.y == pytest.approx([event["health"]["agreement"] for event in events])
 
 
+def test_the_cost_of_a_run_from_before_writing_was_counted_is_shown(finished: RunFolder) -> None:
+    events = finished.events()
+    by_name = lambda: {trace.name: trace for trace in figures.cost(events).data}  # noqa: E731
+    assert by_name()["writing"].y == pytest.approx([event["cost"]["writing_s"] for event in events])
+    for event in events:
+        del event["cost"]["writing_s"]
+    assert np.isnan(by_name()["writing"].y).all()
+    assert by_name()["evaluation"].y == pytest.approx([event["cost"]["evaluation_s"] for event in events])
+
+
+@pytest.mark.parametrize("rounds", [6, 7000])
+def test_curves_join_the_rounds_that_were_evaluated(finished: RunFolder, rounds: int) -> None:
+    events = many(finished, rounds)
+    for event in events:
+        event["accuracy"] = event["round"] / rounds if event["round"] % 3 == 0 else None
+    student, agreement, _, mu = figures.curves(events).data
+    assert set(student.x % 3) == set(mu.x % 3) == {0}
+    assert (student.x[0], student.x[-1]) == (3, rounds - rounds % 3)
+    assert student.y == pytest.approx(student.x / rounds)
+    assert mu.y == pytest.approx((student.x + 3) / 2 / rounds)
+    assert len(agreement.x) == min(rounds, figures.MOST_POINTS)
+    assert student.showlegend
+
+
 @pytest.mark.parametrize("rounds", [1, 3, 6, 7, 500])
 def test_a_round_is_not_labelled_twice(rounds: int) -> None:
     axis = figures.by_round(rounds)

@@ -45,6 +45,22 @@ def test_a_long_run_is_few_events_evenly_spread_and_all_of_its_alarms(long: RunF
     assert (alarm.text, alarm.first, alarm.last) == ("collapse", ROUNDS - 1, ROUNDS - 1)
 
 
+@pytest.mark.parametrize("every", [2, 3, 64])
+def test_a_long_run_that_is_not_always_evaluated_keeps_the_rounds_that_were(tmp_path: Path, every: int) -> None:
+    logged = [event(n) if n % every == 0 else {**event(n), "accuracy": None} for n in range(1, 20_000)]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in logged))
+    history = History(RunFolder(tmp_path))
+    history.read()
+    rounds = [each["round"] for each in history.events]
+    evaluated = [each["round"] for each in history.events if each["accuracy"] is not None]
+    assert rounds == sorted(set(rounds))
+    assert len(rounds) <= 2 * (MOST_EVENTS + 1)
+    assert min(19_999 // every, MOST_EVENTS / 2) <= len(evaluated)
+    assert evaluated[-1] == 19_999 // every * every
+    last = history.events[-1]
+    assert (last["round"], last["expected"]) == (19_999, pytest.approx((every + evaluated[-1]) / 2 / ROUNDS))
+
+
 def test_what_is_being_written_is_read_when_it_is_whole(long: RunFolder) -> None:
     history = History(long)
     history.read()

@@ -19,6 +19,13 @@ def test_rounds_of_warm_up_say_nothing_of_the_time_left() -> None:
     assert status.time_left(events) == 72
 
 
+def test_the_accuracy_is_that_of_the_last_evaluated_round() -> None:
+    events = [event(1, 1, 40), {**event(2, 2, 80), "accuracy": 0.7}, {**event(3, 3, 120), "accuracy": None}]
+    assert "accuracy 0.700 in round 2 (teacher 0.900)" in status.line({"state": "running"}, events, 0.9)
+    assert "accuracy 0.700 (teacher 0.900)" in status.line({"state": "running"}, events[:2], 0.9)
+    assert "accuracy" not in status.line({"state": "running"}, events[2:], 0.9)
+
+
 def test_an_ended_run_says_what_a_round_took() -> None:
     line = status.line({"state": "finished"}, [event(1, 3, 40), event(2, 5, 80)])
     assert "2.5 s a round, 5 s in all" in line

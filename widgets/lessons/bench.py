@@ -37,14 +37,15 @@ def run(
 ) -> dict[Key, RunFolder]:
     """Run each plan of ``arms`` that has not finished, below runs/lessons, and show how far it is.
 
-    A folder is named after the plan, so that other settings are another run. ``keep`` is called after every round.
+    A folder is named after the plan, so that other settings are another run. ``keep`` is called after every round, and
+    every round is evaluated, because a lesson shows it.
     """
     folders = {name: folder_of(lesson, spec) for name, spec in arms.items()}
     handle = display(HTML(""), display_id=True)
     for number, (name, folder) in enumerate(folders.items(), 1):
         if folder.status()["state"] == "finished":
             continue
-        session, shown = Session(dataclasses.replace(arms[name], out=str(folder.path))), 0.0
+        session, shown = Session(dataclasses.replace(arms[name], out=str(folder.path), evaluate_every=1)), 0.0
         for _ in session:
             keep(session)
             if handle and time.monotonic() - shown > PERIOD_S:
