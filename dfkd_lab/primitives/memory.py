@@ -140,11 +140,12 @@ class ImageRing(nn.Module):
         self.register_buffer("written", torch.zeros((), dtype=torch.long, device="cpu"))
         self.register_buffer("born", torch.zeros(capacity, dtype=torch.int32, device="cpu"))
         self.register_buffer("rounds", torch.zeros((), dtype=torch.int32, device="cpu"))
+        self._count = 0  # what `written` holds, for Python
         self.register_buffer("_shares", None, persistent=False)
         self.register_load_state_dict_post_hook(lambda ring, missing: ring.restored())
 
     def __len__(self) -> int:
-        return min(int(self.written), self.capacity)
+        return min(self._count, self.capacity)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImageRing:
         super()._apply(fn, recurse)
@@ -159,15 +160,15 @@ class ImageRing(nn.Module):
     def write(self, batch: Batch) -> None:
         """Replace the oldest images; of a batch larger than the ring the last ``capacity`` stay."""
         n = min(len(batch.images), self.capacity)
-        place = (torch.arange(n) + int(self.written)) % self.capacity
-        self.born[place] = self.rounds
-        place = place.to(self.images.device)
+        self.born[self._next(n, self.born.device)] = self.rounds
+        place = self._next(n, self.images.device)
         self.images[place] = batch.images[-n:].clamp(0, 1).mul_(255).round_().to(torch.uint8)
         if batch.labels is not None:
             self.labels[place] = batch.labels[-n:]
         if batch.predicted is not None:
             self.predicted[place] = batch.predicted[-n:]
         self.written += n
+        self._count += n
         self._shares = None
         self._written_to(place)
 
@@ -199,7 +200,11 @@ class ImageRing(nn.Module):
 
     def restored(self) -> None:
         """Told that a state was loaded: what follows from it is made anew."""
-        self._shares = None
+        self._count, self._shares = int(self.written), None
+
+    def _next(self, n: int, device: torch.device) -> Tensor:
+        """The places of the next ``n`` images; made where they are needed, because a copy would wait."""
+        return (torch.arange(n, device=device) + self._count) % self.capacity
 
     def _batch(self, index: Tensor, weights: Tensor | None = None) -> Batch:
         images = in_unit(self.images.index_select(0, index))  # on a CPU several times as fast as indexing uint8
