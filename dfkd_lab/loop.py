@@ -285,7 +285,7 @@ class Tally:
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
-        self.seconds = 0.0
+        self.phases: list[tuple[Moment, Moment]] = []
 
     def add(self, name: str, value: Tensor) -> None:
         """Count one value of a loss."""
@@ -298,14 +298,34 @@ class Tally:
         return {name: float(value) / self.counts[name] for name, value in self.sums.items()}
 
     def start(self, device: torch.device) -> None:
-        """Begin to count seconds."""
-        synchronize(device)
-        self._begun = time.perf_counter()
+        """A phase begins."""
+        self._begun = Moment(device)
 
     def stop(self, device: torch.device) -> None:
-        """Stop counting."""
-        synchronize(device)
-        self.seconds += time.perf_counter() - self._begun
+        """It ends."""
+        self.phases.append((self._begun, Moment(device)))
+
+    @property
+    def seconds(self) -> float:
+        """What the phases took; this waits for the last one."""
+        return sum(end.since(begun) for begun, end in self.phases)
+
+
+class Moment:
+    """Now: on the clock, or on a GPU in the order of its work, so that looking at the time waits for nothing."""
+
+    def __init__(self, device: torch.device):
+        self.time = time.perf_counter()
+        self.event = torch.cuda.Event(enable_timing=True) if device.type == "cuda" else None
+        if self.event is not None:
+            self.event.record(torch.cuda.current_stream(device))
+
+    def since(self, earlier: Moment) -> float:
+        """Seconds from ``earlier`` until now."""
+        if self.event is None or earlier.event is None:
+            return self.time - earlier.time
+        self.event.synchronize()
+        return earlier.event.elapsed_time(self.event) / 1000
 
 
 class frozen:
@@ -352,12 +372,6 @@ def optimizer_of(student: nn.Module, schedule: Schedule) -> torch.optim.Optimize
     return torch.optim.SGD(
         student.parameters(), lr=schedule.s_lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
     )
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait for the device, where there is something to wait for."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 __all__ = ["Cost", "Diverged", "Recipe", "Report", "Run", "Stream"]

@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def host_rand() -> float:
+    """A random number in [0, 1) to steer Python by; it is drawn on the CPU, so that nothing waits for a device."""
+    return torch.rand((), device="cpu").item()
+
+
 class Stream:
     """The run's own random numbers: inside ``with stream`` torch draws from them, outside it is as it was."""
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from dfkd_lab import methods, nets
-from dfkd_lab.loop import Run, Tally, frozen, needs, synchronize
+from dfkd_lab.loop import Run, Tally, frozen, needs
 from dfkd_lab.primitives.cache import CachedViews
 from dfkd_lab.primitives.observe import Classifier, Frozen
 from dfkd_lab.recipe import Schedule
@@ -160,6 +160,12 @@ def seconds(call: Callable[[], object], times: int, device: torch.device) -> flo
         call()
     synchronize(device)
     return (time.perf_counter() - begun) / times
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device, where there is something to wait for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 class Stopwatch:

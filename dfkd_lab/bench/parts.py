@@ -65,6 +65,7 @@ def filled(kind: str, count: int, shape: tuple[int, int, int], device: torch.dev
     for pixels in (each for each in memory.buffers() if each.dtype == torch.uint8):
         pixels.random_(0, 256)  # touches every page
     ring.written.fill_(ring.capacity)
+    ring.restored()
     if isinstance(ring, PriorityRing):
         index = torch.arange(count, device=device)
         ring.feedback(Batch(ring.images[:0], index=index), torch.rand(count, device=device))

@@ -51,7 +51,7 @@ class CachedViews(nn.Module):
         batch = self.ring.read(n, fresh)
         assert batch.index is not None
         place = batch.index * self.count + torch.randint(self.count, (n,), device=self.views.device)
-        batch.images, batch.logits = in_unit(self.views[place]), self.logits[place]
+        batch.images, batch.logits = in_unit(self.views.index_select(0, place)), self.logits[place]
         return batch
 
     def feedback(self, batch: Batch, losses: Tensor) -> None:

@@ -12,6 +12,7 @@ from dfkd_lab.nets import Generator
 from dfkd_lab.primitives.memory import Batch, Fresh, ImageRing
 from dfkd_lab.primitives.phases import PhaseGenerator
 from dfkd_lab.spec import SpecError
+from dfkd_lab.stream import host_rand
 
 
 class HiddenMaps(ImageRing):
@@ -70,9 +71,9 @@ class HiddenMaps(ImageRing):
     def read(self, n: int, fresh: Fresh) -> Batch:
         """``n`` images decoded from stored maps, exchanged or as they are."""
         pools = self.pools
-        depth = int(torch.rand(()) * len(pools))
+        depth = int(host_rand() * len(pools))
         maps = pools[depth][torch.randint(0, len(self), (n,), device=self.images.device)].float()
-        if float(torch.rand(())) < self.exchange:
+        if host_rand() < self.exchange:
             maps = exchanged(maps)
         with at_rest(*self._followed) as net:
             return Batch(net.decode(depth, maps))

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from dfkd_lab.primitives.sum_tree import SumTree, last_of_each
+
 
 @dataclass
 class Batch:
@@ -36,7 +38,7 @@ class Batch:
 
 def in_unit(images: Tensor) -> Tensor:
     """Images in [0, 1]: uint8 divided by 255, others as they are."""
-    return images.float() / 255 if images.dtype == torch.uint8 else images
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
 Fresh = Callable[[int], Batch]
@@ -132,6 +134,7 @@ class ImageRing(nn.Module):
     written: Tensor
     born: Tensor
     rounds: Tensor
+    _shares: Tensor | None
 
     def __init__(self, capacity: int, shape: tuple[int, int, int]):
         super().__init__()
@@ -142,9 +145,12 @@ class ImageRing(nn.Module):
         self.register_buffer("written", torch.zeros((), dtype=torch.long, device="cpu"))
         self.register_buffer("born", torch.zeros(capacity, dtype=torch.int32, device="cpu"))
         self.register_buffer("rounds", torch.zeros((), dtype=torch.int32, device="cpu"))
+        self._count = 0  # what `written` holds, for Python
+        self.register_buffer("_shares", None, persistent=False)
+        self.register_load_state_dict_post_hook(lambda ring, missing: ring.restored())
 
     def __len__(self) -> int:
-        return min(int(self.written), self.capacity)
+        return min(self._count, self.capacity)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImageRing:
         super()._apply(fn, recurse)
@@ -159,16 +165,17 @@ class ImageRing(nn.Module):
     def write(self, batch: Batch) -> None:
         """Replace the oldest images; of a batch larger than the ring the last ``capacity`` stay."""
         n = min(len(batch.images), self.capacity)
-        place = (torch.arange(n) + int(self.written)) % self.capacity
-        self.born[place] = self.rounds
-        place = place.to(self.images.device)
-        self.images[place] = (batch.images[-n:].clamp(0, 1) * 255).round().to(torch.uint8)
+        self.born[self._next(n, self.born.device)] = self.rounds
+        place = self._next(n, self.images.device)
+        self.images[place] = batch.images[-n:].clamp(0, 1).mul_(255).round_().to(torch.uint8)
         if batch.labels is not None:
             self.labels[place] = batch.labels[-n:]
         if batch.predicted is not None:
             self.predicted[place] = batch.predicted[-n:]
         self.written += n
         self.latest = place
+        self._count += n
+        self._shares = None
         self._written_to(place)
 
     def read(self, n: int, fresh: Fresh) -> Batch:
@@ -181,9 +188,11 @@ class ImageRing(nn.Module):
 
     def class_shares(self, classes: int) -> Tensor:
         """The share [K] of stored images in each class the teacher saw; zeros while the ring is empty."""
-        stored = self.predicted[: len(self)]
-        counts = torch.zeros(classes, device=stored.device).scatter_add_(0, stored, torch.ones_like(stored).float())
-        return counts / max(1, len(self))
+        if self._shares is None:  # asked at every step, changed by a write
+            stored = self.predicted[: len(self)]
+            counts = torch.zeros(classes, device=stored.device).scatter_add_(0, stored, torch.ones_like(stored).float())
+            self._shares = counts / max(1, len(self))
+        return self._shares
 
     def summary(self, classes: int) -> dict[str, Any]:
         """images, capacity, oldest, classes."""
@@ -195,8 +204,16 @@ class ImageRing(nn.Module):
             "classes": torch.bincount(self.predicted[:n], minlength=classes).tolist(),
         }
 
+    def restored(self) -> None:
+        """Told that a state was loaded: what follows from it is made anew."""
+        self._count, self._shares = int(self.written), None
+
+    def _next(self, n: int, device: torch.device) -> Tensor:
+        """The places of the next ``n`` images; made where they are needed, because a copy would wait."""
+        return (torch.arange(n, device=device) + self._count) % self.capacity
+
     def _batch(self, index: Tensor, weights: Tensor | None = None) -> Batch:
-        images = in_unit(self.images[index])
+        images = in_unit(self.images.index_select(0, index))  # on a CPU several times as fast as indexing uint8
         return Batch(images, self.labels[index], self.predicted[index], index, weights)
 
     def _written_to(self, place: Tensor) -> None:
@@ -217,27 +234,34 @@ class PriorityRing(ImageRing):
         super().__init__(capacity, shape)
         self.alpha, self.beta, self._beta_now = alpha, beta, beta
         self.register_buffer("priorities", torch.zeros(capacity))
+        self.tree = SumTree(capacity)
 
     def open(self, progress: float) -> None:
         """Let beta rise."""
         super().open(progress)
         self._beta_now = self.beta + (1 - self.beta) * progress
+        self._grow()  # so that a resumed run has the same sums to the last bit, in whatever order a device adds
+
+    def restored(self) -> None:
+        """Make the tree anew too."""
+        super().restored()
+        self._grow()
 
     def read(self, n: int, fresh: Fresh) -> Batch:
         """``n`` stored images by priority, with their importance weights."""
-        chances = self.chances()
-        index = torch.multinomial(chances, n, replacement=True)
-        weights = (len(self) * chances[index]) ** -self._beta_now
+        index = self.tree.draw(n)
+        weights = (len(self) * self.tree[index] / self.tree.total).float() ** -self._beta_now
         return self._batch(index, weights / weights.max())
 
     def chances(self) -> Tensor:
         """The probability of each stored image."""
-        scores = (self.priorities[: len(self)] + 1e-6) ** self.alpha
-        return scores / scores.sum()
+        return self.tree[: len(self)] / self.tree.total
 
     def feedback(self, batch: Batch, losses: Tensor) -> None:
         """The student's loss [N] becomes the priority of the images it was measured on."""
-        self.priorities[batch.index] = losses.detach().float().abs()
+        assert batch.index is not None
+        # a loss that is not a number is for the end of the round to tell, not for an index out of range
+        self._prioritize(batch.index, losses.detach().float().abs().nan_to_num()[last_of_each(batch.index)])
 
     def summary(self, classes: int) -> dict[str, Any]:
         """images, capacity, oldest, classes, priorities."""
@@ -247,4 +271,14 @@ class PriorityRing(ImageRing):
 
     def _written_to(self, place: Tensor) -> None:
         largest = self.priorities.max()
-        self.priorities[place] = torch.where(largest > 0, largest, torch.ones_like(largest))
+        self._prioritize(place, torch.where(largest > 0, largest, torch.ones_like(largest)).expand(len(place)))
+
+    def _grow(self) -> None:
+        self.tree.fill(self._scores(self.priorities[: len(self)]))
+
+    def _prioritize(self, place: Tensor, priorities: Tensor) -> None:
+        self.priorities[place] = priorities
+        self.tree.update(place, self._scores(priorities))
+
+    def _scores(self, priorities: Tensor) -> Tensor:
+        return (priorities.double() + 1e-6) ** self.alpha

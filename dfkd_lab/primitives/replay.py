@@ -40,7 +40,8 @@ class Mixture(nn.Module, ABC):
     def write(self, batch: Batch) -> None:
         """Count the classes; what is remembered are images the student saw."""
         if batch.predicted is not None:
-            self.seen.add_(torch.bincount(batch.predicted, minlength=len(self.seen)))
+            # not bincount, which waits for the device to learn how many classes there are
+            self.seen.scatter_add_(0, batch.predicted, self.seen.new_ones(len(batch.predicted)))
 
     def class_shares(self, classes: int) -> Tensor:
         """The share [K] of each class in all that was ever synthesized: the past stands for all of it."""
@@ -102,8 +103,9 @@ class ImageBank(Mixture):
         """One stored batch, each as likely as the others; None while the bank is empty."""
         if not len(self.ring):
             return None
-        start = int(torch.rand(()) * (len(self.ring) // n)) * n
-        return in_unit(self.ring.images[start : start + n])
+        device = self.ring.images.device
+        start = (torch.rand((), device=device) * (len(self.ring) // n)).long() * n
+        return in_unit(self.ring.images.index_select(0, start + torch.arange(n, device=device)))
 
     def learn(self, live: Tensor) -> None:
         """Hold the first of these images until the round's end; a batch smaller than that is repeated."""
@@ -161,8 +163,9 @@ class EMAMemory(Mixture):
         images = super().read(n, fresh).images
         assert self._live is not None
         live, past = len(self._live), len(images) - len(self._live)
-        shares = [1 / live] * live + [self.weight / past] * past
-        return Batch(images, weights=torch.tensor(shares, device=images.device) * len(images))
+        parts = ((live, 1 / live), (past, self.weight / past))
+        shares = torch.cat([torch.full((n,), share, device=images.device) for n, share in parts])
+        return Batch(images, weights=shares * len(images))
 
     @torch.no_grad()
     def replay(self, n: int) -> Tensor:

@@ -123,6 +123,40 @@ def test_feedback_reaches_only_what_was_read() -> None:
     assert ring.priorities[:6].tolist() == pytest.approx([0.0, 7.0, 0.5, 1.0, 9.0, 8.0])
 
 
+def test_of_an_image_read_twice_the_last_loss_counts() -> None:
+    ring = prioritized()
+    ring.feedback(Batch(torch.zeros(3), index=torch.tensor([1, 4, 1])), torch.tensor([7.0, 9.0, 3.0]))
+    assert ring.priorities[:6].tolist() == pytest.approx([0.0, 3.0, 0.5, 1.0, 9.0, 8.0])
+    assert ring.chances().tolist() == pytest.approx(twins.chances([0, 3, 0.5, 1, 9, 8], 0.6).tolist(), rel=1e-5)
+
+
+def test_chances_follow_every_write_and_all_feedback() -> None:
+    ring = PriorityRing(30, SHAPE, 0.6, 0.4)
+    for step in range(12):
+        ring.open(step / 12)
+        ring.write(numbered(*range(7 * step, 7 * step + 7)))
+        batch = ring.read(16, never)
+        assert int(batch.index.max()) < len(ring)
+        ring.feedback(batch, torch.rand(16, generator=torch.Generator().manual_seed(step)) * 10)
+        wanted = twins.chances(ring.priorities[: len(ring)].tolist(), 0.6)
+        assert ring.chances().tolist() == pytest.approx(wanted.tolist(), rel=1e-5)
+
+
+def test_a_loss_that_is_not_a_number_leaves_the_ring_readable() -> None:
+    ring = prioritized()
+    ring.feedback(Batch(torch.zeros(2), index=torch.tensor([1, 4])), torch.tensor([torch.nan, torch.inf]))
+    assert int(ring.read(64, never).index.max()) < 6
+
+
+def test_class_shares_follow_a_restored_state() -> None:
+    first, second = ImageRing(4, SHAPE), ImageRing(4, SHAPE)
+    first.write(numbered(0, 3))
+    second.write(numbered(1, 4))
+    assert second.class_shares(3).tolist() == [0, 1, 0]
+    second.load_state_dict(first.state_dict())
+    assert second.class_shares(3).tolist() == [1, 0, 0]
+
+
 @pytest.mark.parametrize("kind", [ImageRing, lambda *size: PriorityRing(*size, 0.6, 0.4)], ids=["uniform", "priority"])
 def test_a_restored_ring_goes_on_as_the_first_would(kind: Any) -> None:
     first, second = kind(5, SHAPE), kind(5, SHAPE)

@@ -1,0 +1,91 @@
+"""A sum tree draws in proportion to its scores, however they got there."""
+
+import pytest
+import torch
+
+from dfkd_lab.primitives.sum_tree import SumTree, last_of_each
+
+CAPACITIES = [1, 2, 8, 9, 27, 28, 100, 513, 5000]
+
+
+def filled(capacity: int, seed: int = 0) -> tuple[SumTree, torch.Tensor]:
+    tree, scores = SumTree(capacity), torch.rand(capacity, generator=torch.Generator().manual_seed(seed)) + 0.01
+    tree.fill(scores)
+    return tree, scores.double()
+
+
+def exact(tree: SumTree, scores: torch.Tensor) -> None:
+    """All levels hold the plain sums, and nothing lies behind the last place."""
+    padded = torch.zeros(tree.fan**3, dtype=torch.double)
+    padded[: len(scores)] = scores
+    assert torch.equal(tree.scores.view(-1), padded)
+    assert torch.allclose(tree.sums.view(-1), padded.view(-1, tree.fan).sum(1), rtol=1e-15, atol=0)
+    assert torch.allclose(tree.top, padded.view(tree.fan, -1).sum(1), rtol=1e-14, atol=0)
+    assert float(tree.total) == pytest.approx(float(scores.sum()), rel=1e-14)
+
+
+@pytest.mark.parametrize("capacity", CAPACITIES)
+def test_sums_are_plain_sums_after_any_number_of_updates(capacity: int) -> None:
+    tree, scores = filled(capacity)
+    exact(tree, scores)
+    random = torch.Generator().manual_seed(1)
+    for scale in [1e-6, 1.0, 1e6] * 20:  # differences, added up, would drift by 1e-10 and more
+        places = torch.randperm(capacity, generator=random)[: max(1, capacity // 3)]
+        scores[places] = torch.rand(len(places), generator=random).double() * scale
+        tree.update(places, scores[places])
+    exact(tree, scores)
+    again = SumTree(capacity)
+    again.fill(scores)
+    assert torch.allclose(tree.top, again.top, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("capacity", [8, 28, 100])
+def test_draws_are_as_often_as_the_scores_say(capacity: int) -> None:
+    tree, scores = filled(capacity)
+    places = torch.arange(0, capacity, 3)
+    scores[places] *= 5
+    tree.update(places, scores[places])
+    torch.manual_seed(0)
+    wanted = 50_000 * scores / scores.sum()
+    counts = tree.draw(50_000).bincount(minlength=capacity)
+    freedom = capacity - 1
+    assert float(((counts - wanted) ** 2 / wanted).sum()) < freedom + 3.5 * (2 * freedom) ** 0.5  # chi square
+
+
+@pytest.mark.parametrize("capacity", CAPACITIES)
+def test_a_place_without_a_score_is_never_drawn(capacity: int) -> None:
+    tree, held = SumTree(capacity), torch.arange(0, capacity, 7)
+    tree.update(held, torch.full((len(held),), 1e-6))
+    torch.manual_seed(0)
+    assert set(tree.draw(20_000).tolist()) <= set(held.tolist())
+    tree.fill(torch.ones(max(1, capacity // 2)))
+    assert int(tree.draw(20_000).max()) < max(1, capacity // 2)
+
+
+def test_the_last_number_below_1_still_finds_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, _ = filled(100)
+    tree.update(torch.tensor([99]), torch.zeros(1))
+    for number, wanted in ((1 - 2**-53, 98), (0.0, 0)):
+        monkeypatch.setattr(torch, "rand", lambda *size, number=number, **how: torch.full(size, number, **how))
+        assert set(tree.draw(5).tolist()) == {wanted}
+
+
+def test_one_score_of_millionths_counts_beside_half_a_million_others() -> None:
+    tree = SumTree(500_000)
+    tree.fill(torch.ones(500_000))
+    before = tree.total.clone()
+    tree.update(torch.tensor([123_456]), torch.tensor([1 + 1e-6], dtype=torch.double))
+    assert float(tree.total - before) == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_the_last_of_several_values_for_a_place_wins() -> None:
+    places, values = torch.tensor([4, 1, 4, 0, 1, 4]), torch.arange(6.0)
+    assert values[last_of_each(places)].tolist() == [5, 4, 5, 3, 4, 5]
+    tree = SumTree(5)
+    tree.update(places, values[last_of_each(places)])
+    assert tree[:5].tolist() == [3, 4, 0, 0, 5]
+    assert float(tree.total) == 12
+
+
+def test_no_level_is_in_the_state_dict() -> None:
+    assert not SumTree(10).state_dict()
