@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import speed_page
 import torch
 import tyro
 from rows import folder_of, is_finished, measure, spread, table
@@ -185,6 +186,7 @@ def render() -> None:
         teacher, student = pair.split(":")
         parts.append(f"## {teacher} → {student} on {data}, {SAID[budget]}\n\n" + table(HEAD, lines) + "\n")
     parts.append("## Teachers\n\n" + table(TEACHER_HEAD, teacher_lines()) + "\n")
+    parts.append(speed_page.section())
     (ROOT / "RESULTS.md").write_text("\n".join(parts))
 
 

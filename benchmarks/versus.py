@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import torch
 import tyro
-from cifar import BUDGETS
+from cifar import BUDGETS, render
 from reference_loop import ReferenceLoop
-from rows import shown, spread, table
+from rows import spread, table
+from speed_page import VERSUS, versus_line
 
 from dfkd_lab import METHODS, RunSpec, Session, data, machine, plan, teachers
 from dfkd_lab.measure import Accuracy
@@ -72,7 +73,8 @@ def main(
             keep(pair, variant, measure(PAIRS[pair], VARIANTS[variant], seed, speeds[pair]))
     except SpecError as error:
         sys.exit(str(error))
-    print(table(HEAD, [line(row) for row in load().values()]))
+    render()
+    print(table(VERSUS, [versus_line(row) for row in load().values()]))
 
 
 def refuse_unknown(what: str, names: tuple[str, ...], known: dict[str, Any]) -> None:
@@ -200,19 +202,6 @@ def keep(pair: str, variant: str, run: dict[str, Any]) -> None:
     runs = sorted([*found.get(name, {}).get("runs", []), run], key=lambda each: each["seed"])
     row = {"pair": pair, "variant": variant, "n": len(runs), **{each: spread(runs, each) for each in SPREADS}}
     write_atomically(RESULTS, (json.dumps({**found, name: {**row, "runs": runs}}, indent=1) + "\n").encode())
-
-
-HEAD = ["pair", "variant", "n", "accuracy", "reference", "images/s", "reference", "ratio", "distillation images/s",
-        "reference", "ratio"]  # fmt: skip
-
-
-def line(row: dict[str, Any]) -> list[str]:
-    """One row of the table: mean and standard deviation over the seeds."""
-    accuracies = [shown(row[name], 3) for name in ("accuracy", "reference_accuracy")]
-    total = [shown(row["images_per_s"]), shown(row["reference_images_per_s"]), shown(row["ratio"], 2)]
-    of = ("distillation_images_per_s", "reference_distillation_images_per_s")
-    distillation = [*(shown(row[name]) for name in of), shown(row["distillation_ratio"], 2)]
-    return [row["pair"].replace(":", " → "), row["variant"], str(row["n"]), *accuracies, *total, *distillation]
 
 
 if __name__ == "__main__":

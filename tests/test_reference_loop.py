@@ -183,6 +183,7 @@ def versus(
     monkeypatch.setattr(module, "PAIRS", {"tiny": replace(module.PAIRS["digits"], settings=settings)})
     monkeypatch.setattr(module, "VARIANTS", {"loop": {}, "no flip, narrow": {"width": 4}})
     monkeypatch.setattr(module, "WORKERS", (0,))
+    monkeypatch.setattr(module, "render", lambda: None)
     return module
 
 

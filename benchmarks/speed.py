@@ -1,0 +1,106 @@
+"""How fast the loop is here: ``python benchmarks/speed.py`` writes results/speed.json and the part of RESULTS.md.
+
+``bench`` with what is at hand, one entry a device; beside it, whether ten times the rounds take ten times as long, and
+what evaluation, samples and checkpoints cost in a session. What is recorded for this device and commit is not measured
+again, unless ``--again``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from cifar import render
+
+from dfkd_lab import Session, bench, machine, plan
+from dfkd_lab.bench.overhead import Pair
+from dfkd_lab.loop import Run
+from dfkd_lab.runs import write_atomically
+from dfkd_lab.spec import SpecError
+
+SPEED = Path(__file__).parent / "results/speed.json"
+SHORT_ROUNDS = 4
+DIGITS = {"warm_up": 0}
+
+
+def main(repeats: int = 7, methods: str = "", device: str = "auto", again: bool = False) -> None:
+    """Measure on ``device``; on a GPU every method by default, on a CPU the three of the bars."""
+    try:
+        machine.check_device(device)
+        where = machine.pick_device(device)
+        wanted = methods or ("all" if where.type == "cuda" else "ssd_kd,fast,dafl")
+        wish = bench.BenchSpec(repeats=repeats, methods=wanted, device=where.type, pairs=PAIRS[where.type])
+        parts: dict[str, Callable[[], Any]] = {
+            "bench": lambda: bench.measure(wish),
+            "length": lambda: length(where),
+            "session": lambda: session(where),
+        }
+        for name, measure in parts.items():
+            found = load()
+            row = found.get(machine.device_name(where), {})
+            if again or name not in row or row[name]["commit"] != machine.commit():
+                row[name] = {**machine.provenance(where), **measure()}
+                found[machine.device_name(where)] = row
+                write_atomically(SPEED, (json.dumps(found, indent=1) + "\n").encode())
+    except SpecError as error:
+        sys.exit(str(error))
+    render()
+
+
+PAIRS = {"cpu": "digits,resnet20:resnet8", "cuda": "wrn40_2:wrn16_1,resnet34:resnet18"}
+
+
+def length(device: torch.device) -> dict[str, Any]:
+    """Ten runs and one of ten times the rounds, a part of it after each of them: seconds and memory of both."""
+    pair, held = Pair.of("digits"), {"device": device, "precision": "fp32"}
+    long, short_s, long_s, memory = pair.run("fast", DIGITS, **held), [], [], []
+    long.advance()
+    for _ in range(10):
+        short = pair.run("fast", DIGITS, **held)
+        short.advance()
+        short_s.append(_rounds(short))
+        long_s.append(_rounds(long))
+        memory.append(long.cost.peak_memory_bytes)
+    return {
+        "rounds": [SHORT_ROUNDS, 10 * SHORT_ROUNDS],
+        "short_s": short_s,
+        "long_s": long_s,
+        "ratio": 10 * sum(long_s) / sum(short_s),
+        "peak_memory_bytes": [memory[0], memory[-1]],
+    }
+
+
+def _rounds(run: Run) -> float:
+    begun = time.perf_counter()
+    for _ in range(SHORT_ROUNDS):
+        run.advance()
+    return time.perf_counter() - begun
+
+
+def session(device: torch.device) -> dict[str, Any]:
+    """What holds the loop up in the main job: seconds of evaluation, and of log, samples and checkpoints."""
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        whole = Session(plan(method="ssd_kd", device=device.type, out=f"{folder}/run"))
+        for _ in whole:
+            pass
+        seconds = time.perf_counter() - begun
+    cost = whole.run.cost
+    return {"seconds": seconds, "share": (cost.evaluation_s + cost.writing_s) / seconds, "cost": asdict(cost)}
+
+
+def load() -> dict[str, dict[str, Any]]:
+    """What is recorded, by device."""
+    return json.loads(SPEED.read_text()) if SPEED.exists() else {}
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,98 @@
+"""The part of RESULTS.md on speed, from results/speed.json and results/versus.json."""
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from rows import shown, table
+
+RESULTS = Path(__file__).parent / "results"
+
+INTRODUCTION = """## Speed
+
+Written by `python benchmarks/speed.py` and `python benchmarks/versus.py`. *Overhead* is the seconds of a round of our
+loop over those of the bare passes of its networks (generator, teacher, student, forward and backward; no loss, no view,
+no memory, no optimizer), both measured in turns in one process; median and range of n turns. Seconds are those of that
+machine, with what else ran on it; compare ratios.
+"""
+LOOPS = ["pair", "method", "precision", "n", "overhead", "range", "student images/s", "loop s/round", "bare s/round"]
+NETWORKS = ["pair", "precision", "filters", "teacher forward ms", "teacher to images ms", "student ms"]
+MEMORIES = ["memory", "images", "MB", "write ms", "read ms"]
+VERSUS = ["pair", "variant", "n", "accuracy", "reference", "ratio", "of the distillation", "images/s", "reference",
+          "device", "threads", "commit"]  # fmt: skip
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """What results/``name``.json holds; nothing if there is none."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def section() -> str:
+    """All of it, in Markdown; what was not measured says so."""
+    speed = recorded("speed")
+    parts = [INTRODUCTION, *chain(*(device(*each) for each in speed.items()))]
+    if all("CPU" in name for name in speed):
+        parts.append("### GPU: not measured\n")
+    lines = [versus_line(row) for row in recorded("versus").values()]
+    parts.append(REFERENCE + table(VERSUS, lines or [["not measured"] * len(VERSUS)]) + "\n")
+    return "\n".join(parts)
+
+
+REFERENCE = """### Beside the field's loop
+
+`benchmarks/reference_loop.py` is FastDFKD as the field writes it: fp32, eager, an in-memory buffer, a DataLoader, with
+the number of workers that is faster here. Both train the same networks with the same settings for the same number of
+steps, a round of ours, then one of it. *Ratio* is its seconds over ours, all rounds, synthesis and what a session
+writes included; mean ± standard deviation over n seeds.
+
+"""
+
+
+def device(name: str, row: dict[str, Any]) -> Iterator[str]:
+    """The tables of one device."""
+    bench, length, session = row["bench"], row["length"], row["session"]
+    yield f"### {name}, {bench['threads']} threads, torch {bench['versions']['torch']}, commit {bench['commit'][:7]}\n"
+    yield table(LOOPS, [loop_line(each) for each in bench["loops"]]) + "\n"
+    yield table(NETWORKS, [network_line(each) for each in bench["precisions"]]) + "\n"
+    yield table(MEMORIES, [memory_line(each) for each in bench["memories"]]) + "\n"
+    short, long = length["rounds"]
+    before, after = (size / 1e6 for size in length["peak_memory_bytes"])
+    yield (
+        f"A run of {long} rounds took {length['ratio']:.2f} times as long as one of {short} (FastDFKD on digits, ten "
+        f"pairs in turns, commit {length['commit'][:7]}); peak memory {before:,.0f} MB after a tenth of it, "
+        f"{after:,.0f} MB at its end. In the main job evaluation, log, samples and checkpoints held the loop up for "
+        f"{100 * session['share']:.1f} % of {session['seconds']:.1f} s (commit {session['commit'][:7]}).\n"
+    )
+
+
+def loop_line(row: dict[str, Any]) -> list[str]:
+    """One method."""
+    low, high = row["overhead_range"]
+    cells = [f"{row['overhead']:.2f}", f"{low:.2f}–{high:.2f}", f"{row['student_images_per_s']:,.0f}"]
+    seconds = (f"{row[name]:.2f}" for name in ("loop_s", "bare_s"))
+    return [row["pair"].replace(":", " → "), row["method"], row["precision"], str(row["n"]), *cells, *seconds]
+
+
+def network_line(row: dict[str, Any]) -> list[str]:
+    """One precision and layout."""
+    times = (row[name] for name in ("teacher_forward_ms", "teacher_to_images_ms", "student_ms"))
+    return [row["pair"].replace(":", " → "), row["precision"], row["layout"], *(f"{each:.1f}" for each in times)]
+
+
+def memory_line(row: dict[str, Any]) -> list[str]:
+    """One memory of one size."""
+    times = (f"{row[name]:.2f}" for name in ("write_ms", "read_ms"))
+    return [row["memory"], f"{row['images']:,}", f"{row['bytes'] / 1e6:,.1f}", *times]
+
+
+def versus_line(row: dict[str, Any]) -> list[str]:
+    """One variant of our loop beside the reference."""
+    figures = {"accuracy": 3, "reference_accuracy": 3, "ratio": 2, "distillation_ratio": 2, "images_per_s": 0,
+               "reference_images_per_s": 0}  # fmt: skip
+    where = [", ".join(dict.fromkeys(str(run[name]) for run in row["runs"])) for name in ("device", "threads")]
+    commits = ", ".join(dict.fromkeys(run["commit"][:7] for run in row["runs"]))
+    cells = [shown(row[name], digits) for name, digits in figures.items()]
+    return [row["pair"].replace(":", " → "), row["variant"], str(row["n"]), *cells, *where, commits]
