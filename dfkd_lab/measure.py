@@ -15,10 +15,13 @@ from dfkd_lab.primitives.observe import Observer
 
 
 class Accuracy:
-    """``evaluate(student)``: top-1 accuracy in [0, 1] on images [N, C, H, W], uint8 or in [0, 1], and labels [N]."""
+    """``evaluate(student)``: top-1 accuracy in [0, 1] on images [N, C, H, W], uint8 or in [0, 1], and labels [N].
 
-    def __init__(self, images: Tensor, labels: Tensor, batch: int = 1024):
-        self.images, self.labels, self.batch = images, labels, batch
+    ``batch`` 0 takes 1,024 images at a time on a GPU, and 64 on a CPU, whose caches hold no more of a network's maps.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, batch: int = 0):
+        self.images, self.labels, self.batch = images, labels, batch or (1024 if images.is_cuda else 64)
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> float:

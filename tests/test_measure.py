@@ -29,7 +29,7 @@ def written(labels: list[int]) -> Tensor:
     return images
 
 
-@pytest.mark.parametrize("batch", [1, 3, 100])
+@pytest.mark.parametrize("batch", [0, 1, 3, 100])
 def test_accuracy_is_the_share_of_right_answers_and_leaves_the_mode(batch: int) -> None:
     model = Says(4, 1.0).train()
     evaluate = Accuracy(written([0, 1, 2, 3, 0]), torch.tensor([0, 1, 2, 0, 1]), batch)
