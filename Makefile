@@ -11,7 +11,7 @@ export GOMP_SPINCOUNT ?= 1000
 PORT ?= 8866
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo demo-class gpu test lab lint clean help
+.PHONY: setup demo demo-class gpu speed test lab lint clean help
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -41,6 +41,10 @@ demo-class: setup  ## serve the workbench as an app for a class, on 127.0.0.1:$P
 # Without set-up where there is no .venv: a lent machine has a Python of its own.
 gpu:  ## run the next nine minutes of the planned GPU results (RESULTS.md); again until all are there
 	$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON)) benchmarks/cifar.py --next --minutes 9
+
+# Likewise. The field's loop runs on the CPU only, and takes twenty minutes a seed.
+speed:  ## measure the loop here, beside the bare passes of its networks (RESULTS.md)
+	$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON)) benchmarks/speed.py
 
 test: lint  ## lint, types and all tests
 	$(BIN)/python -m pytest

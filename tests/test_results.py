@@ -34,7 +34,7 @@ def test_results_are_those_recorded(cifar: ModuleType, tmp_path: Path) -> None:
 
 def test_what_is_planned_and_not_measured_says_so(cifar: ModuleType, tmp_path: Path) -> None:
     cifar.render()
-    lines = (tmp_path / "RESULTS.md").read_text().splitlines()
+    lines = (tmp_path / "RESULTS.md").read_text().partition("## Speed")[0].splitlines()
     rows = [line for line in lines if line.startswith("| ") and "method" not in line and "---" not in line]
     assert sum("not measured" in line for line in rows if "net" not in line) == len(cifar.planned()) + 1
     assert any("89.29" in line for line in rows)
@@ -84,3 +84,41 @@ def test_a_misspelt_wish_is_a_sentence(
     monkeypatch.setattr(cifar, "teacher_of", lambda *rest: "digits")
     with pytest.raises(SystemExit, match=sentence):
         cifar.main(**{"methods": "dafl", "data": "digits", "budget": "cpu", **wish}, out=tmp_path)
+
+
+@pytest.fixture
+def speed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, digits_cache: Path) -> ModuleType:
+    """The benchmark of speed on next to nothing, writing below ``tmp_path``."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.setattr(importlib.import_module("speed_page"), "RESULTS", tmp_path)
+    module = importlib.import_module("speed")
+    monkeypatch.setattr(module, "SPEED", tmp_path / "speed.json")
+    monkeypatch.setattr(module, "PAIRS", {"cpu": "digits"})
+    monkeypatch.setattr(module, "render", lambda: None)
+    tiny = {"batch": 8, "width": 4, "z_dim": 4, "g_steps": 1, "s_steps": 1, "warm_up": 0}
+    monkeypatch.setattr(module, "DIGITS", tiny)
+    monkeypatch.setattr(module.bench, "measure", lambda wish: {"loops": [LOOP], "precisions": [], "memories": []})
+    plan_ = module.plan
+    monkeypatch.setattr(module, "plan", lambda **wish: plan_({**tiny, "rounds": 2}, **wish))
+    return module
+
+
+LOOP = {"pair": "digits", "method": "ssd_kd", "precision": "bf16", "n": 3, "overhead": 1.0625,
+        "overhead_range": [1.0, 1.25], "student_images_per_s": 9, "loop_s": 2.0, "bare_s": 1.9}  # fmt: skip
+
+
+def test_speed_is_recorded_once_a_commit_and_shown(speed: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = importlib.import_module("speed_page")
+    assert "### GPU: not measured" in page.section()
+    speed.main(repeats=1, device="cpu")
+    (row,) = speed.load().values()
+    assert row["length"]["rounds"] == [4, 40]
+    assert len(row["length"]["short_s"]) == len(row["length"]["long_s"]) == 10
+    assert 0 < row["session"]["share"] < 1
+    assert all({"commit", "versions", "device", "threads"} <= part.keys() for part in row.values())
+    text = page.section()
+    assert "| digits | ssd_kd | bf16 | 3 | 1.06 | 1.00–1.25 |" in text
+    assert f"took {row['length']['ratio']:.2f} times as long" in text
+    assert "### GPU: not measured" in text
+    monkeypatch.setattr(speed, "length", lambda where: pytest.fail("it was measured"))
+    speed.main(repeats=1, device="cpu")
