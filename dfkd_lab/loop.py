@@ -70,7 +70,7 @@ class Run:
 
     ``student`` makes a fresh student; ``images`` are real ones, for a reference recipe only; ``evaluate`` measures a
     student, or is None for a run without any data; ``poll`` is called before every step, and may block (pause) or raise
-    (stop now).
+    (stop now). ``look`` is shown the composed run while it is still on the CPU, and may raise before anything moves.
     """
 
     def __init__(
@@ -86,22 +86,24 @@ class Run:
         images: Batch | None = None,
         evaluate: Callable[[nn.Module], float] | None = None,
         poll: Callable[[], None] = lambda: None,
+        look: Callable[[Run], None] = lambda run: None,
         device: torch.device | str = "cpu",
     ):
         self.device = torch.device(device)
-        self.teacher, self.rounds, self.classes = teacher.to(self.device), rounds, classes
+        self.teacher, self.rounds, self.classes = teacher.cpu(), rounds, classes
         self.evaluate, self.poll = evaluate, poll
         self.round, self.cost = 0, Cost()
         self.stream = Stream(seed, self.device)
         with self.stream:
-            self.student = student().to(self.device)
+            self.student = student().cpu()
             self.observer = Observer(self.teacher, self.student)
             self.recipe = method.compose(Lab(self.teacher, self.observer, shape, classes, rounds, images))
             self.recipe.check(batch_norms=bool(self.observer.norms))
         tell({**self.recipe.terms, **self.recipe.student}, "bind", self.recipe.memory)
-        for module in self.recipe.modules().values():
-            module.to(self.device)
         self.optimizer = optimizer_of(self.student, self.recipe.schedule)
+        look(self)
+        for module in (self.teacher, self.student, *self.recipe.modules().values()):
+            module.to(self.device)
 
     def __iter__(self) -> Iterator[Report]:
         while self.round < self.rounds:

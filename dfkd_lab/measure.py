@@ -20,6 +20,10 @@ class Accuracy:
     def __init__(self, images: Tensor, labels: Tensor, batch: int = 1024):
         self.images, self.labels, self.batch = images, labels, batch
 
+    def to(self, device: torch.device) -> None:
+        """Keep images and labels on ``device``."""
+        self.images, self.labels = self.images.to(device), self.labels.to(device)
+
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> float:
         training = model.training
