@@ -101,6 +101,7 @@ def resume(arguments: list[str]) -> None:
 def execute(spec: RunSpec) -> None:
     """Run ``spec`` with a progress bar. The first interrupt ends it after its round, the second at once."""
     session = Session(spec)
+    print(session.footprint, file=sys.stderr)
     bar = tqdm(total=spec.rounds, initial=session.run.round, unit="round", dynamic_ncols=True)
     accuracy: float | None = None
     try:

@@ -75,9 +75,10 @@ class Run:
 
     ``student`` makes a fresh student; ``images`` are real ones, for a reference recipe only; ``evaluate`` measures a
     student, every ``evaluate_every`` rounds and in the last one, or is None for a run without any data; ``poll`` is
-    called before every step, and may block (pause) or raise (stop now). In ``precision`` "bf16" networks compute in
-    bfloat16; losses and weights stay in 32 bits. With ``cache_views`` above 0 so many views of each stored image are
-    kept with the teacher's logits. ``compile`` compiles the networks for the shapes of the steps.
+    called before every step, and may block (pause) or raise (stop now). ``look`` is shown the composed run while it is
+    still on the CPU, and may raise before anything moves. In ``precision`` "bf16" networks compute in bfloat16; losses
+    and weights stay in 32 bits. With ``cache_views`` above 0 so many views of each stored image are kept with the
+    teacher's logits. ``compile`` compiles the networks for the shapes of the steps.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Run:
         evaluate: Callable[[nn.Module], float] | None = None,
         evaluate_every: int = 1,
         poll: Callable[[], None] = lambda: None,
+        look: Callable[[Run], None] = lambda run: None,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
         cache_views: int = 0,
@@ -101,25 +103,24 @@ class Run:
     ):
         self.device = torch.device(device)
         self.passes = Passes(self.device, precision)
-        self.teacher, self.rounds, self.classes = teacher.to(self.device), rounds, classes
+        self.teacher, self.rounds, self.classes = teacher.cpu(), rounds, classes
         self.evaluate, self.evaluate_every, self.poll = evaluate, evaluate_every, poll
         self.round, self.cost = 0, Cost()
         self.stream = Stream(seed, self.device)
         with self.stream:
-            self.student = student().to(self.device)
+            self.student = student().cpu()
             self.observer = Observer(self.teacher, self.student, self.passes)
             self.recipe = method.compose(Lab(self.teacher, self.observer, shape, classes, rounds, images))
             self.recipe.check(batch_norms=bool(self.observer.norms))
         if cache_views:
             self.recipe.memory = self.recipe.caching(cache_views, self.observer, classes)
         tell({**self.recipe.terms, **self.recipe.student}, "bind", self.recipe.memory)
-        for module in self.recipe.modules().values():
-            module.to(self.device)
+        self.optimizer = optimizer_of(self.student, self.recipe.schedule)
+        look(self)
         for module in (self.teacher, self.student, *self.recipe.modules().values()):
-            channels_last(module)
+            channels_last(module.to(self.device))
         if compile:
             self._compile()
-        self.optimizer = optimizer_of(self.student, self.recipe.schedule)
 
     def __iter__(self) -> Iterator[Report]:
         while self.round < self.rounds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import platform
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from dfkd_lab import environment
+from dfkd_lab import environment, measure
 from dfkd_lab.spec import SpecError
 
 
@@ -46,6 +47,48 @@ def check_compiler(wish: bool, device: torch.device) -> None:
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:160]
         raise SpecError(f"compile = True, but torch.compile does not work here ({reason}); allowed: False") from None
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free for this process on the device now; None where nobody says."""
+    if device.type == "cuda":
+        held_back = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held_back
+    try:
+        rows = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        return min([int(rows["MemAvailable"].split()[0]) * 1024, *_left_by_limits()])
+    except OSError:
+        return None
+
+
+def used_memory(device: torch.device) -> int:
+    """Bytes this process has on the device now; on a CPU outside Linux the most it ever had."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+    except OSError:
+        return measure.peak_memory(device)
+
+
+def _left_by_limits() -> list[int]:
+    """What each memory limit of the control groups this process is in leaves, of either version of them."""
+    root = Path("/sys/fs/cgroup")
+    found = []
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        base, limit, used = root, "memory.max", "memory.current"
+        if "memory" in controllers.split(","):
+            base, limit, used = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+        elif controllers:
+            continue
+        inner = base / path[1:]
+        for folder in (each for each in (inner, *inner.parents) if each.is_relative_to(base)):
+            with contextlib.suppress(OSError, ValueError):  # outside a container, or "max": no limit here
+                stat = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
+                left = int((folder / limit).read_text()) - int((folder / used).read_text())
+                found.append(left + int(stat["inactive_file"]))  # files the kernel keeps can be dropped
+    return found
 
 
 def device_name(device: torch.device) -> str:

@@ -21,7 +21,16 @@ class Accuracy:
     """
 
     def __init__(self, images: Tensor, labels: Tensor, batch: int = 0):
-        self.images, self.labels, self.batch = images, labels, batch or (1024 if images.is_cuda else 64)
+        self.images, self.labels, self._batch = images, labels, batch
+
+    @property
+    def batch(self) -> int:
+        """Images at a time."""
+        return self._batch or (1024 if self.images.is_cuda else 64)
+
+    def to(self, device: torch.device) -> None:
+        """Keep images and labels on ``device``."""
+        self.images, self.labels = self.images.to(device), self.labels.to(device)
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> float:

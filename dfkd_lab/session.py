@@ -16,7 +16,20 @@ from typing import Any
 
 import torch
 
-from dfkd_lab import catalogue, compose, data, flops, machine, measure, methods, nets, precision, samples, teachers
+from dfkd_lab import (
+    catalogue,
+    compose,
+    data,
+    flops,
+    footprint,
+    machine,
+    measure,
+    methods,
+    nets,
+    precision,
+    samples,
+    teachers,
+)  # fmt: skip
 from dfkd_lab.loop import Diverged, Report, Run
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.runs import RunError, RunFolder, default_folder, prepare, refuse_other_spec, write_atomically
@@ -39,6 +52,8 @@ class Session:
         self.folder = RunFolder(spec.out or default_folder(spec))
         self.wish, self._looked, self._saved = "run", 0.0, time.monotonic()
         refuse_other_spec(self.folder, spec)
+        self.device = machine.pick_device(spec.device)
+        free = machine.free_memory(self.device)
         method = compose.method_of(spec)
         self.teacher = teachers.load(spec.teacher, spec.normalization, spec.data)
         if not self.teacher.norms:
@@ -46,15 +61,13 @@ class Session:
         split = data.evaluation_set(spec.data, self.teacher.card.shape)
         self.calibration = teachers.examine(self.teacher, split)
         self.teacher_accuracy = None if self.calibration is None else self.calibration.accuracy
-        self.device = machine.pick_device(spec.device)
         machine.check_compiler(spec.compile, self.device)
         self.real = None
         if methods.remark(method):
             self.real = data.training_set(spec.data, self.teacher.card.shape)
-        evaluate = None
-        if split is not None:
-            evaluate = measure.Accuracy(split.images.to(self.device), split.labels.to(self.device))
+        evaluate = None if split is None else measure.Accuracy(split.images, split.labels)
         self.seal = Seal(allowed=[self.folder.path])
+        self._memory = machine.used_memory(self.device), free
         is_new = not self.folder.path.exists()
         self._claim()
         try:
@@ -67,16 +80,18 @@ class Session:
                     classes=self.teacher.card.classes,
                     rounds=spec.rounds,
                     seed=spec.seed,
-                    images=None if self.real is None else _batch(self.real, self.device),
+                    images=None if self.real is None else Batch(self.real.images, self.real.labels),
                     evaluate=evaluate,
                     poll=self._poll,
+                    look=self._look_at_memory,
                     device=self.device,
                     precision=precision.pick(spec.precision, self.device),
                     cache_views=spec.cache_views,
                     compile=spec.compile,
                 )
-            if split is not None:
-                self.run.evaluate_every = spec.evaluate_every or flops.rounds_between(self.run, split.images)
+            if evaluate is not None:
+                evaluate.to(self.device)
+                self.run.evaluate_every = spec.evaluate_every or flops.rounds_between(self.run, evaluate.images)
             self._continue()
             self._write_manifest(split)
         except SpecError:
@@ -131,6 +146,13 @@ class Session:
         except SealBroken as error:
             self._write_seal(0)
             raise RunError(str(error)) from None
+        except RuntimeError as error:
+            raise footprint.refusal(error, self.spec.settings) from None
+
+    def _look_at_memory(self, run: Run) -> None:
+        """Refuse a run that does not fit, before anything of it is on the device."""
+        self.footprint = footprint.footprint_of(run, *self._memory)
+        self.footprint.check(self.spec.settings)
 
     def _poll(self) -> None:
         """A safe point, before every step: look what the folder's readers wish, and wait while paused."""
@@ -255,6 +277,7 @@ class Session:
                 "replaced": compose.replaced(self.spec),
             },
             "seed": self.spec.seed,
+            "memory": self.footprint.record(),
             "teacher": {"accuracy": None, **self.teacher.describe(self.calibration)},
             "student": {"net": self.spec.student, "parameters": nets.parameter_count(self.run.student)},
             "evaluation": None if split is None else {"name": self.spec.data, "n": len(split.labels), **split.hashes()},
@@ -280,7 +303,3 @@ class Session:
             "sessions": sessions,
         }
         write_atomically(self.folder.path / "seal.json", json.dumps(seal, indent=1).encode())
-
-
-def _batch(split: data.Split, device: torch.device) -> Batch:
-    return Batch(split.images.to(device), split.labels.to(device))

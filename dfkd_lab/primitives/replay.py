@@ -109,7 +109,7 @@ class ImageBank(Mixture):
 
     def learn(self, live: Tensor) -> None:
         """Hold the first of these images until the round's end; a batch smaller than that is repeated."""
-        self.last.copy_(live[torch.arange(self.replayed, device=live.device) % len(live)])
+        self.last.copy_(live[torch.arange(len(self.last), device=live.device) % len(live)])
 
     def summary(self, classes: int) -> dict[str, Any]:
         """bytes, replayed, images, capacity, oldest, and classes of all that was ever synthesized."""
