@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfkd_lab.primitives.moments import Moments
+
 
 class Classifier(nn.Module):
     """A network that takes images [N, C, H, W] in [0, 1] and normalizes them itself -> logits [N, K]."""
@@ -145,8 +147,7 @@ class Observer:
 
     def _keep_statistics(self, layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         if self._seen is not None and "statistics" in self._needs:
-            x = inputs[0].float()  # a sum over a whole batch in half precision loses the gap it measures
-            variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
+            mean, variance = Moments.apply(inputs[0])
             assert layer.running_mean is not None
             assert layer.running_var is not None
             self._seen.statistics.append(LayerStatistics(mean, variance, layer.running_mean, layer.running_var))
