@@ -134,3 +134,22 @@ def test_a_run_that_is_older_than_the_setting_goes_on_in_32_bits(
     assert recorded.pop("precision") == "fp32"
     file.write_text(yaml.safe_dump(recorded))
     assert RunFolder(tmp_path / "run").spec().precision == "fp32"
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])
+def test_fused_optimizers_know_the_layout(optimizer: type[torch.optim.Optimizer]) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(4, 6, 3) for _ in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    channels_last(layers[1])
+    steps = [
+        optimizer(layer.parameters(), lr=0.01, fused=fused)  # type: ignore[call-arg]
+        for layer, fused in zip(layers, (False, True), strict=True)
+    ]
+    for _ in range(3):
+        images = torch.randn(2, 4, 5, 5)
+        for layer, step in zip(layers, steps, strict=True):
+            step.zero_grad()
+            (layer(images) ** 2).sum().backward()
+            step.step()
+    torch.testing.assert_close(layers[0].weight, layers[1].weight, rtol=1e-4, atol=1e-5)
