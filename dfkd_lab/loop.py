@@ -369,13 +369,15 @@ def needs(rows: dict[str, Weighted]) -> frozenset[str]:
 def optimizer_of(student: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     """The student's optimizer."""
     if schedule.optimizer == "adam":
-        return torch.optim.Adam(student.parameters(), lr=schedule.s_lr, weight_decay=schedule.weight_decay, fused=True)
+        return torch.optim.Adam(
+            student.parameters(), lr=schedule.s_lr, weight_decay=schedule.weight_decay, foreach=True
+        )
     return torch.optim.SGD(
         student.parameters(),
         lr=schedule.s_lr,
         momentum=schedule.momentum,
         weight_decay=schedule.weight_decay,
-        fused=True,
+        foreach=True,
     )
 
 

@@ -137,14 +137,14 @@ def test_a_run_that_is_older_than_the_setting_goes_on_in_32_bits(
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.SGD])
-def test_fused_optimizers_know_the_layout(optimizer: type[torch.optim.Optimizer]) -> None:
+def test_optimizers_know_the_layout(optimizer: type[torch.optim.Optimizer]) -> None:
     torch.manual_seed(0)
     layers = [nn.Conv2d(4, 6, 3) for _ in range(2)]
     layers[1].load_state_dict(layers[0].state_dict())
     channels_last(layers[1])
     steps = [
-        optimizer(layer.parameters(), lr=0.01, fused=fused)  # type: ignore[call-arg]
-        for layer, fused in zip(layers, (False, True), strict=True)
+        optimizer(layer.parameters(), lr=0.01, foreach=foreach)  # type: ignore[call-arg]
+        for layer, foreach in zip(layers, (False, True), strict=True)
     ]
     for _ in range(3):
         images = torch.randn(2, 4, 5, 5)

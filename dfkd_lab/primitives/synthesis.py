@@ -119,7 +119,7 @@ class Pixels(nn.Module):
         # optimized in network units, so that lr means the same for every data set
         self.pixels = torch.randn(self.n, *self.shape, device=self.mean.device).requires_grad_()
         self.asked = draw_labels(self.n, self.classes, self.labels, self.pixels.device)
-        self.optimizer = torch.optim.Adam([self.pixels], lr=self.lr, betas=self.betas, fused=True)
+        self.optimizer = torch.optim.Adam([self.pixels], lr=self.lr, betas=self.betas, foreach=True)
 
     def render(self) -> Batch:
         """The images as they are."""
@@ -254,7 +254,7 @@ class MetaGenerator(nn.Module):
         self.net, self.n, self.z_dim, self.classes = net, n, z_dim, classes
         self.lr, self.z_lr, self.meta, self.labels, self.betas = lr, z_lr, meta, labels, betas
         self.clone = copy.deepcopy(net)
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=lr * steps, betas=betas, fused=True)
+        self.optimizer = torch.optim.Adam(net.parameters(), lr=lr * steps, betas=betas, foreach=True)
         self.best = Best()
 
     def open(self) -> None:
@@ -267,7 +267,7 @@ class MetaGenerator(nn.Module):
             {"params": list(self.clone.parameters())},
             {"params": [self.code], "lr": self.z_lr},
         ]
-        self.inner = torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=True)
+        self.inner = torch.optim.Adam(groups, lr=self.lr, betas=self.betas, foreach=True)
         self.optimizer.zero_grad()
 
     def render(self) -> Batch:
