@@ -38,6 +38,7 @@ def section() -> str:
         parts.append("### GPU: not measured\n")
     lines = [versus_line(row) for row in recorded("versus").values()]
     parts.append(REFERENCE + table(VERSUS, lines or [["not measured"] * len(VERSUS)]) + "\n")
+    parts.append(KEPT + table(VIEWS, [views_line(row) for row in recorded("cache_views").values()]) + "\n")
     return "\n".join(parts)
 
 
@@ -51,6 +52,29 @@ writes included; mean ± standard deviation over n seeds.
 """
 
 
+KEPT = """### What kept views cost
+
+`cache_views` = V keeps V views of each stored image with the teacher's answers, so that a student step asks no teacher.
+Digits, accuracy of the last student, mean ± standard deviation over n seeds (`python benchmarks/cache_views.py`).
+
+"""
+VIEWS = ["method", "V", "n", "last", "teacher queries", "device", "commit"]
+
+
+def views_line(row: dict[str, Any]) -> list[str]:
+    """One method with one number of views."""
+    where = [", ".join(dict.fromkeys(run[name] for run in row["runs"])) for name in ("device", "commit")]
+    figures = [shown(row["last"], 3), shown(row["teacher_queries"])]
+    return [
+        row["method"],
+        str(row["views"]) if row["views"] else "none kept",
+        str(row["n"]),
+        *figures,
+        where[0],
+        where[1][:7],
+    ]
+
+
 def device(name: str, row: dict[str, Any]) -> Iterator[str]:
     """The tables of one device."""
     bench, length, session = row["bench"], row["length"], row["session"]
@@ -59,10 +83,10 @@ def device(name: str, row: dict[str, Any]) -> Iterator[str]:
     yield table(NETWORKS, [network_line(each) for each in bench["precisions"]]) + "\n"
     yield table(MEMORIES, [memory_line(each) for each in bench["memories"]]) + "\n"
     short, long = length["rounds"]
-    before, after = (size / 1e6 for size in length["peak_memory_bytes"])
+    before, after = (size / 1e6 for size in length["memory_bytes"])
     yield (
         f"A run of {long} rounds took {length['ratio']:.2f} times as long as one of {short} (FastDFKD on digits, ten "
-        f"pairs in turns, commit {length['commit'][:7]}); peak memory {before:,.0f} MB after a tenth of it, "
+        f"pairs in turns, commit {length['commit'][:7]}); the process had {before:,.0f} MB after a tenth of it and "
         f"{after:,.0f} MB at its end. In the main job evaluation, log, samples and checkpoints held the loop up for "
         f"{100 * session['share']:.1f} % of {session['seconds']:.1f} s (commit {session['commit'][:7]}).\n"
     )

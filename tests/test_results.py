@@ -122,3 +122,21 @@ def test_speed_is_recorded_once_a_commit_and_shown(speed: ModuleType, monkeypatc
     assert "### GPU: not measured" in text
     monkeypatch.setattr(speed, "length", lambda where: pytest.fail("it was measured"))
     speed.main(repeats=1, device="cpu")
+
+
+def test_kept_views_are_recorded_and_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, digits_cache: Path) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    page, module = (importlib.import_module(name) for name in ("speed_page", "cache_views"))
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "cache_views.json")
+    monkeypatch.setattr(module, "render", lambda: None)
+    monkeypatch.setattr(module, "ROWS", {"fast-0": ("fast", 0), "fast-2": ("fast", 2)})
+    tiny = {"batch": 8, "width": 4, "z_dim": 4, "g_steps": 1, "s_steps": 4, "warm_up": 0, "rounds": 2}
+    monkeypatch.setattr(module, "plan", lambda **wish: plan(tiny, **wish))
+    module.main(seeds=(0, 1), out=tmp_path / "runs")
+    rows = json.loads((tmp_path / "cache_views.json").read_text())
+    assert {name: row["n"] for name, row in rows.items()} == {"fast-0": 2, "fast-2": 2}
+    assert rows["fast-0"]["teacher_queries"]["mean"] > rows["fast-2"]["teacher_queries"]["mean"]
+    lines = page.section().splitlines()
+    assert any(line.startswith("| fast | none kept | 2 | ") for line in lines)
+    assert any(line.startswith("| fast | 2 | 2 | ") for line in lines)
