@@ -14,12 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from dfkd_lab.loop import Run
 from dfkd_lab.nets import Generator
 from dfkd_lab.primitives.cache import CachedViews
+from dfkd_lab.primitives.observe import OF_STUDENT
 from dfkd_lab.primitives.terms import needs_of
 
 LARGEST_SHARE = 0.02
 """Of a run's computing, for evaluations."""
-STUDENT = frozenset({"student", "maps", "gradients"})
-"""Needs of a term for which the images pass the student too."""
 
 
 def rounds_between(run: Run, images: Tensor) -> int:
@@ -34,7 +33,7 @@ def a_round(run: Run, image: Tensor) -> int:
     teacher, student = forward(run.teacher, image), forward(run.student, image)
     net = getattr(recipe.synthesizer, "net", None)
     generator = forward(net, image.new_zeros(1, net.z_dim)) if isinstance(net, Generator) else 0
-    watched = any(needs_of(row.term) & STUDENT for row in recipe.terms.values() if row.weight)
+    watched = any(needs_of(row.term) & OF_STUDENT for row in recipe.terms.values() if row.weight)
     synthesis = 3 * generator + 2 * teacher + 2 * student * watched
     made, views = getattr(recipe.synthesizer, "n", schedule.batch), 0
     if isinstance(recipe.memory, CachedViews):

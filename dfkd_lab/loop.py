@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_lab import measure
-from dfkd_lab.nets import Encoder, Generator
+from dfkd_lab.compilation import compile_networks
 from dfkd_lab.precision import Passes, channels_last
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Frozen, Observation, Observer
 from dfkd_lab.primitives.terms import needs_of
-from dfkd_lab.recipe import Lab, Method, Recipe, RecipeError, Schedule, Weighted
+from dfkd_lab.recipe import Lab, Method, Recipe, Schedule, Weighted
 from dfkd_lab.stream import Stream
+from dfkd_lab.tally import Tally
 
 
 class Diverged(RuntimeError):
@@ -120,29 +121,11 @@ class Run:
         for module in (self.teacher, self.student, *self.recipe.modules().values()):
             channels_last(module.to(self.device))
         if compile:
-            self._compile()
+            compile_networks(self.teacher, self.student, self.recipe)
 
     def __iter__(self) -> Iterator[Report]:
         while self.round < self.rounds:
             yield self.advance()
-
-    def _compile(self) -> None:
-        """Compile teacher, student, and the networks in synthesizer, memory and terms, each for the shapes it meets.
-
-        Raises:
-            RecipeError: if a term needs what a compiled network does not give.
-        """
-        for name, row in {**self.recipe.terms, **self.recipe.student}.items():
-            if row.weight and "gradients" in needs_of(row.term):
-                raise RecipeError(
-                    f"'{name}' differentiates by the maps inside a network, which a compiled network does not give; "
-                    f"allowed: compile = False, or terms = '{name}=0'"
-                )
-        torch._dynamo.config.recompile_limit = 64  # by mode, by what is recorded, and by the methods of one process
-        parts = [part for owner in self.recipe.modules().values() for part in owner.modules()]
-        for network in (self.teacher, self.student, *parts):
-            if network in (self.teacher, self.student) or isinstance(network, (Generator, Encoder)):
-                network.compile(dynamic=False)
 
     def advance(self) -> Report:
         """Run one round.
@@ -278,55 +261,6 @@ class Run:
         self.stream.load_state_dict(state["stream"])
         for name, module in self.recipe.modules().items():
             module.load_state_dict(state["modules"][name])
-
-
-class Tally:
-    """Sums of losses, kept on the device until the round ends, and the seconds of a phase."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
-        self.phases: list[tuple[Moment, Moment]] = []
-
-    def add(self, name: str, value: Tensor) -> None:
-        """Count one value of a loss."""
-        value = value.detach().float()
-        self.sums[name] = self.sums[name] + value if name in self.sums else value
-        self.counts[name] = self.counts.get(name, 0) + 1
-
-    def means(self) -> dict[str, float]:
-        """The mean of each loss; this is where the host waits for the device, once a round."""
-        return {name: float(value) / self.counts[name] for name, value in self.sums.items()}
-
-    def start(self, device: torch.device) -> None:
-        """A phase begins."""
-        self._begun = Moment(device)
-
-    def stop(self, device: torch.device) -> None:
-        """It ends."""
-        self.phases.append((self._begun, Moment(device)))
-
-    @property
-    def seconds(self) -> float:
-        """What the phases took; this waits for the last one."""
-        return sum(end.since(begun) for begun, end in self.phases)
-
-
-class Moment:
-    """Now: on the clock, or on a GPU in the order of its work, so that looking at the time waits for nothing."""
-
-    def __init__(self, device: torch.device):
-        self.time = time.perf_counter()
-        self.event = torch.cuda.Event(enable_timing=True) if device.type == "cuda" else None
-        if self.event is not None:
-            self.event.record(torch.cuda.current_stream(device))
-
-    def since(self, earlier: Moment) -> float:
-        """Seconds from ``earlier`` until now."""
-        if self.event is None or earlier.event is None:
-            return self.time - earlier.time
-        self.event.synchronize()
-        return earlier.event.elapsed_time(self.event) / 1000
 
 
 class frozen:

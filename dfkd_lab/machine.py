@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import platform
 import subprocess
@@ -31,22 +30,6 @@ def pick_device(wish: str) -> torch.device:
     if wish == "auto":
         wish = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wish)
-
-
-@functools.cache
-def check_compiler(wish: bool, device: torch.device) -> None:
-    """Refuse the wish to compile where torch.compile does not work, found by compiling something small.
-
-    Raises:
-        SpecError: with torch's reason.
-    """
-    if not wish:
-        return
-    try:
-        torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=device))
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise SpecError(f"compile = True, but torch.compile does not work here ({reason}); allowed: False") from None
 
 
 def free_memory(device: torch.device) -> int | None:

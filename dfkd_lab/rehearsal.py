@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dfkd_lab import measure
-from dfkd_lab.loop import Run, Tally
+from dfkd_lab.loop import Run
+from dfkd_lab.tally import Tally
 
 LARGE = 1 << 20
 """Bytes from which a buffer is not copied but replaced by zeros, which take no memory until something is written."""

@@ -18,6 +18,7 @@ import torch
 
 from dfkd_lab import (
     catalogue,
+    compilation,
     compose,
     data,
     flops,
@@ -29,9 +30,10 @@ from dfkd_lab import (
     precision,
     samples,
     teachers,
-)  # fmt: skip
+)
 from dfkd_lab.loop import Diverged, Report, Run
 from dfkd_lab.primitives.memory import Batch
+from dfkd_lab.recipe import Method
 from dfkd_lab.runs import RunError, RunFolder, default_folder, prepare, refuse_other_spec, write_atomically
 from dfkd_lab.seal import Seal, SealBroken
 from dfkd_lab.spec import RunSpec, SpecError
@@ -61,7 +63,7 @@ class Session:
         split = data.evaluation_set(spec.data, self.teacher.card.shape)
         self.calibration = teachers.examine(self.teacher, split)
         self.teacher_accuracy = None if self.calibration is None else self.calibration.accuracy
-        machine.check_compiler(spec.compile, self.device)
+        compilation.check(spec.compile, self.device)
         self.real = None
         if methods.remark(method):
             self.real = data.training_set(spec.data, self.teacher.card.shape)
@@ -72,23 +74,7 @@ class Session:
         self._claim()
         try:
             with self._sealed_composition():
-                self.run = Run(
-                    method,
-                    self.teacher.model,
-                    lambda: teachers.student_of(self.teacher.card, spec.student),
-                    shape=self.teacher.card.shape,
-                    classes=self.teacher.card.classes,
-                    rounds=spec.rounds,
-                    seed=spec.seed,
-                    images=None if self.real is None else Batch(self.real.images, self.real.labels),
-                    evaluate=evaluate,
-                    poll=self._poll,
-                    look=self._look_at_memory,
-                    device=self.device,
-                    precision=precision.pick(spec.precision, self.device),
-                    cache_views=spec.cache_views,
-                    compile=spec.compile,
-                )
+                self.run = self._compose(method, evaluate)
             if evaluate is not None:
                 evaluate.to(self.device)
                 self.run.evaluate_every = spec.evaluate_every or flops.rounds_between(self.run, evaluate.images)
@@ -102,6 +88,25 @@ class Session:
         except BaseException:
             self._lock.close()  # a traceback that somebody keeps would hold it
             raise
+
+    def _compose(self, method: Method, evaluate: measure.Accuracy | None) -> Run:
+        return Run(
+            method,
+            self.teacher.model,
+            lambda: teachers.student_of(self.teacher.card, self.spec.student),
+            shape=self.teacher.card.shape,
+            classes=self.teacher.card.classes,
+            rounds=self.spec.rounds,
+            seed=self.spec.seed,
+            images=None if self.real is None else Batch(self.real.images, self.real.labels),
+            evaluate=evaluate,
+            poll=self._poll,
+            look=self._look_at_memory,
+            device=self.device,
+            precision=precision.pick(self.spec.precision, self.device),
+            cache_views=self.spec.cache_views,
+            compile=self.spec.compile,
+        )
 
     def __iter__(self) -> Iterator[Report]:
         self._status("running")

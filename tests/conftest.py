@@ -84,9 +84,13 @@ def tiny() -> Callable[[str], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def make_run(tiny: Callable[[str], dict[str, Any]], held_out: data.Split) -> Callable[..., Run]:
-    """``make_run(method, rounds=2, ...)``: a tiny run on the digits teacher; settings by name, or all from a preset."""
+    """``make_run(method, rounds=2, ...)``: a tiny run on the digits teacher; settings by name, or all from a preset.
+
+    ``cache_views`` and ``compile`` are the run's.
+    """
 
     def make(method: str, rounds: int = 2, seed: int = 0, preset: str = "", **settings: Any) -> Run:
+        how = {name: settings.pop(name) for name in ("cache_views", "compile") if name in settings}
         given = settings if preset else {**tiny(method), **settings}
         spec = runs.plan(method=method, preset=preset or "digits", rounds=rounds, settings=given)
         teacher = teachers.load("digits")
@@ -101,6 +105,7 @@ def make_run(tiny: Callable[[str], dict[str, Any]], held_out: data.Split) -> Cal
             seed=seed,
             images=None if real is None else Batch(real.images, real.labels),
             evaluate=measure.Accuracy(held_out.images, held_out.labels),
+            **how,
         )
 
     return make

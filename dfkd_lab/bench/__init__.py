@@ -13,7 +13,7 @@ from typing import Any
 
 import tyro
 
-from dfkd_lab import machine, methods, precision
+from dfkd_lab import compilation, machine, methods, precision
 from dfkd_lab.bench.overhead import Pair, overhead
 from dfkd_lab.bench.parts import memories, precisions, views
 from dfkd_lab.spec import SpecError, check, knob
@@ -62,7 +62,7 @@ def measure(wish: BenchSpec) -> dict[str, Any]:
     for name in names:
         methods.find(name)
     counts = [_count(text) for text in wish.images.split(",") if text]
-    machine.check_compiler(wish.compile, device)
+    compilation.check(wish.compile, device)
     how = {"precision": held, "cache_views": wish.cache_views, "compile": wish.compile}
     loops = []
     for pair_name, pair in pairs.items():

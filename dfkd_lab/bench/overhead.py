@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from dfkd_lab import methods, nets
-from dfkd_lab.loop import Run, Tally, frozen, needs
+from dfkd_lab.loop import Run, frozen, needs
 from dfkd_lab.primitives.cache import CachedViews
-from dfkd_lab.primitives.observe import Classifier, Frozen
+from dfkd_lab.primitives.observe import OF_STUDENT, Classifier, Frozen
 from dfkd_lab.recipe import Schedule
 from dfkd_lab.spec import SpecError, build, knobs
+from dfkd_lab.tally import Tally
 
 MOST_STEPS = 20
 """Student steps of a measured round, at most; what a whole round takes follows from the steps."""
@@ -88,7 +89,7 @@ class Bare:
             with run.passes:
                 images = self.recipe.synthesizer.render().images
                 loss = run.teacher(images).sum()
-                if self.wanted & {"student", "maps", "gradients"}:
+                if self.wanted & OF_STUDENT:
                     loss = loss + run.student(images).sum()
             loss.backward()
 

@@ -9,8 +9,8 @@ from torch import Tensor
 class Moments(torch.autograd.Function):
     """``Moments.apply(maps [N, C, H, W])``: mean and biased variance [C].
 
-    By batch norm's own kernels and its gradient in closed form: on a CPU about ten times as fast as torch.var_mean,
-    which took half of a synthesis step. Cannot be differentiated twice.
+    By batch norm's own kernels and with its gradient in closed form: on a CPU several times as fast as torch.var_mean.
+    Cannot be differentiated twice.
     """
 
     @staticmethod

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from dfkd_lab.primitives.moments import Moments
 
+OF_STUDENT = frozenset({"student", "maps", "gradients"})
+"""Needs of a term for which the images pass the student too."""
+
 
 class Classifier(nn.Module):
     """A network that takes images [N, C, H, W] in [0, 1] and normalizes them itself -> logits [N, K]."""
@@ -121,7 +124,7 @@ class Observer:
             seen.gradients = _by_maps(seen.logits, class_, seen.maps, keep=graph)
             if not graph:
                 seen.logits, seen.maps = seen.logits.detach(), [each.detach() for each in seen.maps]
-        if needs & {"student", "maps"}:
+        if needs & OF_STUDENT:
             with torch.enable_grad() if differentiate else nullcontext(), self._record(seen, needs & {"maps"}):
                 seen.student = self.student(images).float()
             if differentiate:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from dfkd_lab import methods, plan, teachers
+from dfkd_lab import plan, teachers
 from dfkd_lab.compose import compose
 from dfkd_lab.loop import Run
 from dfkd_lab.primitives.cache import CachedViews
@@ -14,9 +14,9 @@ from dfkd_lab.primitives.memory import Batch, ImageRing, PriorityRing, in_unit
 from dfkd_lab.primitives.observe import Observer
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.recipe import RecipeError
-from dfkd_lab.spec import build
 
 SHAPE = (1, 16, 16)
+MakeRun = Callable[..., Run]
 
 
 def refuse(n: int) -> Batch:
@@ -65,24 +65,11 @@ def test_what_is_overwritten_is_viewed_anew(cached: CachedViews, teacher: teache
     torch.testing.assert_close(cached.logits, teacher.model(in_unit(cached.views)))
 
 
-def run_of(teacher: teachers.Teacher, settings: dict[str, Any], views: int, name: str = "ssd_kd") -> Run:
-    return Run(
-        build(methods.find(name), settings),
-        teacher.model,
-        lambda: teachers.student_of(teacher.card, "convnet_8"),
-        shape=teacher.card.shape,
-        classes=10,
-        rounds=3,
-        seed=0,
-        cache_views=views,
-    )
-
-
-def test_a_student_step_asks_no_teacher(teacher: teachers.Teacher, tiny: Callable[[str], dict[str, Any]]) -> None:
+def test_a_student_step_asks_no_teacher(make_run: MakeRun, tiny: Callable[[str], dict[str, Any]]) -> None:
     settings = {**tiny("ssd_kd"), "s_steps": 8}
     looked = {}
     for views in (0, 2):
-        run = run_of(teachers.load("digits"), settings, views)
+        run = make_run("ssd_kd", rounds=3, cache_views=views, **settings)
         reports = list(run)
         looked[views] = run.cost.teacher_queries
         assert torch.isfinite(torch.tensor(reports[-1].student["kd"]))
@@ -90,8 +77,8 @@ def test_a_student_step_asks_no_teacher(teacher: teachers.Teacher, tiny: Callabl
     assert looked[0] - looked[2] == batch * (taught * settings["s_steps"] - rounds * 2)
 
 
-def test_a_run_goes_on_with_its_cache(tiny: Callable[[str], dict[str, Any]]) -> None:
-    whole, first, second = (run_of(teachers.load("digits"), tiny("ssd_kd"), 2) for _ in range(3))
+def test_a_run_goes_on_with_its_cache(make_run: MakeRun) -> None:
+    whole, first, second = (make_run("ssd_kd", rounds=3, cache_views=2) for _ in range(3))
     for _ in whole:
         pass
     first.advance()
@@ -106,11 +93,9 @@ def test_a_run_goes_on_with_its_cache(tiny: Callable[[str], dict[str, Any]]) -> 
     ("name", "reason"),
     [("dfad", "Live stores none"), ("spaceshipnet", "HiddenMaps stores none"), ("pre_dfkd", "VAEMemory stores none")],
 )
-def test_a_memory_without_images_is_refused(
-    teacher: teachers.Teacher, tiny: Callable[[str], dict[str, Any]], name: str, reason: str
-) -> None:
+def test_a_memory_without_images_is_refused(make_run: MakeRun, name: str, reason: str) -> None:
     with pytest.raises(RecipeError, match=f"cache_views = 2 .*{reason}.*allowed: 0"):
-        run_of(teacher, tiny(name), 2, name)
+        make_run(name, cache_views=2)
 
 
 def test_a_term_that_reads_the_teachers_maps_is_refused(
@@ -124,7 +109,7 @@ def test_a_term_that_reads_the_teachers_maps_is_refused(
         )  # fmt: skip
 
 
-def test_nothing_is_cached_unless_asked_for(teacher: teachers.Teacher, tiny: Callable[[str], dict[str, Any]]) -> None:
-    assert type(run_of(teacher, tiny("fast"), 0, "fast").recipe.memory) is ImageRing
+def test_nothing_is_cached_unless_asked_for(make_run: MakeRun) -> None:
+    assert type(make_run("fast", cache_views=0).recipe.memory) is ImageRing
     with pytest.raises(ValueError, match="cache_views = -1 is out of range"):
         plan(method="fast", cache_views=-1)

@@ -1,0 +1,57 @@
+"""What a round adds up while it runs: losses and seconds, without waiting for the device."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import Tensor
+
+
+class Tally:
+    """Sums of losses, kept on the device until the round ends, and the seconds of a phase."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.phases: list[tuple[Moment, Moment]] = []
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Count one value of a loss."""
+        value = value.detach().float()
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        """The mean of each loss; this is where the host waits for the device, once a round."""
+        return {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+
+    def start(self, device: torch.device) -> None:
+        """A phase begins."""
+        self._begun = Moment(device)
+
+    def stop(self, device: torch.device) -> None:
+        """It ends."""
+        self.phases.append((self._begun, Moment(device)))
+
+    @property
+    def seconds(self) -> float:
+        """What the phases took; this waits for the last one."""
+        return sum(end.since(begun) for begun, end in self.phases)
+
+
+class Moment:
+    """Now: on the clock, or on a GPU in the order of its work, so that looking at the time waits for nothing."""
+
+    def __init__(self, device: torch.device):
+        self.time = time.perf_counter()
+        self.event = torch.cuda.Event(enable_timing=True) if device.type == "cuda" else None
+        if self.event is not None:
+            self.event.record(torch.cuda.current_stream(device))
+
+    def since(self, earlier: Moment) -> float:
+        """Seconds from ``earlier`` until now."""
+        if self.event is None or earlier.event is None:
+            return self.time - earlier.time
+        self.event.synchronize()
+        return earlier.event.elapsed_time(self.event) / 1000
