@@ -57,7 +57,7 @@ def rehearse(run: Run, n: int) -> list[tuple[int, History]]:
     of the CPU's generator is used up.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(0)  # the same run is always expected to take the same
+        torch.default_generator.manual_seed(0)  # the same run is always expected to take the same
         double = _double(run, n)
         with Live() as live:
             for _ in range(2):
