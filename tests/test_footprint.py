@@ -182,3 +182,10 @@ def test_free_and_used_memory_are_those_of_this_machine() -> None:
     assert len(held) < machine.used_memory(CPU) <= 1.1 * measure.peak_memory(CPU)
     free = machine.free_memory(CPU)
     assert free is None or free > 0
+
+
+def test_the_peak_is_of_this_process_and_not_of_the_one_that_started_it() -> None:
+    held = torch.ones(1_000_000_000, dtype=torch.uint8)
+    code = "import torch; from dfkd_lab.measure import peak_memory; print(peak_memory(torch.device('cpu')))"
+    peak = int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+    assert 0 < peak < len(held)
