@@ -280,12 +280,12 @@ class frozen:
 
 def total(rows: dict[str, Weighted], seen: Observation, tally: Tally) -> Tensor:
     """The weighted sum of terms, per sample [N]; a scalar term counts for every sample."""
-    sum_ = torch.zeros(len(seen.images), device=seen.images.device)
+    parts = []
     for name, row in rows.items():
         value = row.term(seen)
-        tally.add(name, value.mean())
-        sum_ = sum_ + row.weight * value
-    return sum_
+        tally.add(name, value)
+        parts.append(value if row.weight == 1 else row.weight * value)
+    return sum(parts[1:], parts[0]).expand(len(seen.images))
 
 
 def tell(rows: dict[str, Weighted], event: str, *facts: Any) -> None:

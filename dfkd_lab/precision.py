@@ -50,4 +50,7 @@ def channels_last(module: nn.Module) -> None:
     """
     for parameter in module.parameters():
         if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+            # always anew: filters of one input channel count as laid out either way, but only strides that look it
+            # make the maps follow
+            laid_out = torch.empty_like(parameter, memory_format=torch.channels_last)
+            parameter.data = laid_out.copy_(parameter.data)

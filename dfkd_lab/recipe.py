@@ -84,6 +84,8 @@ class Recipe:
         synthesizer, memory = type(self.synthesizer).__name__, type(self.memory).__name__
         if self.schedule.g_steps and not any(row.weight and not row.start for row in self.terms.values()):
             raise RecipeError("no term of the synthesizer has a weight in the first round; give one a weight above 0")
+        if not any(row.weight for row in self.student.values()):
+            raise RecipeError("no term of the student has a weight; give one a weight above 0")
         if self.memory.draws and not self.synthesizer.can_sample:
             raise RecipeError(
                 f"{memory} draws new images for every student step, and {synthesizer} has no source to draw from; "

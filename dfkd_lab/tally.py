@@ -17,9 +17,9 @@ class Tally:
         self.phases: list[tuple[Moment, Moment]] = []
 
     def add(self, name: str, value: Tensor) -> None:
-        """Count one value of a loss."""
-        value = value.detach().float()
-        self.sums[name] = self.sums[name] + value if name in self.sums else value
+        """Count one value of a loss, the mean of what it is of each sample."""
+        mean = value.detach().float().mean()
+        self.sums[name] = self.sums[name].add_(mean) if name in self.sums else mean
         self.counts[name] = self.counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dfkd_lab import nets
 from dfkd_lab.nets import zoo
+from dfkd_lab.nets.generators import UpsamplingConv2d
 from dfkd_lab.primitives.observe import Frozen, Observer, head_of, stages_of
 from dfkd_lab.spec import SpecError
 
@@ -268,3 +269,16 @@ def test_timm_itself() -> None:
         nets.check("timm:resnet18.nonsense")
     with pytest.raises(SpecError, match="is not a network of timm"):
         nets.check("timm:hf-hub:timm/resnet18.a1_in1k")
+
+
+def test_upsampling_and_convolution_in_one_are_those_one_after_the_other() -> None:
+    torch.manual_seed(0)
+    layer, images = UpsamplingConv2d(3, 5).double(), torch.randn(2, 3, 4, 6, dtype=torch.double)
+    plain = nn.Conv2d(3, 5, 3, padding=1).double()
+    assert layer.load_state_dict(plain.state_dict())
+    found: list[list[Tensor]] = []
+    for net in (layer, nn.Sequential(nn.Upsample(scale_factor=2), plain)):
+        shown = images.clone().requires_grad_()
+        out = net(shown)
+        found.append([out, *torch.autograd.grad(out.square().sum(), [shown, *net.parameters()])])
+    torch.testing.assert_close(*found)

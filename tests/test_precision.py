@@ -104,6 +104,12 @@ def test_filters_are_laid_out_with_channels_last(teacher: teachers.Teacher) -> N
     assert run.recipe.memory.images.is_contiguous()  # type: ignore[attr-defined]
 
 
+def test_maps_of_images_with_one_channel_are_laid_out_too() -> None:
+    layer = nn.Conv2d(1, 4, 3)
+    channels_last(layer)
+    assert layer(torch.ones(2, 1, 8, 8)).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_optimizers_hold_the_parameters_that_were_laid_out() -> None:
     layer = nn.Conv2d(4, 4, 3)
     optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)

@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -84,6 +85,21 @@ class Generator(nn.Module):
         return x
 
 
+class UpsamplingConv2d(nn.Conv2d):
+    """Nearest upsampling to twice the size, then a 3x3 convolution: [N, I, H, W] -> [N, O, 2H, 2W].
+
+    Computed as the one transposed convolution that it is, with 4 products a pixel and channel instead of 9. Its 4x4
+    filters are the 3x3 ones, turned around and spread over the 2x2 pixels that upsampling makes of one.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spread = F.avg_pool2d(F.pad(self.weight.flip(2, 3), [1, 1, 1, 1]), 2, stride=1, divisor_override=1)
+        return F.conv_transpose2d(x, spread.transpose(0, 1), self.bias, stride=2, padding=1)
+
+
 class SqueezeExcitation(nn.Module):
     """Channel attention (Hu et al., arXiv:1709.01507): maps [N, C, H, W], each channel times a factor in (0, 1)."""
 
@@ -99,8 +115,8 @@ class SqueezeExcitation(nn.Module):
 def _block(inputs: int, outputs: int, eps: float, squeeze: bool) -> list[nn.Module]:
     """Twice the size, then convolution, batch norm and nonlinearity, and channel attention if asked for."""
     layers = [
-        nn.Upsample(scale_factor=2),
-        nn.Conv2d(inputs, outputs, 3, padding=1),
+        nn.Identity(),  # so that the parameters have the names they have in the field's code, and in saved runs
+        UpsamplingConv2d(inputs, outputs),
         nn.BatchNorm2d(outputs, eps=eps),
         nn.LeakyReLU(0.2, inplace=True),
     ]

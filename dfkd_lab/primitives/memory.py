@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from dfkd_lab.primitives.sum_tree import SumTree, last_of_each
+from dfkd_lab.primitives.sum_tree import SumTree
 
 
 @dataclass
@@ -250,18 +250,21 @@ class PriorityRing(ImageRing):
     def read(self, n: int, fresh: Fresh) -> Batch:
         """``n`` stored images by priority, with their importance weights."""
         index = self.tree.draw(n)
-        weights = (len(self) * self.tree[index] / self.tree.total).float() ** -self._beta_now
-        return self._batch(index, weights / weights.max())
+        scores = self.tree[index]
+        return self._batch(index, (scores.min() / scores).float() ** self._beta_now)  # N and the sum divide out
 
     def chances(self) -> Tensor:
         """The probability of each stored image."""
         return self.tree[: len(self)] / self.tree.total
 
     def feedback(self, batch: Batch, losses: Tensor) -> None:
-        """The student's loss [N] becomes the priority of the images it was measured on."""
+        """The student's loss [N] becomes the priority of the images it was measured on, the largest of an image's."""
         assert batch.index is not None
         # a loss that is not a number is for the end of the round to tell, not for an index out of range
-        self._prioritize(batch.index, losses.detach().float().abs().nan_to_num()[last_of_each(batch.index)])
+        losses = losses.detach().float().abs().nan_to_num()
+        # the largest, because on a GPU which write is the last is not defined
+        self.priorities.scatter_reduce_(0, batch.index, losses, "amax", include_self=False)
+        self.tree.update(batch.index, self._scores(self.priorities[batch.index]))
 
     def summary(self, classes: int) -> dict[str, Any]:
         """images, capacity, oldest, classes, priorities."""
@@ -271,14 +274,11 @@ class PriorityRing(ImageRing):
 
     def _written_to(self, place: Tensor) -> None:
         largest = self.priorities.max()
-        self._prioritize(place, torch.where(largest > 0, largest, torch.ones_like(largest)).expand(len(place)))
+        self.priorities[place] = torch.where(largest > 0, largest, 1.0)
+        self.tree.update(place, self._scores(self.priorities[place]))
 
     def _grow(self) -> None:
         self.tree.fill(self._scores(self.priorities[: len(self)]))
-
-    def _prioritize(self, place: Tensor, priorities: Tensor) -> None:
-        self.priorities[place] = priorities
-        self.tree.update(place, self._scores(priorities))
 
     def _scores(self, priorities: Tensor) -> Tensor:
         return (priorities.double() + 1e-6) ** self.alpha

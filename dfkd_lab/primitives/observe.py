@@ -119,8 +119,8 @@ class Observer:
         mode = torch.enable_grad() if differentiate else nullcontext() if graph else torch.no_grad()
         with mode, self._record(seen, needs):
             seen.logits = self.teacher(shown).float()
-        class_ = seen.logits.argmax(1, keepdim=True)
         if differentiate:
+            class_ = seen.logits.argmax(1, keepdim=True)
             seen.gradients = _by_maps(seen.logits, class_, seen.maps, keep=graph)
             if not graph:
                 seen.logits, seen.maps = seen.logits.detach(), [each.detach() for each in seen.maps]

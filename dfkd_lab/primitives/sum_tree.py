@@ -41,32 +41,22 @@ class SumTree(nn.Module):
 
     def update(self, places: Tensor, scores: Tensor) -> None:
         """These places [n] get these scores [n]; one that is named twice must come with the same score both times."""
-        self.scores.view(-1)[places] = scores.double()
+        self.scores.view(-1).index_copy_(0, places, scores.double())
         node = places // self.fan
-        self.sums.view(-1)[node] = self.scores.view(-1, self.fan)[node].sum(1)
-        self.top.copy_(self.sums.sum(1))
+        self.sums.view(-1).index_copy_(0, node, self.scores.view(-1, self.fan).index_select(0, node).sum(1))
+        torch.sum(self.sums, 1, out=self.top)
 
     def draw(self, n: int) -> Tensor:
         """``n`` places, with replacement; a place of score 0 never. Some score must be above 0."""
-        node = _pick(self.top.expand(n, -1))
-        for level in (self.sums, self.scores):
-            node = node * self.fan + _pick(level.view(-1, self.fan).index_select(0, node))
+        # a number of its own for each level: what is left of one, rescaled, might round to the end of the last column
+        numbers = torch.rand(3, n, 1, dtype=torch.double, device=self.top.device)
+        node = _pick(self.top[None], numbers[0].view(1, n)).view(n)
+        for level, number in zip((self.sums, self.scores), numbers[1:], strict=True):
+            node = node * self.fan + _pick(level.view(-1, self.fan).index_select(0, node), number).view(n)
         return node
 
 
-def _pick(weights: Tensor) -> Tensor:
-    """A column of each row of ``weights`` [N, f], by its weight, [N]."""
+def _pick(weights: Tensor, numbers: Tensor) -> Tensor:
+    """Columns [R, n] of the rows of ``weights`` [R, f], by weight, for ``numbers`` [R, n] in [0, 1)."""
     ends = weights.cumsum(1)
-    # a number of its own for each level: what is left of one, rescaled, might round to the end of the last column
-    at = torch.rand(len(ends), 1, dtype=ends.dtype, device=ends.device) * ends[:, -1:]
-    return torch.searchsorted(ends, at, right=True).squeeze(1)
-
-
-def last_of_each(places: Tensor) -> Tensor:
-    """Where in ``places`` [n] the same place is named last, for each [n].
-
-    ``values[last_of_each(places)]`` lets the last of several values for a place win, on a GPU too, where the order in
-    which an assignment writes is not defined.
-    """
-    ranked, order = places.sort(stable=True)
-    return order[torch.searchsorted(ranked, places, right=True) - 1]
+    return torch.searchsorted(ends, numbers * ends[:, -1:], right=True)

@@ -32,13 +32,12 @@ class CropFlip:
         n, _, height, width = images.shape
         if self.padding:
             images = F.pad(images, [self.padding] * 4)
-            images = _take(images, _offsets(n, self.padding, height, images.device), 2)
-            images = _take(images, _offsets(n, self.padding, width, images.device), 3)
+        rows = _offsets(n, self.padding, height, images.device)
+        columns = _offsets(n, self.padding, width, images.device)
         if self.flip:
-            columns = torch.arange(width, device=images.device).expand(n, -1)
             mirrored = torch.rand(n, 1, device=images.device) < 0.5
-            images = _take(images, torch.where(mirrored, columns.flip(1), columns), 3)
-        return images
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        return _take(images, rows, columns) if self.padding or self.flip else images
 
 
 class Roll:
@@ -48,11 +47,14 @@ class Roll:
         self.distance, self.flip = distance, flip
 
     def __call__(self, images: Tensor) -> Tensor:
-        n, _, height, width = images.shape
-        for axis, size in ((2, height), (3, width)):
-            shift = torch.randint(-self.distance, self.distance + 1, (n, 1), device=images.device)
-            images = _take(images, (torch.arange(size, device=images.device) + shift) % size, axis)
-        return CropFlip(0, self.flip)(images)
+        n, _, *sizes = images.shape
+        rows, columns = (
+            (torch.arange(size, device=images.device) + self._shift(n, images.device)) % size for size in sizes
+        )
+        return CropFlip(0, self.flip)(_take(images, rows, columns))
+
+    def _shift(self, n: int, device: torch.device) -> Tensor:
+        return torch.randint(-self.distance, self.distance + 1, (n, 1), device=device)
 
 
 class ResizedCrop:
@@ -86,14 +88,13 @@ def _enlarging(size: int, share: Tensor, place: Tensor) -> Tensor:
 
 
 def _offsets(n: int, padding: int, size: int, device: torch.device) -> Tensor:
-    start = torch.randint(0, 2 * padding + 1, (n, 1), device=device)
-    return start + torch.arange(size, device=device)
+    places = torch.arange(size, device=device).expand(n, -1)
+    return places + torch.randint(0, 2 * padding + 1, (n, 1), device=device) if padding else places
 
 
-def _take(images: Tensor, index: Tensor, axis: int) -> Tensor:
-    """Rows (axis 2) or columns (axis 3) of each image by its own ``index`` [N, size]."""
-    shape = [len(images), images.shape[1], images.shape[2], images.shape[3]]
-    shape[axis] = index.shape[1]
-    view = [len(images), 1, 1, 1]
-    view[axis] = index.shape[1]
-    return images.gather(axis, index.view(view).expand(shape))
+def _take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The pixels of each image at its own ``rows`` [N, H] and ``columns`` [N, W], in one gather for both axes."""
+    place = rows[:, :, None] * images.shape[3] + columns[:, None, :]
+    flat = images.flatten(2)
+    taken = flat.gather(2, place.flatten(1)[:, None].expand(-1, flat.shape[1], -1))
+    return taken.view(*images.shape[:2], *place.shape[1:])

@@ -123,9 +123,10 @@ def test_feedback_reaches_only_what_was_read() -> None:
     assert ring.priorities[:6].tolist() == pytest.approx([0.0, 7.0, 0.5, 1.0, 9.0, 8.0])
 
 
-def test_of_an_image_read_twice_the_last_loss_counts() -> None:
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0]])
+def test_of_an_image_read_twice_the_largest_loss_counts(order: list[int]) -> None:
     ring = prioritized()
-    ring.feedback(Batch(torch.zeros(3), index=torch.tensor([1, 4, 1])), torch.tensor([7.0, 9.0, 3.0]))
+    ring.feedback(Batch(torch.zeros(3), index=torch.tensor([1, 4, 1])[order]), torch.tensor([3.0, 9.0, 0.1])[order])
     assert ring.priorities[:6].tolist() == pytest.approx([0.0, 3.0, 0.5, 1.0, 9.0, 8.0])
     assert ring.chances().tolist() == pytest.approx(twins.chances([0, 3, 0.5, 1, 9, 8], 0.6).tolist(), rel=1e-5)
 

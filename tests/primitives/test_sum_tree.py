@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dfkd_lab.primitives.sum_tree import SumTree, last_of_each
+from dfkd_lab.primitives.sum_tree import SumTree
 
 CAPACITIES = [1, 2, 8, 9, 27, 28, 100, 513, 5000]
 
@@ -76,15 +76,6 @@ def test_one_score_of_millionths_counts_beside_half_a_million_others() -> None:
     before = tree.total.clone()
     tree.update(torch.tensor([123_456]), torch.tensor([1 + 1e-6], dtype=torch.double))
     assert float(tree.total - before) == pytest.approx(1e-6, rel=1e-3)
-
-
-def test_the_last_of_several_values_for_a_place_wins() -> None:
-    places, values = torch.tensor([4, 1, 4, 0, 1, 4]), torch.arange(6.0)
-    assert values[last_of_each(places)].tolist() == [5, 4, 5, 3, 4, 5]
-    tree = SumTree(5)
-    tree.update(places, values[last_of_each(places)])
-    assert tree[:5].tolist() == [3, 4, 0, 0, 5]
-    assert float(tree.total) == 12
 
 
 def test_no_level_is_in_the_state_dict() -> None:
