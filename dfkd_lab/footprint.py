@@ -115,7 +115,9 @@ def _peak(run: Run) -> tuple[int, int]:
     except Exception:  # what is wrong will be wrong in the first step too, which can say so; an estimate ends no run
         return found[0]
     for size, (few, less), (many, more) in zip(sizes, *rehearsals, strict=True):
-        for low, high in zip(less, more, strict=False):
+        if len(less) != len(more):  # chance decided otherwise: no operator of one is the same of the other
+            less, more = [max(less)], [max(more)]
+        for low, high in zip(less, more, strict=True):
             slope = max(0.0, (high - low) / (many - few))
             constant = max(0.0, low - slope * few)
             found.append((round(constant), round(slope * size)))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dfkd_lab import measure
+from dfkd_lab import machine, measure
 from dfkd_lab.compilation import compile_networks
 from dfkd_lab.precision import Passes, channels_last
 from dfkd_lab.primitives.memory import Batch
@@ -103,6 +103,7 @@ class Run:
         compile: bool = False,
     ):
         self.device = torch.device(device)
+        machine.keep_freed_memory()
         self.passes = Passes(self.device, precision)
         self.teacher, self.rounds, self.classes = teacher.cpu(), rounds, classes
         self.evaluate, self.evaluate_every, self.poll = evaluate, evaluate_every, poll

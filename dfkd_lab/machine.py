@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import platform
 import subprocess
@@ -13,6 +14,9 @@ import torch
 
 from dfkd_lab import environment, measure
 from dfkd_lab.spec import SpecError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Names of glibc's: how much may lie free before it is returned, and how large a block gets a mapping of its own."""
 
 
 def check_device(wish: str) -> None:
@@ -52,6 +56,19 @@ def used_memory(device: torch.device) -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
     except OSError:
         return measure.peak_memory(device)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors on the CPU give back, for the next ones of the same size.
+
+    By default glibc returns large blocks to the system, which zeroes each page of every map of every step anew: a third
+    of the time of a pass (measured on two cores). The process holds what it needed at its peak, up to 2 GB of it free.
+    Other allocators are left as they are.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_MMAP_THRESHOLD, 2**30)
 
 
 def _left_by_limits() -> list[int]:

@@ -21,7 +21,7 @@ from torch import nn
 
 from dfkd_lab import checkpoints, data, nets, teachers
 from dfkd_lab.environment import cache
-from dfkd_lab.machine import check_device, device_name, pick_device
+from dfkd_lab.machine import check_device, device_name, keep_freed_memory, pick_device
 from dfkd_lab.measure import Accuracy
 from dfkd_lab.optimize import MOMENTUM, WARM_UP, WEIGHT_DECAY, average, deterministic, optimizer_of, warmed_cosine
 from dfkd_lab.primitives.memory import in_unit
@@ -125,6 +125,7 @@ class TeacherTraining:
         self._ends = time.monotonic() + (60 * spec.minutes or math.inf)
         self.done = finished(spec) is not None
         self.spec, self.device = spec, pick_device(spec.device)
+        keep_freed_memory()
         self.stopped, self.gpu = False, self.device.type == "cuda"
         self.card = self._read()
         self.batch = min(BATCH, len(self.labels))
