@@ -3,7 +3,8 @@
 A plain fp32 eager loop on the CPU, competently written in the field's idiom: contiguous NCHW, hooks for the batch-norm
 statistics, ``.item()`` to find the best batch, a list of images, and every round a DataLoader over it that augments
 image by image. It shares with dfkd_lab the networks, the settings and the kind of seed, because both must train the
-same thing, and nothing of its loop, observer, memory, views or synthesizer.
+same thing, and nothing of its loop, observer, memory, views or synthesizer. Upsampling is upsampling and then a
+convolution, where our generator does both at once.
 
 Where the field is slower by accident, this is not: no image passes through a PNG file; the statistics are measured
 only while images are synthesized; the student's weights get no gradient meanwhile; workers start once a round, not once
@@ -22,6 +23,7 @@ from torchvision import transforms
 
 from dfkd_lab.methods.fast import FastDFKD
 from dfkd_lab.nets import Generator
+from dfkd_lab.nets.generators import UpsamplingConv2d
 from dfkd_lab.primitives.observe import Frozen
 from dfkd_lab.spec import SpecError
 from dfkd_lab.stream import Stream
@@ -58,6 +60,13 @@ class StatisticsHook:
     def update(self) -> None:
         """Take the last pass into the average, once a round."""
         self.average = self.blend(self.now)
+
+
+class Upsampled(nn.Conv2d):
+    """Nearest upsampling to twice the size, then the convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, scale_factor=2))
 
 
 class SyntheticImages(Dataset[Tensor]):
@@ -111,6 +120,9 @@ class ReferenceLoop:
         self.stream = Stream(seed, torch.device("cpu"))
         with self.stream:
             self.generator = Generator(method.z_dim, shape, method.width)
+        for layer in self.generator.modules():
+            if isinstance(layer, UpsamplingConv2d):
+                layer.__class__ = Upsampled
         norms = [layer for layer in teacher.modules() if isinstance(layer, nn.BatchNorm2d)]
         self.hooks = [StatisticsHook(layer, method.bn_momentum) for layer in norms]
         augment = [transforms.RandomCrop(shape[1:], padding=method.padding or None)]

@@ -1,9 +1,9 @@
 """Our loop beside the field's: ``python benchmarks/versus.py`` writes results/versus.json and prints a table.
 
-Both train FastDFKD with the same settings and seed in one process, a round of ours, then one of ``reference_loop.py``,
-so that whatever else the machine does hits both. A round of ours is that of a session, with its log, samples and
-checkpoints. Accuracy is measured after the last round, outside the time. What results/versus.json holds is not measured
-again.
+Both train FastDFKD with the same settings and seed in turns, a round of each variant of ours, then one of
+``reference_loop.py``, so that whatever else the machine does hits all. The reference has a process of its own, where
+nothing is set as our library sets it. A round of ours is that of a session, with its log, samples and checkpoints.
+Accuracy is measured after the last round, outside the time. What results/versus.json holds is not measured again.
 """
 
 import json
@@ -11,9 +11,11 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +25,10 @@ from cifar import BUDGETS, render
 from reference_loop import ReferenceLoop
 from rows import spread, table
 from speed_page import VERSUS, versus_line
+from torch import nn
 
 from dfkd_lab import METHODS, RunSpec, Session, data, machine, plan, teachers
+from dfkd_lab.loop import Report
 from dfkd_lab.measure import Accuracy
 from dfkd_lab.runs import write_atomically
 from dfkd_lab.spec import SpecError, unknown
@@ -43,11 +47,17 @@ class Pair:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-CIFAR_TEACHER = Path(os.environ.get("DFKD_DATA", "."), "teachers/cifar10_resnet20.pth")
+TEACHERS = Path(os.environ.get("DFKD_DATA", "."), "teachers")
+SMALL = BUDGETS["cpu"]["fast"]
+OWN_STEPS = {name: METHODS["fast"]().__dict__[name] for name in ("g_steps", "s_steps")}
 PAIRS = {
     "digits": Pair("digits", "convnet_8", "digits"),
-    "resnet20:resnet8": Pair(str(CIFAR_TEACHER), "resnet8", "cifar10", {**BUDGETS["cpu"]["fast"], "rounds": 5}),
+    "resnet20:resnet8": Pair(str(TEACHERS / "cifar10_resnet20.pth"), "resnet8", "cifar10", {**SMALL, "rounds": 5}),
+    "resnet56:resnet8": Pair(
+        str(TEACHERS / "cifar10_resnet56.pth"), "resnet8", "cifar10", {**SMALL, **OWN_STEPS, "warm_up": 1, "rounds": 3}
+    ),
 }
+"""The last one with as many steps a round as FastDFKD itself has."""
 VARIANTS: dict[str, dict[str, Any]] = {"loop": {}, "cache_views = 4": {"cache_views": 4}}
 """What our loop is given beside the pair's settings; the reference never gets it."""
 WORKERS = (0, 2)
@@ -65,12 +75,16 @@ def main(
         refuse_unknown("pair", pairs, PAIRS)
         refuse_unknown("variant", variants, VARIANTS)
         speeds: dict[str, dict[int, float]] = {}
-        for seed, pair, variant in product(seeds, pairs, variants):
-            if any(run["seed"] == seed for run in load().get(f"{pair}, {variant}", {}).get("runs", [])):
+        for seed, pair in product(seeds, pairs):
+            left = [variant for variant in variants if not is_measured(pair, variant, seed)]
+            if not left:
                 continue
-            if pair not in speeds:
-                speeds[pair] = reference_speeds(PAIRS[pair])
-            keep(pair, variant, measure(PAIRS[pair], VARIANTS[variant], seed, speeds[pair]))
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as field:
+                if pair not in speeds:
+                    speeds[pair] = field.submit(reference_speeds, PAIRS[pair], WORKERS).result()
+                wishes = [VARIANTS[variant] for variant in left]
+                for variant, run in zip(left, measure(PAIRS[pair], wishes, seed, speeds[pair], field), strict=True):
+                    keep(pair, variant, run)
     except SpecError as error:
         sys.exit(str(error))
     render()
@@ -108,52 +122,98 @@ def reference_of(pair: Pair, seed: int, workers: int, **changed: int) -> Referen
     )
 
 
-def reference_speeds(pair: Pair) -> dict[int, float]:
+def reference_speeds(pair: Pair, workers: tuple[int, ...]) -> dict[int, float]:
     """Student images a second in the reference's distillation, by number of workers; the better of two rounds each."""
     s_steps = min(TRIAL_STEPS, spec_of(pair, 0, {}).settings["s_steps"])
     short = {"warm_up": 0, "g_steps": 1, "s_steps": s_steps}
-    loops = {workers: reference_of(pair, 0, workers, **short) for workers in WORKERS}
-    seconds: dict[int, list[float]] = {workers: [] for workers in WORKERS}
+    loops = {each: reference_of(pair, 0, each, **short) for each in workers}
+    seconds: dict[int, list[float]] = {each: [] for each in workers}
     for _ in range(2):
-        for workers, loop in loops.items():
+        for each, loop in loops.items():
             before = loop.seconds["distillation"]
             loop.advance()
-            seconds[workers].append(loop.seconds["distillation"] - before)
-    return {workers: loop.student_images / 2 / min(seconds[workers]) for workers, loop in loops.items()}
+            seconds[each].append(loop.seconds["distillation"] - before)
+    return {each: loop.student_images / 2 / min(seconds[each]) for each, loop in loops.items()}
 
 
-def measure(pair: Pair, variant: dict[str, Any], seed: int, speeds: dict[int, float]) -> dict[str, Any]:
-    """Train both side by side, the reference with the fastest number of workers, and evaluate both students."""
+def measure(
+    pair: Pair, variants: list[dict[str, Any]], seed: int, speeds: dict[int, float], field: ProcessPoolExecutor
+) -> list[dict[str, Any]]:
+    """Train all variants and the reference in turns, the latter in the process ``field``; a row a variant.
+
+    The reference has the fastest number of workers. All students are evaluated at the end.
+    """
     workers = max(speeds, key=lambda each: speeds[each])
-    reference, spec = reference_of(pair, seed, workers), spec_of(pair, seed, variant)
-    seconds: list[Seconds] = []
-    reference_seconds: list[Seconds] = []
+    field.submit(begin, pair, seed, workers, torch.get_num_threads()).result()
+    specs = [spec_of(pair, seed, variant) for variant in variants]
+    ours: list[list[Seconds]] = [[] for _ in variants]
+    theirs: list[Seconds] = []
     with tempfile.TemporaryDirectory() as folder:
-        session = Session(replace(spec, out=folder))
-        rounds = iter(session)
-        for _ in range(spec.rounds):
-            seconds.append(seconds_of(lambda: next(rounds)))
-            reference_seconds.append(seconds_of(reference.advance))
-        assert next(rounds, None) is None  # asking lets the session finish
-    split = data.evaluation_set(pair.data, session.teacher.card.shape)
+        sessions = [Session(replace(spec, out=f"{folder}/{number}")) for number, spec in enumerate(specs)]
+        rounds = [iter(session) for session in sessions]
+        for _ in range(specs[0].rounds):
+            for each, spent in zip(rounds, ours, strict=True):
+                spent.append(next_round(each))
+            theirs.append(field.submit(advance).result())
+        assert not [each for each in rounds if next(each, None)]  # asking lets the sessions finish
+    split = data.evaluation_set(pair.data, sessions[0].teacher.card.shape)
     evaluate = Accuracy(split.images, split.labels)
-    cost = session.run.cost
-    ours = figures(cost.s_steps * spec.settings["batch"], seconds, cost.distillation_s)
-    theirs = figures(reference.student_images, reference_seconds, reference.seconds["distillation"])
-    return {
-        "seed": seed,
-        "accuracy": evaluate(session.run.student),
-        **ours,
-        **{f"reference_{name}": value for name, value in {"accuracy": evaluate(reference.student), **theirs}.items()},
-        "ratio": ours["images_per_s"] / theirs["images_per_s"],
-        "distillation_ratio": ours["distillation_images_per_s"] / theirs["distillation_images_per_s"],
-        "workers": workers,
-        "images_per_s_by_workers": speeds,
-        "cost": asdict(cost),
-        "spec": {**asdict(spec), "teacher": Path(spec.teacher).name},
-        "evaluation": {"name": pair.data, "n": len(split.labels)},
-        **machine.provenance(torch.device("cpu")),
-    }
+    other = field.submit(finish).result()
+    reference = {
+        "accuracy": evaluate(other.student), **figures(other.student_images, theirs, other.seconds["distillation"])
+    }  # fmt: skip
+    rows = []
+    for session, spec, spent in zip(sessions, specs, ours, strict=True):
+        cost = session.run.cost
+        mine = figures(cost.s_steps * spec.settings["batch"], spent, cost.distillation_s)
+        rows.append({
+            "seed": seed,
+            "accuracy": evaluate(session.run.student),
+            **mine,
+            **{f"reference_{name}": value for name, value in reference.items()},
+            "ratio": mine["images_per_s"] / reference["images_per_s"],
+            "distillation_ratio": mine["distillation_images_per_s"] / reference["distillation_images_per_s"],
+            "workers": workers,
+            "images_per_s_by_workers": speeds,
+            "cost": asdict(cost),
+            "spec": {**asdict(spec), "teacher": Path(spec.teacher).name},
+            "evaluation": {"name": pair.data, "n": len(split.labels)},
+            **machine.provenance(torch.device("cpu")),
+        })  # fmt: skip
+    return rows
+
+
+def next_round(rounds: Iterator[Report]) -> "Seconds":
+    """What a round of ours takes."""
+    return seconds_of(lambda: next(rounds))
+
+
+LOOP: list[ReferenceLoop] = []
+"""The reference, in its process."""
+
+
+def begin(pair: Pair, seed: int, workers: int, threads: int) -> None:
+    """Make the reference of this process."""
+    torch.set_num_threads(threads)
+    LOOP[:] = [reference_of(pair, seed, workers)]
+
+
+def advance() -> "Seconds":
+    """What a round of it takes."""
+    return seconds_of(LOOP[0].advance)
+
+
+class Finished(NamedTuple):
+    """What is left of the reference at the end."""
+
+    student: nn.Module
+    student_images: int
+    seconds: dict[str, float]
+
+
+def finish() -> Finished:
+    """The student of this process' reference, and what teaching it took."""
+    return Finished(LOOP[0].student, LOOP[0].student_images, LOOP[0].seconds)
 
 
 class Seconds(NamedTuple):
@@ -189,6 +249,11 @@ def figures(images: int, rounds: list[Seconds], distillation_s: float) -> dict[s
 
 FIGURES = ("accuracy", "images_per_s", "distillation_images_per_s")
 SPREADS = (*FIGURES, *(f"reference_{name}" for name in FIGURES), "ratio", "distillation_ratio")
+
+
+def is_measured(pair: str, variant: str, seed: int) -> bool:
+    """Whether the results have it."""
+    return any(run["seed"] == seed for run in load().get(f"{pair}, {variant}", {}).get("runs", []))
 
 
 def load() -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import importlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -183,6 +184,7 @@ def versus(
     monkeypatch.setattr(module, "PAIRS", {"tiny": replace(module.PAIRS["digits"], settings=settings)})
     monkeypatch.setattr(module, "VARIANTS", {"loop": {}, "no flip, narrow": {"width": 4}})
     monkeypatch.setattr(module, "WORKERS", (0,))
+    monkeypatch.setattr(module, "LOOP", [])
     monkeypatch.setattr(module, "render", lambda: None)
     return module
 
@@ -191,6 +193,7 @@ def test_versus_records_what_it_measured(
     versus: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     versus.main(("tiny",), ("loop",), (0, 1))
+    assert not versus.LOOP, "the reference has a process of its own"
     row = json.loads(versus.RESULTS.read_text())["tiny, loop"]
     assert (row["pair"], row["variant"], row["n"]) == ("tiny", "loop", 2)
     for run in row["runs"]:
@@ -219,6 +222,7 @@ def test_a_variant_changes_our_loop_alone(versus: ModuleType) -> None:
     versus.main(("tiny",), ("no flip, narrow",), (0,))
     (run,) = json.loads(versus.RESULTS.read_text())["tiny, no flip, narrow"]["runs"]
     assert run["spec"]["settings"]["width"] == 4
+    assert run["reference_student_images"] == 2 * 5 * 32
     assert versus.reference_of(versus.PAIRS["tiny"], 0, 0).generator.width == SMALL["width"]
 
 
@@ -230,10 +234,22 @@ def test_both_begin_with_the_same_student(versus: ModuleType, make_run: Callable
 
 def test_the_faster_number_of_workers_is_used(versus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(versus, "reference_of", lambda pair, seed, workers: asked.append(workers) or 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        versus.measure(versus.PAIRS["tiny"], {}, 0, {0: 100.0, 2: 120.0})
+    monkeypatch.setattr(versus, "begin", lambda pair, seed, workers, threads: asked.append(workers) or 1 / 0)
+    with ThreadPoolExecutor(1) as here, pytest.raises(ZeroDivisionError):
+        versus.measure(versus.PAIRS["tiny"], [{}], 0, {0: 100.0, 2: 120.0}, here)
     assert asked == [2]
+
+
+def test_variants_are_trained_beside_one_reference(versus: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+    for name in ("next_round", "advance"):
+        call = getattr(versus, name)
+        monkeypatch.setattr(versus, name, lambda *rest, call=call, name=name: [call(*rest), turns.append(name)][0])
+    with ThreadPoolExecutor(1) as here:
+        rows = versus.measure(versus.PAIRS["tiny"], [{}, {"cache_views": 2}], 0, {0: 100.0}, here)
+    assert turns == ["next_round", "next_round", "advance"] * 3
+    assert rows[0]["reference_seconds"] == rows[1]["reference_seconds"]
+    assert [row["spec"]["cache_views"] for row in rows] == [0, 2]
 
 
 @pytest.mark.parametrize(
