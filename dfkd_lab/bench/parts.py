@@ -22,14 +22,25 @@ from dfkd_lab.primitives.views import CropFlip, Identity, ResizedCrop, Roll, Vie
 
 VIEWS = 4
 """Views of each image in the measured cache."""
+CACHES = 128 * 2**20
+"""More bytes than any cache of a processor or GPU holds."""
 Row = dict[str, Any]
 
 
-def in_turns(calls: dict[Any, Callable[[], object]], repeats: int, device: torch.device) -> dict[Any, float]:
-    """The median of the milliseconds of each call; one round of calls after the other, so that all are slowed alike."""
+def in_turns(
+    calls: dict[Any, Callable[[], object]],
+    repeats: int,
+    device: torch.device,
+    before: Callable[[], object] = lambda: None,
+) -> dict[Any, float]:
+    """The median of the milliseconds of each call, ``before`` called untimed before each.
+
+    One round of calls after the other, so that all are slowed alike.
+    """
     times: dict[Any, list[float]] = defaultdict(list)
     for turn in range(repeats + 1):
         for name, call in calls.items():
+            before()
             spent = seconds(call, 1, device)
             if turn:  # the first warms up
                 times[name].append(1000 * spent)
@@ -39,13 +50,18 @@ def in_turns(calls: dict[Any, Callable[[], object]], repeats: int, device: torch
 def memories(
     shape: tuple[int, int, int], counts: Sequence[int], n: int, repeats: int, device: torch.device
 ) -> list[Row]:
-    """Milliseconds to write and to read ``n`` images, by kind of memory and the images it holds."""
+    """Milliseconds to write and to read ``n`` images, by kind of memory and the images it holds.
+
+    As in a run, where the passes of the networks have left nothing of the images in the caches.
+    """
+    passed = torch.zeros(CACHES, dtype=torch.uint8, device=device)
+    sweep = partial(passed.add_, 1)
     batch = Batch(torch.rand(n, *shape, device=device), predicted=torch.zeros(n, dtype=torch.long, device=device))
     rows = []
     for kind in ("ImageRing", "PriorityRing", "CachedViews"):
         held = {count: filled(kind, count, shape, device) for count in counts}
-        writes = in_turns({count: partial(each.write, batch) for count, each in held.items()}, repeats, device)
-        reads = in_turns({count: partial(read, each, n) for count, each in held.items()}, repeats, device)
+        writes = in_turns({count: partial(each.write, batch) for count, each in held.items()}, repeats, device, sweep)
+        reads = in_turns({count: partial(read, each, n) for count, each in held.items()}, repeats, device, sweep)
         for count, memory in held.items():
             size = sum(each.numel() * each.element_size() for each in memory.buffers())
             times = {"write_ms": writes[count], "read_ms": reads[count]}

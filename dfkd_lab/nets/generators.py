@@ -97,7 +97,8 @@ class UpsamplingConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         spread = F.avg_pool2d(F.pad(self.weight.flip(2, 3), [1, 1, 1, 1]), 2, stride=1, divisor_override=1)
-        return F.conv_transpose2d(x, spread.transpose(0, 1), self.bias, stride=2, padding=1)
+        filters = spread.transpose(0, 1).contiguous(memory_format=torch.channels_last)  # a transpose forgets it
+        return F.conv_transpose2d(x, filters, self.bias, stride=2, padding=1)
 
 
 class SqueezeExcitation(nn.Module):

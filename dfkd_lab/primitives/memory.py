@@ -214,7 +214,7 @@ class ImageRing(nn.Module):
 
     def _batch(self, index: Tensor, weights: Tensor | None = None) -> Batch:
         images = in_unit(self.images.index_select(0, index))  # on a CPU several times as fast as indexing uint8
-        return Batch(images, self.labels[index], self.predicted[index], index, weights)
+        return Batch(images, self.labels.index_select(0, index), index=index, weights=weights)
 
     def _written_to(self, place: Tensor) -> None:
         """Told where a write went."""
@@ -264,7 +264,7 @@ class PriorityRing(ImageRing):
         losses = losses.detach().float().abs().nan_to_num()
         # the largest, because on a GPU which write is the last is not defined
         self.priorities.scatter_reduce_(0, batch.index, losses, "amax", include_self=False)
-        self.tree.update(batch.index, self._scores(self.priorities[batch.index]))
+        self.tree.update(batch.index, self._scores(self.priorities.index_select(0, batch.index)))
 
     def summary(self, classes: int) -> dict[str, Any]:
         """images, capacity, oldest, classes, priorities."""
