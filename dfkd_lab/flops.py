@@ -13,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dfkd_lab.loop import Run
 from dfkd_lab.nets import Generator
-from dfkd_lab.primitives.cache import CachedViews
 from dfkd_lab.primitives.observe import OF_STUDENT
 from dfkd_lab.primitives.terms import needs_of
 
@@ -35,9 +34,7 @@ def a_round(run: Run, image: Tensor) -> int:
     generator = forward(net, image.new_zeros(1, net.z_dim)) if isinstance(net, Generator) else 0
     watched = any(needs_of(row.term) & OF_STUDENT for row in recipe.terms.values() if row.weight)
     synthesis = 3 * generator + 2 * teacher + 2 * student * watched
-    made, views = getattr(recipe.synthesizer, "n", schedule.batch), 0
-    if isinstance(recipe.memory, CachedViews):
-        views = recipe.memory.count
+    made, views = getattr(recipe.synthesizer, "n", schedule.batch), run.cache_views
     distillation = generator * recipe.memory.draws + teacher * (not views) + 3 * student
     steps = schedule.g_steps * made * synthesis + schedule.s_steps * schedule.batch * distillation
     return schedule.cycles * (steps + made * views * teacher)

@@ -107,7 +107,7 @@ class Run:
         self.passes = Passes(self.device, precision)
         self.teacher, self.rounds, self.classes = teacher.cpu(), rounds, classes
         self.evaluate, self.evaluate_every, self.poll = evaluate, evaluate_every, poll
-        self.round, self.cost = 0, Cost()
+        self.round, self.cost, self.cache_views = 0, Cost(), cache_views
         self.stream = Stream(seed, self.device)
         with self.stream:
             self.student = student().cpu()

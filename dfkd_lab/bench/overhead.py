@@ -14,7 +14,6 @@ import torch
 
 from dfkd_lab import methods, nets
 from dfkd_lab.loop import Run, frozen, needs
-from dfkd_lab.primitives.cache import CachedViews
 from dfkd_lab.primitives.observe import OF_STUDENT, Classifier, Frozen
 from dfkd_lab.recipe import Schedule
 from dfkd_lab.spec import SpecError, build, knobs
@@ -99,7 +98,7 @@ class Bare:
         with run.passes:
             if memory.draws:
                 self.recipe.synthesizer.sample(self.recipe.schedule.batch)
-            if not isinstance(memory, CachedViews):
+            if not run.cache_views:
                 with torch.no_grad():
                     run.teacher(self.images)
             loss = run.student(self.images).sum()

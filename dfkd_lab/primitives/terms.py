@@ -89,6 +89,7 @@ class BatchNormGap(nn.Module):
 
     needs = frozenset({"statistics"})
     commits: Tensor
+    places: Tensor
 
     def __init__(self, layers: list[nn.BatchNorm2d], momentum: float = 0.0):
         super().__init__()
@@ -96,22 +97,30 @@ class BatchNormGap(nn.Module):
         sizes = [layer.num_features for layer in layers for _ in ("mean", "variance")]
         self.averages = nn.ParameterList(nn.Parameter(torch.zeros(size), requires_grad=False) for size in sizes)
         self.register_buffer("commits", torch.zeros((), dtype=torch.long))
-        self._last: list[Tensor] = []
+        self.rows, self.width = len(sizes), max(sizes, default=0)
+        places = [row * self.width + torch.arange(size) for row, size in enumerate(sizes)]
+        self.register_buffer("places", torch.cat([torch.arange(0), *places]), persistent=False)
+        self._last: Tensor | None = None
 
     def forward(self, seen: Observation) -> Tensor:
-        now = [moment for layer in seen.statistics for moment in (layer.mean, layer.variance)]
+        # all layers at once: by themselves, their few numbers would cost hundreds of operations
+        now = torch.cat([moment for layer in seen.statistics for moment in (layer.mean, layer.variance)])
         kept = [moment for layer in seen.statistics for moment in (layer.running_mean, layer.running_variance)]
-        self._last = [moment.detach() for moment in now]
-        share = torch.where(self.commits > 0, self.momentum, 0.0)
-        blended = ((1 - share) * new + share * average for new, average in zip(now, self.averages, strict=True))
-        return torch.stack([(old - new).norm() for old, new in zip(kept, blended, strict=True)]).sum()
+        self._last = now.detach()
+        blended = now.lerp(self._average(), torch.where(self.commits > 0, self.momentum, 0.0))
+        padded = now.new_zeros(self.rows * self.width).index_copy(0, self.places, torch.cat(kept) - blended)
+        return torch.linalg.vector_norm(padded.view(self.rows, self.width), dim=1).sum()
 
     def commit(self, batch: Batch) -> None:
         """Take the last step's statistics into the average, once a phase."""
-        for average, new in zip(self.averages, self._last, strict=False):
-            blended = self.momentum * average + (1 - self.momentum) * new
-            average.copy_(torch.where(self.commits > 0, blended, new))
+        assert self._last is not None, "commit() before the first step"
+        blended = torch.where(self.commits > 0, self._last.lerp(self._average(), self.momentum), self._last)
+        for average, new in zip(self.averages, blended.split([len(each) for each in self.averages]), strict=True):
+            average.copy_(new)
         self.commits += 1
+
+    def _average(self) -> Tensor:
+        return torch.cat(list(self.averages))
 
 
 def kl(temperature: float = 1.0) -> Function:
