@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 
 import torch
-from torch import nn
 
 from dfkd_lab.nets import Encoder, Generator
+from dfkd_lab.primitives.observe import Observer
 from dfkd_lab.primitives.terms import needs_of
 from dfkd_lab.recipe import Recipe, RecipeError
 from dfkd_lab.spec import SpecError
@@ -29,8 +29,8 @@ def check(wish: bool, device: torch.device) -> None:
         raise SpecError(f"compile = True, but torch.compile does not work here ({reason}); allowed: False") from None
 
 
-def compile_networks(teacher: nn.Module, student: nn.Module, recipe: Recipe) -> None:
-    """Compile both, and the networks in synthesizer, memory and terms, each for the shapes it meets.
+def compile_networks(observer: Observer, recipe: Recipe) -> None:
+    """Compile what ``observer`` asks, and the networks in synthesizer, memory and terms, each for the shapes it meets.
 
     Raises:
         RecipeError: if a term needs what a compiled network does not give.
@@ -42,6 +42,7 @@ def compile_networks(teacher: nn.Module, student: nn.Module, recipe: Recipe) -> 
                 f"allowed: compile = False, or terms = '{name}=0'"
             )
     torch._dynamo.config.recompile_limit = 64  # by mode, by what is recorded, and by the methods of one process
+    seen = dict.fromkeys((observer.teacher, observer.oracle, observer.student))
     parts = [part for owner in recipe.modules().values() for part in owner.modules()]
-    for network in (teacher, student, *(part for part in parts if isinstance(part, (Generator, Encoder)))):
+    for network in (*seen, *(part for part in parts if isinstance(part, (Generator, Encoder)))):
         network.compile(dynamic=False)

@@ -78,7 +78,7 @@ def footprint_of(run: Run, used: int, free: int | None) -> Footprint:
     constant, growing = _peak(run)
     evaluate = run.evaluate
     parts = {
-        "networks": _bytes([run.teacher, run.student, *others]) + constant,
+        "networks": _bytes([run.teacher, run.observer.oracle, run.student, *others]) + constant,
         "memory": _bytes([memory]),
         "evaluation": evaluate.images.nbytes if isinstance(evaluate, measure.Accuracy) else 0,
         "activations": growing,

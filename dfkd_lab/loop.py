@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from dfkd_lab import machine, measure
 from dfkd_lab.compilation import compile_networks
 from dfkd_lab.precision import Passes, channels_last
+from dfkd_lab.primitives.fold import folded
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Frozen, Observation, Observer
 from dfkd_lab.primitives.terms import needs_of
@@ -111,7 +112,7 @@ class Run:
         self.stream = Stream(seed, self.device)
         with self.stream:
             self.student = student().cpu()
-            self.observer = Observer(self.teacher, self.student, self.passes)
+            self.observer = Observer(self.teacher, self.student, self.passes, folded(self.teacher, shape))
             self.recipe = method.compose(Lab(self.teacher, self.observer, shape, classes, rounds, images))
             self.recipe.check(batch_norms=bool(self.observer.norms))
         if cache_views:
@@ -119,10 +120,10 @@ class Run:
         tell({**self.recipe.terms, **self.recipe.student}, "bind", self.recipe.memory)
         self.optimizer = optimizer_of(self.student, self.recipe.schedule)
         look(self)
-        for module in (self.teacher, self.student, *self.recipe.modules().values()):
+        for module in (self.teacher, self.observer.oracle, self.student, *self.recipe.modules().values()):
             channels_last(module.to(self.device))
         if compile:
-            compile_networks(self.teacher, self.student, self.recipe)
+            compile_networks(self.observer, self.recipe)
 
     def __iter__(self) -> Iterator[Report]:
         while self.round < self.rounds:

@@ -11,7 +11,7 @@ from dfkd_lab.nets import Generator
 from dfkd_lab.nets.generators import Output
 from dfkd_lab.primitives.cache import CachedViews
 from dfkd_lab.primitives.memory import Batch, ImageRing, Memory
-from dfkd_lab.primitives.observe import Frozen, Observer
+from dfkd_lab.primitives.observe import FROM_OUTSIDE, Frozen, Observer
 from dfkd_lab.primitives.synthesis import Synthesizer
 from dfkd_lab.primitives.terms import Term, needs_of
 from dfkd_lab.primitives.views import Identity, View
@@ -120,7 +120,7 @@ class Recipe:
                 "allowed: 0, or a memory of images, as memory = 'ring'"
             )
         for name, row in self.student.items():
-            if row.weight and (more := sorted(needs_of(row.term) - {"student", "labels"})):
+            if row.weight and (more := sorted(needs_of(row.term) - FROM_OUTSIDE)):
                 raise RecipeError(
                     f"cache_views = {views} keeps the teacher's logits, and the student's '{name}' reads its "
                     f"{' and '.join(more)} too; allowed: 0, or terms = '{name}=0'"

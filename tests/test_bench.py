@@ -23,7 +23,8 @@ class Counted:
 
     def __init__(self, run: Any):
         self.passes = {"teacher": 0, "student": 0}
-        run.teacher.register_forward_hook(lambda *_: self._count("teacher"))
+        for asked in {run.teacher, run.observer.oracle}:
+            asked.register_forward_hook(lambda *_: self._count("teacher"))
         run.student.register_forward_hook(lambda *_: self._count("student"))
 
     def _count(self, who: str) -> None:

@@ -100,7 +100,7 @@ class Bare:
                 self.recipe.synthesizer.sample(self.recipe.schedule.batch)
             if not run.cache_views:
                 with torch.no_grad():
-                    run.teacher(self.images)
+                    run.observer.oracle(self.images)
             loss = run.student(self.images).sum()
         run.student.zero_grad()
         loss.backward()
@@ -205,7 +205,7 @@ def slots(run: Run, whole: Schedule) -> dict[str, float]:
         (recipe.synthesizer, "step", "synthesis step"),
         (recipe, "view", "views"),
         (recipe, "student_view", "views"),
-        (run.teacher, "forward", "teacher"),
+        *((asked, "forward", "teacher") for asked in dict.fromkeys((run.teacher, run.observer.oracle))),
         (run.student, "forward", "student"),
         (recipe.memory, "read", "memory"),
         (recipe.memory, "write", "memory"),

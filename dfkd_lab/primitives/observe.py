@@ -15,6 +15,8 @@ from dfkd_lab.primitives.moments import Moments
 
 OF_STUDENT = frozenset({"student", "maps", "gradients"})
 """Needs of a term for which the images pass the student too."""
+FROM_OUTSIDE = frozenset({"student", "labels"})
+"""Needs of a term that look at nothing inside the teacher."""
 
 
 class Classifier(nn.Module):
@@ -89,11 +91,19 @@ class Observer:
     layer), "statistics" (input statistics of every BatchNorm2d), "instance_means" and "preactivations" (of the same
     layers, per sample), "maps" (output of every stage of both networks; asks the student too), "gradients" (maps, and
     the gradient of the logit of the teacher's class by each). Networks compute inside ``passes``, which may be half
-    precision; what is observed is in 32 bits.
+    precision; what is observed is in 32 bits. Where nothing but logits is recorded, and no gradient, the ``oracle`` is
+    asked in the teacher's place: it must answer the same.
     """
 
-    def __init__(self, teacher: Frozen, student: nn.Module, passes: AbstractContextManager[Any] | None = None):
+    def __init__(
+        self,
+        teacher: Frozen,
+        student: nn.Module,
+        passes: AbstractContextManager[Any] | None = None,
+        oracle: Frozen | None = None,
+    ):
         self.teacher, self.student, self.passes = teacher, student, passes or nullcontext()
+        self.oracle = oracle or teacher
         self.queries = 0
         self._seen: Observation | None = None
         self._needs: frozenset[str] = frozenset()
@@ -118,7 +128,8 @@ class Observer:
         shown = images.detach().requires_grad_() if differentiate and not graph else images
         mode = torch.enable_grad() if differentiate else nullcontext() if graph else torch.no_grad()
         with mode, self._record(seen, needs):
-            seen.logits = self.teacher(shown).float()
+            asked = self.teacher if graph or needs - FROM_OUTSIDE else self.oracle
+            seen.logits = asked(shown).float()
         if differentiate:
             class_ = seen.logits.argmax(1, keepdim=True)
             seen.gradients = _by_maps(seen.logits, class_, seen.maps, keep=graph)

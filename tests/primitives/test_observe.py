@@ -13,6 +13,7 @@ ALL = frozenset({"student", "features", "statistics", "maps"})
 
 @pytest.fixture
 def observer(teacher: Teacher) -> Observer:
+    torch.manual_seed(1)
     return Observer(teacher.model, student_of(teacher.card, "convnet_8"))
 
 
