@@ -15,7 +15,8 @@ INTRODUCTION = """## Speed
 Written by `python benchmarks/speed.py` and `python benchmarks/versus.py`. *Overhead* is the seconds of a round of our
 loop over those of the bare passes of its networks (generator, teacher, student, forward and backward; no loss, no view,
 no memory, no optimizer), both measured in turns in one process; median and range of n turns. Seconds are those of that
-machine, with what else ran on it; compare ratios.
+machine, with what else ran on it; compare ratios. Memories are read and written with nothing of their images in the
+caches, as between the passes of a run; a read includes what the student's losses change in it.
 """
 LOOPS = ["pair", "method", "precision", "n", "overhead", "range", "student images/s", "loop s/round", "bare s/round"]
 NETWORKS = ["pair", "precision", "filters", "teacher forward ms", "teacher to images ms", "student ms"]
@@ -45,9 +46,10 @@ def section() -> str:
 REFERENCE = """### Beside the field's loop
 
 `benchmarks/reference_loop.py` is FastDFKD as the field writes it: fp32, eager, an in-memory buffer, a DataLoader, with
-the number of workers that is faster here. Both train the same networks with the same settings for the same number of
-steps, a round of ours, then one of it. *Ratio* is its seconds over ours, all rounds, synthesis and what a session
-writes included; mean ± standard deviation over n seeds.
+the number of workers that is faster here, in a process of its own. All train the same networks with the same settings
+for the same number of steps, a round of each variant of ours, then one of it. *Ratio* is its seconds over ours, all
+rounds, synthesis and what a session writes included, *of the distillation* that of the student's steps alone; mean ±
+standard deviation over n seeds.
 
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -16,19 +17,23 @@ from torch.utils._pytree import tree_leaves
 from dfkd_lab.primitives.observe import Frozen
 
 
-@torch.no_grad()
 def folded(teacher: Frozen, shape: tuple[int, int, int]) -> Frozen:
     """A copy of ``teacher`` for images [N, *shape] in which batch norms that alone read a convolution are part of it.
 
     Gives the same logits but for rounding; ``teacher`` itself where there is nothing to fold.
     """
+    try:
+        return _fold(teacher, torch.linspace(0, 1, 2 * math.prod(shape), dtype=torch.double).view(2, *shape)) or teacher
+    except Exception:  # somebody's network may refuse to be copied, or to compute in 64 bits: then it stays as it is
+        return teacher
+
+
+@torch.no_grad()
+def _fold(teacher: Frozen, images: Tensor) -> Frozen | None:
     hooks = [each for layer in teacher.modules() for each in (layer._forward_hooks, layer._forward_pre_hooks)]
     # whoever listens to the teacher is not copied with it
     exact = copy.deepcopy(teacher, {id(each): OrderedDict() for each in hooks}).double()
-    images = torch.linspace(0, 1, 2 * shape[0] * shape[1] * shape[2], dtype=torch.double).view(2, *shape)
     pairs, wanted = _pairs(exact, images)
-    if not pairs:
-        return teacher
     for convolution, norm in pairs:
         first, second = exact.get_submodule(convolution), exact.get_submodule(norm)
         assert isinstance(first, nn.Conv2d)
@@ -36,7 +41,7 @@ def folded(teacher: Frozen, shape: tuple[int, int, int]) -> Frozen:
         exact.set_submodule(convolution, fuse_conv_bn_eval(first, second))
         exact.set_submodule(norm, nn.Identity())
     same = torch.allclose(exact(images), wanted, rtol=1e-6, atol=1e-6 * float(wanted.abs().max()))
-    return exact.float() if same else teacher  # a network may hide from us what it computes
+    return exact.float() if pairs and same else None
 
 
 def _pairs(net: nn.Module, images: Tensor) -> tuple[list[tuple[str, str]], Tensor]:
