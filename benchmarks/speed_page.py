@@ -58,6 +58,7 @@ KEPT = """### What kept views cost
 
 `cache_views` = V keeps V views of each stored image with the teacher's answers, so that a student step asks no teacher.
 Digits, accuracy of the last student, mean ± standard deviation over n seeds (`python benchmarks/cache_views.py`).
+None are kept by default: the papers view every image anew, and what is measured here is small.
 
 """
 VIEWS = ["method", "V", "n", "last", "teacher queries", "device", "commit"]
