@@ -66,15 +66,15 @@ VIEWS = ["method", "V", "n", "last", "teacher queries", "device", "commit"]
 
 def views_line(row: dict[str, Any]) -> list[str]:
     """One method with one number of views."""
-    where = [", ".join(dict.fromkeys(run[name] for run in row["runs"])) for name in ("device", "commit")]
+    devices, commits = (dict.fromkeys(run[name] for run in row["runs"]) for name in ("device", "commit"))
     figures = [shown(row["last"], 3), shown(row["teacher_queries"])]
     return [
         row["method"],
         str(row["views"]) if row["views"] else "none kept",
         str(row["n"]),
         *figures,
-        where[0],
-        where[1][:7],
+        ", ".join(devices),
+        ", ".join(each[:7] for each in commits),
     ]
 
 
