@@ -6,6 +6,8 @@ nothing is set as our library sets it. A round of ours is that of a session, wit
 Accuracy is measured after the last round, outside the time. What results/versus.json holds is not measured again.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
@@ -28,8 +30,8 @@ from speed_page import VERSUS, versus_line
 from torch import nn
 
 from dfkd_lab import METHODS, RunSpec, Session, data, machine, plan, teachers
-from dfkd_lab.loop import Report
 from dfkd_lab.measure import Accuracy
+from dfkd_lab.report import Report
 from dfkd_lab.runs import write_atomically
 from dfkd_lab.spec import SpecError, unknown
 from dfkd_lab.stream import Stream
@@ -49,7 +51,7 @@ class Pair:
 
 TEACHERS = Path(os.environ.get("DFKD_DATA", "."), "teachers")
 SMALL = BUDGETS["cpu"]["fast"]
-OWN_STEPS = {name: METHODS["fast"]().__dict__[name] for name in ("g_steps", "s_steps")}
+OWN_STEPS = {name: getattr(METHODS["fast"](), name) for name in ("g_steps", "s_steps")}
 PAIRS = {
     "digits": Pair("digits", "convnet_8", "digits"),
     "resnet20:resnet8": Pair(str(TEACHERS / "cifar10_resnet20.pth"), "resnet8", "cifar10", {**SMALL, "rounds": 5}),
@@ -183,7 +185,7 @@ def measure(
     return rows
 
 
-def next_round(rounds: Iterator[Report]) -> "Seconds":
+def next_round(rounds: Iterator[Report]) -> Seconds:
     """What a round of ours takes."""
     return seconds_of(lambda: next(rounds))
 
@@ -198,7 +200,7 @@ def begin(pair: Pair, seed: int, workers: int, threads: int) -> None:
     LOOP[:] = [reference_of(pair, seed, workers)]
 
 
-def advance() -> "Seconds":
+def advance() -> Seconds:
     """What a round of it takes."""
     return seconds_of(LOOP[0].advance)
 

@@ -7,8 +7,8 @@ import os
 # on two cores). torch reads this when it is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-from dfkd_lab.loop import Report
 from dfkd_lab.methods import METHODS
+from dfkd_lab.report import Report
 from dfkd_lab.runs import RunError, RunFolder, launch, list_runs, plan, prepare, summary
 from dfkd_lab.session import Session
 from dfkd_lab.spec import RunSpec, SpecError

@@ -48,7 +48,7 @@ class Footprint:
         return f"needs about {amount(self.needed)}" + ("" if self.free is None else f", {amount(self.free)} free")
 
     def record(self) -> dict[str, Any]:
-        """Plain values; ``expected_bytes`` is what :func:`~dfkd_lab.measure.peak_memory` should say at the end."""
+        """Plain values; ``expected_bytes`` is what :func:`~dfkd_lab.machine.peak_memory` should say at the end."""
         return {"expected_bytes": self.used + self.needed, "free_bytes": self.free, "parts": self.parts}
 
     def check(self, settings: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -22,54 +22,13 @@ from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Frozen, Observation, Observer
 from dfkd_lab.primitives.terms import needs_of
 from dfkd_lab.recipe import Lab, Method, Recipe, Schedule, Weighted
+from dfkd_lab.report import Cost, Report
 from dfkd_lab.stream import Stream
 from dfkd_lab.tally import Tally
 
 
 class Diverged(RuntimeError):
     """A loss is not a number; the message names round and term."""
-
-
-@dataclass
-class Cost:
-    """What a run has used so far."""
-
-    images: int = 0
-    """Images that came out of the synthesizer for the memory or the student."""
-    teacher_queries: int = 0
-    """Images passed through the teacher."""
-    g_steps: int = 0
-    s_steps: int = 0
-    synthesis_s: float = 0.0
-    distillation_s: float = 0.0
-    evaluation_s: float = 0.0
-    writing_s: float = 0.0
-    """That a session held the loop up to log and to hand over samples and checkpoints; a round's count in the next."""
-    peak_memory_bytes: int = 0
-
-
-@dataclass
-class Report:
-    """One round: what the log keeps and every view shows. Fractions in [0, 1], losses unweighted."""
-
-    round: int
-    rounds: int
-    terms: dict[str, float]
-    student: dict[str, float]
-    health: dict[str, float]
-    alarms: list[str]
-    accuracy: float | None
-    """None in a round that was not evaluated."""
-    s_lr: float
-    cost: Cost = field(default_factory=Cost)
-    memory: dict[str, Any] = field(default_factory=dict)
-    """What is remembered, as the memory says it."""
-    samples: Batch | None = None
-
-    def event(self) -> dict[str, Any]:
-        """The report as plain values, without the images."""
-        rows = {name: value for name, value in vars(self).items() if name not in ("cost", "samples")}
-        return {**rows, "cost": asdict(self.cost)}
 
 
 class Run:
@@ -229,7 +188,7 @@ class Run:
             accuracy = self.evaluate(self.student) if self.evaluate and due else None
         self.cost.evaluation_s += time.perf_counter() - begun
         self.cost.teacher_queries = self.observer.queries
-        self.cost.peak_memory_bytes = measure.peak_memory(self.device)
+        self.cost.peak_memory_bytes = machine.peak_memory(self.device)
         self.round += 1
         return Report(
             round=self.round,
@@ -319,4 +278,4 @@ def optimizer_of(student: nn.Module, schedule: Schedule) -> torch.optim.Optimize
     )
 
 
-__all__ = ["Cost", "Diverged", "Recipe", "Report", "Run", "Stream"]
+__all__ = ["Diverged", "Recipe", "Run", "Stream"]

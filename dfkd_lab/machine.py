@@ -6,13 +6,15 @@ import contextlib
 import ctypes
 import os
 import platform
+import resource
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dfkd_lab import environment, measure
+from dfkd_lab import environment
 from dfkd_lab.spec import SpecError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -42,8 +44,7 @@ def free_memory(device: torch.device) -> int | None:
         held_back = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + held_back
     try:
-        rows = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        return min([int(rows["MemAvailable"].split()[0]) * 1024, *_left_by_limits()])
+        return min([_kernel_says("meminfo", "MemAvailable"), *_left_by_limits()])
     except OSError:
         return None
 
@@ -53,22 +54,42 @@ def used_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-    except OSError:
-        return measure.peak_memory(device)
+        return _kernel_says("self/status", "VmRSS")
+    except (OSError, KeyError):
+        return peak_memory(device)
+
+
+def peak_memory(device: torch.device) -> int:
+    """The largest memory so far in bytes: the device's on a GPU, the process's on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        return _kernel_says("self/status", "VmHWM")
+    except (OSError, KeyError):  # not Linux, where getrusage would count the process that started this one as well
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def keep_freed_memory() -> None:
     """Let this process keep the memory that tensors on the CPU give back, for the next ones of the same size.
 
-    By default glibc returns large blocks to the system, which zeroes each page of every map of every step anew: a third
-    of the time of a pass (measured on two cores). The process holds what it needed at its peak, up to 2 GB of it free.
-    Other allocators are left as they are.
+    By default glibc returns large blocks to the system, which then zeroes each page of every map of every step anew.
+    The process holds what it needed at its peak, up to 2 GB of it free. Other allocators are left as they are.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_MMAP_THRESHOLD, 2**30)
+
+
+def _kernel_says(table: str, row: str) -> int:
+    """Bytes in a ``row`` of a table below /proc.
+
+    Raises:
+        OSError: if there is no such table here.
+        KeyError: if it has no such row.
+    """
+    rows = dict(line.split(":", 1) for line in Path("/proc", table).read_text().splitlines())
+    return int(rows[row].split()[0]) * 1024
 
 
 def _left_by_limits() -> list[int]:

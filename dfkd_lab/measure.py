@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import resource
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -106,14 +102,3 @@ def alarms(health: dict[str, float], terms: dict[str, float], classes: int) -> l
 def cosine(share: float, start: float, floor: float) -> float:
     """From ``start`` to ``floor`` along half a cosine, as ``share`` of the way goes from 0 to 1."""
     return floor + (start - floor) * (1 + math.cos(math.pi * share)) / 2
-
-
-def peak_memory(device: torch.device) -> int:
-    """The largest memory so far in bytes: the device's on a GPU, the process's on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    with contextlib.suppress(OSError, KeyError):  # on Linux getrusage counts the process that started this one as well
-        rows = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-        return int(rows["VmHWM"].split()[0]) * 1024
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

@@ -31,9 +31,10 @@ from dfkd_lab import (
     samples,
     teachers,
 )
-from dfkd_lab.loop import Diverged, Report, Run
+from dfkd_lab.loop import Diverged, Run
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.recipe import Method
+from dfkd_lab.report import Report
 from dfkd_lab.runs import RunError, RunFolder, default_folder, prepare, refuse_other_spec, write_atomically
 from dfkd_lab.seal import Seal, SealBroken
 from dfkd_lab.spec import RunSpec, SpecError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dfkd_lab import data, footprint, machine, measure
+from dfkd_lab import data, footprint, machine
 from dfkd_lab.__main__ import main
 from dfkd_lab.footprint import Footprint, amount, footprint_of
 from dfkd_lab.loop import Run
@@ -179,13 +179,13 @@ def test_manifest_and_command_line_show_it(tmp_path: Path, capsys: pytest.Captur
 
 def test_free_and_used_memory_are_those_of_this_machine() -> None:
     held = torch.ones(50_000_000, dtype=torch.uint8)
-    assert len(held) < machine.used_memory(CPU) <= 1.1 * measure.peak_memory(CPU)
+    assert len(held) < machine.used_memory(CPU) <= 1.1 * machine.peak_memory(CPU)
     free = machine.free_memory(CPU)
     assert free is None or free > 0
 
 
 def test_the_peak_is_of_this_process_and_not_of_the_one_that_started_it() -> None:
     held = torch.ones(1_000_000_000, dtype=torch.uint8)
-    code = "import torch; from dfkd_lab.measure import peak_memory; print(peak_memory(torch.device('cpu')))"
+    code = "import torch; from dfkd_lab.machine import peak_memory; print(peak_memory(torch.device('cpu')))"
     peak = int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
     assert 0 < peak < len(held)

@@ -16,7 +16,7 @@ def faults():
         maps = [torch.ones(10_000_000) for _ in range(3)]
         del maps
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-print(min(faults() for _ in range(5)))
+print(sum([faults() for _ in range(8)][4:]))
 """
 
 

@@ -19,6 +19,7 @@ from dfkd_lab import catalogue, loop, methods, spec
 from dfkd_lab.loop import Run
 from dfkd_lab.methods import METHODS
 from dfkd_lab.primitives.terms import BatchNormGap, needs_of
+from dfkd_lab.report import Report
 from dfkd_lab.spec import knobs
 
 MakeRun = Callable[..., Run]
@@ -47,7 +48,7 @@ def copied(state: Any, path: Path) -> Any:
     return torch.load(path, weights_only=True)
 
 
-def repeatable(report: loop.Report) -> dict[str, Any]:
+def repeatable(report: Report) -> dict[str, Any]:
     """What of a report must not depend on the clock or on the machine's memory."""
     event = report.event()
     cost = {name: event["cost"][name] for name in ("images", "teacher_queries", "g_steps", "s_steps")}
@@ -127,9 +128,7 @@ DISTILLATION = [
     *sorted((LIBRARY / "methods").glob("*.py")),
     *sorted((LIBRARY / "primitives").glob("*.py")),
     *sorted((LIBRARY / "nets").glob("*.py")),
-    LIBRARY / "recipe.py",
-    LIBRARY / "loop.py",
-    LIBRARY / "measure.py",
+    *(LIBRARY / f"{name}.py" for name in ("recipe", "loop", "tally", "report", "compilation", "precision", "measure")),
 ]
 
 
@@ -139,7 +138,7 @@ def test_distillation_code_cannot_reach_data(file: Path) -> None:
     assert not under(imports(ast.parse(file.read_text())), forbidden)
 
 
-@pytest.mark.parametrize("folder", ["methods", "primitives", "recipe.py", "loop.py"])
+@pytest.mark.parametrize("folder", ["methods", "primitives", "recipe.py", "loop.py", "tally.py", "report.py"])
 def test_the_core_needs_no_torchvision(folder: str) -> None:
     files = [LIBRARY / folder] if folder.endswith(".py") else (LIBRARY / folder).glob("*.py")
     assert not [file for file in files if under(imports(ast.parse(file.read_text())), ("torchvision",))]

@@ -8,7 +8,7 @@ from types import FrameType
 
 from IPython.display import HTML, display
 
-from dfkd_lab.loop import Report
+from dfkd_lab.report import Report
 from dfkd_lab.session import Session
 from widgets import status
 from widgets.live import PERIOD_S, Live

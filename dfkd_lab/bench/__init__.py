@@ -55,7 +55,6 @@ def measure(wish: BenchSpec) -> dict[str, Any]:
         check(BenchSpec, name, getattr(wish, name))
     machine.check_device(wish.device)
     device = machine.pick_device(wish.device)
-    machine.keep_freed_memory()
     held = precision.pick(wish.precision, device)
     pairs = {name: Pair.of(name) for name in wish.pairs.split(",")}
     names = [name for name in methods.METHODS if not methods.remark(methods.find(name))]

@@ -174,7 +174,8 @@ class NoiseGenerator(nn.Module):
         self.classes, self.labels, self.clip, self.hold = classes, labels, clip, hold
         self.labelled = self.sample_labelled = bool(classes)
         self.lr, self.fade = lr, fade
-        self.optimizer = torch.optim.Adam([{"params": list(net.parameters()), "taken": 0}], lr=lr, betas=betas)
+        groups = [{"params": list(net.parameters()), "taken": 0}]
+        self.optimizer = torch.optim.Adam(groups, lr=lr, betas=betas, foreach=True)
 
     def open(self) -> None:
         """Nothing is reset."""

@@ -97,7 +97,7 @@ class BatchNormGap(nn.Module):
         sizes = [layer.num_features for layer in layers for _ in ("mean", "variance")]
         self.averages = nn.ParameterList(nn.Parameter(torch.zeros(size), requires_grad=False) for size in sizes)
         self.register_buffer("commits", torch.zeros((), dtype=torch.long))
-        self.rows, self.width = len(sizes), max(sizes, default=0)
+        self.width = max(sizes, default=0)
         places = [row * self.width + torch.arange(size) for row, size in enumerate(sizes)]
         self.register_buffer("places", torch.cat([torch.arange(0), *places]), persistent=False)
         self._last: Tensor | None = None
@@ -108,8 +108,8 @@ class BatchNormGap(nn.Module):
         kept = [moment for layer in seen.statistics for moment in (layer.running_mean, layer.running_variance)]
         self._last = now.detach()
         blended = now.lerp(self._average(), torch.where(self.commits > 0, self.momentum, 0.0))
-        padded = now.new_zeros(self.rows * self.width).index_copy(0, self.places, torch.cat(kept) - blended)
-        return torch.linalg.vector_norm(padded.view(self.rows, self.width), dim=1).sum()
+        padded = now.new_zeros(len(self.averages) * self.width).index_copy(0, self.places, torch.cat(kept) - blended)
+        return torch.linalg.vector_norm(padded.view(-1, self.width), dim=1).sum()
 
     def commit(self, batch: Batch) -> None:
         """Take the last step's statistics into the average, once a phase."""

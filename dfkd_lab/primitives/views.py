@@ -29,6 +29,8 @@ class CropFlip:
         self.padding, self.flip = padding, flip
 
     def __call__(self, images: Tensor) -> Tensor:
+        if not (self.padding or self.flip):
+            return images
         n, _, height, width = images.shape
         if self.padding:
             images = F.pad(images, [self.padding] * 4)
@@ -37,7 +39,7 @@ class CropFlip:
         if self.flip:
             mirrored = torch.rand(n, 1, device=images.device) < 0.5
             columns = torch.where(mirrored, columns.flip(1), columns)
-        return _take(images, rows, columns) if self.padding or self.flip else images
+        return _take(images, rows, columns)
 
 
 class Roll:

@@ -78,5 +78,12 @@ def test_one_score_of_millionths_counts_beside_half_a_million_others() -> None:
     assert float(tree.total - before) == pytest.approx(1e-6, rel=1e-3)
 
 
+def test_a_place_that_is_named_twice_counts_once() -> None:
+    tree = SumTree(5)
+    tree.update(torch.tensor([4, 1, 4, 0, 1, 4]), torch.tensor([5.0, 4, 5, 3, 4, 5]))
+    assert tree[:5].tolist() == [3, 4, 0, 0, 5]
+    assert float(tree.total) == 12
+
+
 def test_no_level_is_in_the_state_dict() -> None:
     assert not SumTree(10).state_dict()
