@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dfkd_lab import machine, measure
 from dfkd_lab.compilation import compile_networks
-from dfkd_lab.precision import Passes, channels_last
+from dfkd_lab.precision import Passes
 from dfkd_lab.primitives.fold import folded
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.observe import Frozen, Observation, Observer
@@ -80,7 +80,7 @@ class Run:
         self.optimizer = optimizer_of(self.student, self.recipe.schedule)
         look(self)
         for module in (self.teacher, self.observer.oracle, self.student, *self.recipe.modules().values()):
-            channels_last(module.to(self.device))
+            self.passes.prepare(module.to(self.device))
         if compile:
             compile_networks(self.observer, self.recipe)
 

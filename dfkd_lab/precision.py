@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from dfkd_lab.primitives.convolution import train_steadily
+
 
 def pick(wish: str, device: torch.device) -> str:
     """What "auto", "fp32" or "bf16" means on ``device``: "fp32" or "bf16".
@@ -32,6 +34,12 @@ class Passes:
     def __init__(self, device: torch.device, precision: str = "fp32"):
         self.device, self.precision = device, precision
         self._entered: list[torch.autocast] = []
+
+    def prepare(self, module: nn.Module) -> None:
+        """Lay out the filters of ``module`` for these passes; in half precision on a CPU, mend their gradients too."""
+        channels_last(module)
+        if self.device.type == "cpu" and self.precision == "bf16":
+            train_steadily(module)
 
     def __enter__(self) -> None:
         # without the cache of converted weights: a step inside would leave it stale

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dfkd_lab import nets
 from dfkd_lab.bench.overhead import Pair, seconds
-from dfkd_lab.precision import Passes, channels_last
+from dfkd_lab.precision import Passes
 from dfkd_lab.primitives.cache import CachedViews
 from dfkd_lab.primitives.memory import Batch, ImageRing, PriorityRing
 from dfkd_lab.primitives.observe import Classifier, Frozen, Observer
@@ -135,7 +135,7 @@ def _passes(pair: Pair, batch: int, passes: Passes, last: bool, device: torch.de
     teacher = Frozen(nets.classifier(pair.teacher, pair.shape[0], pair.classes), *scale).to(device)
     student = Classifier(nets.classifier(pair.student, pair.shape[0], pair.classes), *scale).to(device)
     for net in (teacher, student) if last else ():
-        channels_last(net)
+        passes.prepare(net)
     images = torch.rand(batch, *pair.shape, device=device)
 
     def answer() -> None:

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from dfkd_lab.primitives.convolution import convolution
+
 Output = Literal["sigmoid", "tanh_bn", "bn"]
 
 
@@ -98,7 +100,7 @@ class UpsamplingConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         spread = F.avg_pool2d(F.pad(self.weight.flip(2, 3), [1, 1, 1, 1]), 2, stride=1, divisor_override=1)
         filters = spread.transpose(0, 1).contiguous(memory_format=torch.channels_last)  # a transpose forgets it
-        return F.conv_transpose2d(x, filters, self.bias, stride=2, padding=1)
+        return convolution(x, filters, self.bias, stride=(2, 2), padding=(1, 1), transposed=True)
 
 
 class SqueezeExcitation(nn.Module):
