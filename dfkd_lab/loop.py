@@ -19,6 +19,7 @@ from dfkd_lab.compilation import compile_networks
 from dfkd_lab.precision import Passes
 from dfkd_lab.primitives.fold import folded
 from dfkd_lab.primitives.memory import Batch
+from dfkd_lab.primitives.momentum import MomentumSGD
 from dfkd_lab.primitives.observe import Frozen, Observation, Observer
 from dfkd_lab.primitives.terms import needs_of
 from dfkd_lab.recipe import Lab, Method, Recipe, Schedule, Weighted
@@ -266,15 +267,9 @@ def needs(rows: dict[str, Weighted]) -> frozenset[str]:
 def optimizer_of(student: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
     """The student's optimizer."""
     if schedule.optimizer == "adam":
-        return torch.optim.Adam(
-            student.parameters(), lr=schedule.s_lr, weight_decay=schedule.weight_decay, foreach=True
-        )
-    return torch.optim.SGD(
-        student.parameters(),
-        lr=schedule.s_lr,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-        foreach=True,
+        return torch.optim.Adam(student.parameters(), lr=schedule.s_lr, weight_decay=schedule.weight_decay, fused=True)
+    return MomentumSGD(
+        student.parameters(), lr=schedule.s_lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
     )
 
 

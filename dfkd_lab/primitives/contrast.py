@@ -59,7 +59,7 @@ class Contrast(nn.Module):
         if not size:
             raise SpecError("the contrast reads the teacher's batch-norm layers, and it has none (BatchNorm2d)")
         self.projection = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, length))
-        self.optimizer = torch.optim.Adam(self.projection.parameters(), lr=lr, foreach=True)
+        self.optimizer = torch.optim.Adam(self.projection.parameters(), lr=lr, fused=True)
         self.register_buffer("bank", torch.zeros(capacity, 2, size))
         self.written = 0
 

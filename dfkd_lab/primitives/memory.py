@@ -250,7 +250,7 @@ class PriorityRing(ImageRing):
     def read(self, n: int, fresh: Fresh) -> Batch:
         """``n`` stored images by priority, with their importance weights."""
         index = self.tree.draw(n)
-        scores = self.tree[index]
+        scores = self.tree.scores.index_select(0, index)
         return self._batch(index, (scores.min() / scores).float() ** self._beta_now)  # N and the sum divide out
 
     def chances(self) -> Tensor:

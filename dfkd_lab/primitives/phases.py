@@ -153,7 +153,7 @@ class PhaseGenerator(nn.Module):
         self.asked = draw_labels(self.n, self.classes, self.labels, next(self.net.parameters()).device)
         self.code.open(self.asked)
         groups = [{"params": list(self.net.parameters())}, *self.code.trained()]
-        self.optimizer = torch.optim.Adam(groups, lr=self.lr, betas=self.betas, foreach=True)
+        self.optimizer = torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=True)
 
     def render(self) -> Batch:
         """The images of this phase's codes."""

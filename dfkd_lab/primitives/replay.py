@@ -216,7 +216,7 @@ class VAEMemory(Mixture):
         self.decoder, self.encoder, self.observer, self.z_dim = decoder, encoder, observer, z_dim
         self.confidence, self.balance, self.z_lr, self.z_steps = confidence, balance, z_lr, z_steps
         self.steps, self.prior, self.reconstruction = steps, prior, reconstruction
-        self.optimizer = torch.optim.Adam([*decoder.parameters(), *encoder.parameters()], lr=lr, foreach=True)
+        self.optimizer = torch.optim.Adam([*decoder.parameters(), *encoder.parameters()], lr=lr, fused=True)
         self.phases, self._left = 0, 0
         self._imbalance: Function = terms.balance(base=10)
 
@@ -256,7 +256,7 @@ class VAEMemory(Mixture):
     def _decode(self, n: int, training: bool) -> Tensor:
         self.decoder.train(training)
         code = torch.randn(n, self.z_dim, device=next(self.decoder.parameters()).device).requires_grad_()
-        optimizer = torch.optim.Adam([code], lr=self.z_lr, foreach=True)
+        optimizer = torch.optim.Adam([code], lr=self.z_lr, fused=True)
         for _ in range(self.z_steps):
             # not backward(): the decoder must not learn from this
             (code.grad,) = torch.autograd.grad(self._code_loss(code), code)

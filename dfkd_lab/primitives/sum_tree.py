@@ -3,55 +3,71 @@
 import torch
 from torch import Tensor, nn
 
+ROW = 8192
+"""So many places are added up faster than a tree of them is walked."""
+
 
 class SumTree(nn.Module):
-    """Scores of ``capacity`` places, none below 0, under two levels of sums (prioritized replay, arXiv:1511.05952).
+    """Scores of ``capacity`` places, none below 0, under sums (prioritized replay, arXiv:1511.05952).
 
-    A node has f = ceil(capacity^(1/3)) children: f sums of f sums of f scores, so that a draw or an update reads
-    three rows of f numbers whatever f is. Everything stays on the device and nothing waits for it. All levels are
-    recomputed from the scores below and never corrected by differences, so that no error adds up; float64 keeps
-    a score of 1e-6 apart in a sum of millions. No level is part of the state dict: :meth:`fill` restores them.
+    Up to ``row`` places are one row of scores without sums. More stand under two levels of them, in which a node has
+    f = ceil(capacity^(1/3)) children: f sums of f sums of f scores, so that a draw or an update reads three rows of f
+    numbers whatever f is. Everything stays on the device and nothing waits for it. All sums are recomputed from the
+    scores below and never corrected by differences, so that no error adds up; float64 keeps a score of 1e-6 apart in a
+    sum of millions. No level is part of the state dict: :meth:`fill` restores them.
     """
 
-    scores: Tensor
-    sums: Tensor
-    top: Tensor
-
-    def __init__(self, capacity: int):
+    def __init__(self, capacity: int, row: int = ROW):
         super().__init__()
-        self.capacity, self.fan = capacity, 1
-        while self.fan**3 < capacity:
+        self.capacity, self.depth, self.fan = capacity, 1 if capacity <= row else 3, 1
+        while self.fan**self.depth < capacity:
             self.fan += 1
-        for depth, name in enumerate(("top", "sums", "scores"), 1):
-            self.register_buffer(name, torch.zeros([self.fan] * depth, dtype=torch.double), persistent=False)
+        for depth in range(1, self.depth + 1):
+            self.register_buffer(f"level{depth}", torch.zeros([self.fan] * depth, dtype=torch.double), persistent=False)
+
+    @property
+    def levels(self) -> list[Tensor]:
+        """From the sums of all below the top, [f], to the scores, [f, f, f]; or the scores alone."""
+        return [getattr(self, f"level{depth}") for depth in range(1, self.depth + 1)]
+
+    @property
+    def scores(self) -> Tensor:
+        """The scores of all places, and zeros behind them."""
+        return self.levels[-1].view(-1)
 
     @property
     def total(self) -> Tensor:
         """The sum of all scores, a scalar."""
-        return self.top.sum()
+        return self.levels[0].sum()
 
     def __getitem__(self, places: Tensor | slice) -> Tensor:
-        return self.scores.view(-1)[places]
+        return self.scores[places]
 
     def fill(self, scores: Tensor) -> None:
         """The first places get these scores [n], the others 0."""
-        self.scores.zero_().view(-1)[: len(scores)] = scores.double()
-        self.sums.copy_(self.scores.sum(2))
-        self.top.copy_(self.sums.sum(1))
+        self.scores.zero_()[: len(scores)] = scores.double()
+        levels = self.levels
+        for above, below in zip(levels[-2::-1], levels[:0:-1], strict=True):
+            torch.sum(below, -1, out=above)
 
     def update(self, places: Tensor, scores: Tensor) -> None:
         """These places [n] get these scores [n]; one that is named twice must come with the same score both times."""
-        self.scores.view(-1).index_copy_(0, places, scores.double())
+        levels = self.levels
+        levels[-1].view(-1).index_copy_(0, places, scores.double())
+        if self.depth == 1:
+            return
+        top, sums, lowest = levels
         node = places // self.fan
-        self.sums.view(-1).index_copy_(0, node, self.scores.view(-1, self.fan).index_select(0, node).sum(1))
-        torch.sum(self.sums, 1, out=self.top)
+        sums.view(-1).index_copy_(0, node, lowest.view(-1, self.fan).index_select(0, node).sum(1))
+        torch.sum(sums, 1, out=top)
 
     def draw(self, n: int) -> Tensor:
         """``n`` places, with replacement; a place of score 0 never. Some score must be above 0."""
+        top, *below = self.levels
         # a number of its own for each level: what is left of one, rescaled, might round to the end of the last column
-        numbers = torch.rand(3, n, 1, dtype=torch.double, device=self.top.device)
-        node = _pick(self.top[None], numbers[0].view(1, n)).view(n)
-        for level, number in zip((self.sums, self.scores), numbers[1:], strict=True):
+        numbers = torch.rand(self.depth, n, 1, dtype=torch.double, device=top.device)
+        node = _pick(top[None], numbers[0].view(1, n)).view(n)
+        for level, number in zip(below, numbers[1:], strict=True):
             node = node * self.fan + _pick(level.view(-1, self.fan).index_select(0, node), number).view(n)
         return node
 

@@ -119,7 +119,7 @@ class Pixels(nn.Module):
         # optimized in network units, so that lr means the same for every data set
         self.pixels = torch.randn(self.n, *self.shape, device=self.mean.device).requires_grad_()
         self.asked = draw_labels(self.n, self.classes, self.labels, self.pixels.device)
-        self.optimizer = torch.optim.Adam([self.pixels], lr=self.lr, betas=self.betas, foreach=True)
+        self.optimizer = torch.optim.Adam([self.pixels], lr=self.lr, betas=self.betas, fused=True)
 
     def render(self) -> Batch:
         """The images as they are."""
@@ -175,7 +175,7 @@ class NoiseGenerator(nn.Module):
         self.labelled = self.sample_labelled = bool(classes)
         self.lr, self.fade = lr, fade
         groups = [{"params": list(net.parameters()), "taken": 0}]
-        self.optimizer = torch.optim.Adam(groups, lr=lr, betas=betas, foreach=True)
+        self.optimizer = torch.optim.Adam(groups, lr=lr, betas=betas, fused=True)
 
     def open(self) -> None:
         """Nothing is reset."""
@@ -255,7 +255,7 @@ class MetaGenerator(nn.Module):
         self.net, self.n, self.z_dim, self.classes = net, n, z_dim, classes
         self.lr, self.z_lr, self.meta, self.labels, self.betas = lr, z_lr, meta, labels, betas
         self.clone = copy.deepcopy(net)
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=lr * steps, betas=betas, foreach=True)
+        self.optimizer = torch.optim.Adam(net.parameters(), lr=lr * steps, betas=betas, fused=True)
         self.best = Best()
 
     def open(self) -> None:
@@ -268,7 +268,7 @@ class MetaGenerator(nn.Module):
             {"params": list(self.clone.parameters())},
             {"params": [self.code], "lr": self.z_lr},
         ]
-        self.inner = torch.optim.Adam(groups, lr=self.lr, betas=self.betas, foreach=True)
+        self.inner = torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=True)
         self.optimizer.zero_grad()
 
     def render(self) -> Batch:

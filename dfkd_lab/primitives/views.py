@@ -1,5 +1,6 @@
 """Views: images [N, C, H, W] -> images, on the device, differentiable, a draw of its own for each sample."""
 
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -32,14 +33,15 @@ class CropFlip:
         if not (self.padding or self.flip):
             return images
         n, _, height, width = images.shape
+        wide = width + 2 * self.padding
+        place, mirrored = _places(height, width, wide, images.device)
         if self.padding:
             images = F.pad(images, [self.padding] * 4)
-        rows = _offsets(n, self.padding, height, images.device)
-        columns = _offsets(n, self.padding, width, images.device)
+            top, left = (torch.randint(0, 2 * self.padding + 1, (n, 1), device=images.device) for _ in range(2))
         if self.flip:
-            mirrored = torch.rand(n, 1, device=images.device) < 0.5
-            columns = torch.where(mirrored, columns.flip(1), columns)
-        return _take(images, rows, columns)
+            place = torch.where(torch.rand(n, 1, device=images.device) < 0.5, mirrored, place)
+        place = place + (top * wide + left) if self.padding else place
+        return _take(images, place).view(n, -1, height, width)
 
 
 class Roll:
@@ -53,7 +55,8 @@ class Roll:
         rows, columns = (
             (torch.arange(size, device=images.device) + self._shift(n, images.device)) % size for size in sizes
         )
-        return CropFlip(0, self.flip)(_take(images, rows, columns))
+        place = rows[:, :, None] * sizes[1] + columns[:, None, :]
+        return CropFlip(0, self.flip)(_take(images, place.flatten(1)).view_as(images))
 
     def _shift(self, n: int, device: torch.device) -> Tensor:
         return torch.randint(-self.distance, self.distance + 1, (n, 1), device=device)
@@ -89,14 +92,14 @@ def _enlarging(size: int, share: Tensor, place: Tensor) -> Tensor:
     return (1 - (wanted.clamp(0, size - 1)[:, :, None] - pixels).abs()).clamp(min=0)
 
 
-def _offsets(n: int, padding: int, size: int, device: torch.device) -> Tensor:
-    places = torch.arange(size, device=device).expand(n, -1)
-    return places + torch.randint(0, 2 * padding + 1, (n, 1), device=device) if padding else places
+@lru_cache(maxsize=16)
+def _places(height: int, width: int, wide: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Places [height * width] of a window at the start of rows of ``wide`` pixels; and the same, mirrored."""
+    place = torch.arange(height, device=device)[:, None] * wide + torch.arange(width, device=device)
+    return place.flatten(), place.flip(1).flatten()
 
 
-def _take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The pixels of each image at its own ``rows`` [N, H] and ``columns`` [N, W], in one gather for both axes."""
-    place = rows[:, :, None] * images.shape[3] + columns[:, None, :]
+def _take(images: Tensor, place: Tensor) -> Tensor:
+    """The pixels [N, C, P] of each image [N, C, H, W] at its own places [N, P], in one gather for both axes."""
     flat = images.flatten(2)
-    taken = flat.gather(2, place.flatten(1)[:, None].expand(-1, flat.shape[1], -1))
-    return taken.view(*images.shape[:2], *place.shape[1:])
+    return flat.gather(2, place[:, None].expand(-1, flat.shape[1], -1))

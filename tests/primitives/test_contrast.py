@@ -137,7 +137,7 @@ def test_earlier_images_are_pushed_away_but_give_no_gradient_of_their_own() -> N
 def test_the_projection_steps_on_the_gradient_the_synthesizer_left_and_forgets_it() -> None:
     term, shown = contrast(), images(4).requires_grad_()
     twin = copy.deepcopy(term.projection)
-    adam = torch.optim.Adam(twin.parameters(), lr=0.01, foreach=True)
+    adam = torch.optim.Adam(twin.parameters(), lr=0.01, fused=True)
     for _ in range(3):
         term(look(term, shown, graph=True)).mean().backward()
         for mine, other in zip(term.projection.parameters(), twin.parameters(), strict=True):
@@ -204,7 +204,7 @@ def test_a_resumed_term_goes_on_exactly_and_not_without_its_state(tmp_path: Path
 
     assert all(map(torch.equal, wanted, resumed()))
     assert not all(map(torch.equal, wanted, resumed(written=0)))
-    fresh = torch.optim.Adam(contrast().projection.parameters(), foreach=True).state_dict()
+    fresh = torch.optim.Adam(contrast().projection.parameters(), fused=True).state_dict()
     assert not all(map(torch.equal, wanted, resumed(optimizer=fresh)))
 
 

@@ -106,7 +106,7 @@ def test_the_noise_generator_takes_an_adam_step_and_gives_what_it_was_judged_on(
     net = small_net()
     twin = copy.deepcopy(net)
     generator = NoiseGenerator(net, 6, 4, lr=0.01)
-    adam = torch.optim.Adam(twin.parameters(), lr=0.01, foreach=True)
+    adam = torch.optim.Adam(twin.parameters(), lr=0.01, fused=True)
     for _ in range(3):
         noise_state = torch.get_rng_state()
         generator.open()
@@ -203,8 +203,8 @@ def meta_generator(meta: str, steps: int = 3) -> MetaGenerator:
 
 def inner_steps(clone: nn.Module, noise: Tensor, steps: int) -> tuple[list[Tensor], list[Tensor]]:
     """Adam on clone and noise, written out: the images before each step, and the sums of the clone's gradients."""
-    inner_clone = torch.optim.Adam(clone.parameters(), lr=0.02, betas=(0.5, 0.999), foreach=True)
-    inner_noise = torch.optim.Adam([noise], lr=0.05, betas=(0.5, 0.999), foreach=True)
+    inner_clone = torch.optim.Adam(clone.parameters(), lr=0.02, betas=(0.5, 0.999), fused=True)
+    inner_noise = torch.optim.Adam([noise], lr=0.05, betas=(0.5, 0.999), fused=True)
     sums = [torch.zeros_like(value) for value in clone.parameters()]
     images = []
     for _ in range(steps):
@@ -223,7 +223,7 @@ def inner_steps(clone: nn.Module, noise: Tensor, steps: int) -> tuple[list[Tenso
 def test_the_meta_update_is_the_one_written_out(meta: str) -> None:
     generator = meta_generator(meta)
     parameters = [value.detach().clone().requires_grad_() for value in generator.net.parameters()]
-    outer = torch.optim.Adam(parameters, lr=0.02 * 3, betas=(0.5, 0.999), foreach=True)
+    outer = torch.optim.Adam(parameters, lr=0.02 * 3, betas=(0.5, 0.999), fused=True)
     for _ in range(2):  # the outer optimizer lives on, the inner one does not
         noise_state = torch.get_rng_state()
         generator.open()
