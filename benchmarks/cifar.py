@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import speed_page
+
+import dfkd_lab  # isort: skip  # noqa: F401  # before torch, as a user's: it says how OpenMP's threads wait
 import torch
 import tyro
 from rows import folder_of, is_finished, measure, spread, table

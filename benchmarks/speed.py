@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import dfkd_lab  # isort: skip  # noqa: F401  # before torch, as a user's: it says how OpenMP's threads wait
 import torch
 import tyro
 from cifar import render

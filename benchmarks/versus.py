@@ -2,8 +2,9 @@
 
 Both train FastDFKD with the same settings and seed in turns, a round of each variant of ours, then one of
 ``reference_loop.py``, so that whatever else the machine does hits all. The reference has a process of its own, where
-nothing is set as our library sets it. A round of ours is that of a session, with its log, samples and checkpoints.
-Accuracy is measured after the last round, outside the time. What results/versus.json holds is not measured again.
+nothing is set as our library sets it: neither its memory nor how its threads wait. A round of ours is that of a
+session, with its log, samples and checkpoints. Accuracy is measured after the last round, outside the time. What
+results/versus.json holds is not measured again.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import dfkd_lab  # isort: skip  # noqa: F401  # before torch, as a user's: it says how OpenMP's threads wait
 import torch
 import tyro
 from cifar import BUDGETS, render
@@ -63,6 +66,8 @@ PAIRS = {
 VARIANTS: dict[str, dict[str, Any]] = {"loop": {}, "cache_views = 4": {"cache_views": 4}}
 """What our loop is given beside the pair's settings; the reference never gets it."""
 WORKERS = (0, 2)
+SPINS = "300000"
+"""How often OpenMP's threads look before they sleep where nobody says (libgomp's manual, GOMP_SPINCOUNT)."""
 TRIAL_STEPS = 40
 """Student steps, at most, of a round that finds the better number of workers: enough to pay for starting them."""
 
@@ -81,7 +86,7 @@ def main(
             left = [variant for variant in variants if not is_measured(pair, variant, seed)]
             if not left:
                 continue
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as field:
+            with process_of_its_own() as field:
                 if pair not in speeds:
                     speeds[pair] = field.submit(reference_speeds, PAIRS[pair], WORKERS).result()
                 wishes = [VARIANTS[variant] for variant in left]
@@ -91,6 +96,17 @@ def main(
         sys.exit(str(error))
     render()
     print(table(VERSUS, [versus_line(row) for row in load().values()]))
+
+
+@contextmanager
+def process_of_its_own() -> Iterator[ProcessPoolExecutor]:
+    """A process in which OpenMP's threads wait as they do by themselves."""
+    ours = os.environ["GOMP_SPINCOUNT"]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as field:
+        os.environ["GOMP_SPINCOUNT"] = SPINS
+        field.submit(os.getpid).result()  # started
+        os.environ["GOMP_SPINCOUNT"] = ours
+        yield field
 
 
 def refuse_unknown(what: str, names: tuple[str, ...], known: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -187,6 +188,13 @@ def versus(
     monkeypatch.setattr(module, "LOOP", [])
     monkeypatch.setattr(module, "render", lambda: None)
     return module
+
+
+def test_the_references_threads_wait_as_openmp_does_by_itself_and_ours_as_we_say(versus: ModuleType) -> None:
+    ours = os.environ["GOMP_SPINCOUNT"]
+    with versus.process_of_its_own() as field:
+        assert field.submit(os.getenv, "GOMP_SPINCOUNT").result() == "300000" != ours
+    assert os.environ["GOMP_SPINCOUNT"] == ours
 
 
 def test_versus_records_what_it_measured(
