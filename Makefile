@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 BUILDING := $(VENV)/.building
 
 # See dfkd_lab/__init__.py; here too, because a test may import torch first.
-export GOMP_SPINCOUNT ?= 1000
+export GOMP_SPINCOUNT ?= 3000
 
 # Where demo-class is to be found.
 PORT ?= 8866

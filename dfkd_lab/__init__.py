@@ -3,9 +3,9 @@
 import os
 
 # OpenMP's threads spin long while they wait, which beside a browser, a notebook or a second run steals the cores that
-# the others wait for. Spinning shortly costs 4 % alone and makes two runs side by side 1.6 times faster, each (measured
-# on two cores). torch reads this when it is first imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# the others wait for. A hundredth of its own measure is long enough to find the next operator of a small network, and
+# short enough for two runs to share the cores. torch reads this when it is first imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 from dfkd_lab.methods import METHODS
 from dfkd_lab.report import Report

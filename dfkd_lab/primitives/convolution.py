@@ -80,8 +80,8 @@ def waits(layer: nn.Conv2d) -> bool:
 
 
 def train_steadily(network: nn.Module) -> None:
-    """Let every convolution of ``network`` that would make threads wait train by :func:`convolution`."""
+    """Let what is trained of ``network``, and would make threads wait, convolve by :func:`convolution`."""
     for layer in network.modules():
-        simple = type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-        if simple and waits(layer):  # type: ignore[arg-type]
-            layer.__class__ = SteadyConv2d
+        if type(layer) is nn.Conv2d and layer.weight.requires_grad and waits(layer):
+            simple = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+            layer.__class__ = SteadyConv2d if simple else nn.Conv2d
