@@ -82,6 +82,7 @@ def waits(layer: nn.Conv2d) -> bool:
 def train_steadily(network: nn.Module) -> None:
     """Let what is trained of ``network``, and would make threads wait, convolve by :func:`convolution`."""
     for layer in network.modules():
-        if type(layer) is nn.Conv2d and layer.weight.requires_grad and waits(layer):
-            simple = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-            layer.__class__ = SteadyConv2d if simple else nn.Conv2d
+        if type(layer) is not nn.Conv2d or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+            continue
+        if layer.weight.requires_grad and waits(layer):
+            layer.__class__ = SteadyConv2d

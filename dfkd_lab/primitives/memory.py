@@ -255,7 +255,7 @@ class PriorityRing(ImageRing):
 
     def chances(self) -> Tensor:
         """The probability of each stored image."""
-        return self.tree[: len(self)] / self.tree.total
+        return self.tree.scores[: len(self)] / self.tree.total
 
     def feedback(self, batch: Batch, losses: Tensor) -> None:
         """The student's loss [N] becomes the priority of the images it was measured on, the largest of an image's."""

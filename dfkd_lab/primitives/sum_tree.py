@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 ROW = 8192
-"""So many places are added up faster than a tree of them is walked."""
+"""A tree pays only above some thousand places; this many are chosen, not tuned."""
 
 
 class SumTree(nn.Module):
@@ -39,9 +39,6 @@ class SumTree(nn.Module):
     def total(self) -> Tensor:
         """The sum of all scores, a scalar."""
         return self.levels[0].sum()
-
-    def __getitem__(self, places: Tensor | slice) -> Tensor:
-        return self.scores[places]
 
     def fill(self, scores: Tensor) -> None:
         """The first places get these scores [n], the others 0."""

@@ -94,7 +94,7 @@ def test_one_score_of_millionths_counts_beside_half_a_million_others() -> None:
 def test_a_place_that_is_named_twice_counts_once(row: int) -> None:
     tree = SumTree(5, row)
     tree.update(torch.tensor([4, 1, 4, 0, 1, 4]), torch.tensor([5.0, 4, 5, 3, 4, 5]))
-    assert tree[:5].tolist() == [3, 4, 0, 0, 5]
+    assert tree.scores[:5].tolist() == [3, 4, 0, 0, 5]
     assert float(tree.total) == 12
 
 
