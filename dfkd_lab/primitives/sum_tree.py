@@ -5,29 +5,31 @@ from torch import Tensor, nn
 
 ROW = 8192
 """A tree pays only above some thousand places; this many are chosen, not tuned."""
+FAN = 32
+"""Children of a node below the top."""
 
 
 class SumTree(nn.Module):
     """Scores of ``capacity`` places, none below 0, under sums (prioritized replay, arXiv:1511.05952).
 
-    Up to ``row`` places are one row of scores without sums. More stand under two levels of them, in which a node has
-    f = ceil(capacity^(1/3)) children: f sums of f sums of f scores, so that a draw or an update reads three rows of f
-    numbers whatever f is. Everything stays on the device and nothing waits for it. All sums are recomputed from the
-    scores below and never corrected by differences, so that no error adds up; float64 keeps a score of 1e-6 apart in a
-    sum of millions. No level is part of the state dict: :meth:`fill` restores them.
+    Up to ``row`` places are one row of scores without sums. More stand under two levels of them: t sums of f = 32 sums
+    of f scores. Of those a draw reads two rows of f numbers a place whatever the capacity, and the t = capacity / f^2
+    at the top once for all places. Everything stays on the device and nothing waits for it. All sums are recomputed
+    from the scores below and never corrected by differences, so that no error adds up; float64 keeps a score of 1e-6
+    apart in a sum of millions. No level is part of the state dict: :meth:`fill` restores them.
     """
 
     def __init__(self, capacity: int, row: int = ROW):
         super().__init__()
-        self.capacity, self.depth, self.fan = capacity, 1 if capacity <= row else 3, 1
-        while self.fan**self.depth < capacity:
-            self.fan += 1
+        self.capacity = capacity
+        shape = [capacity] if capacity <= row else [-(-capacity // FAN**2), FAN, FAN]
+        self.depth = len(shape)
         for depth in range(1, self.depth + 1):
-            self.register_buffer(f"level{depth}", torch.zeros([self.fan] * depth, dtype=torch.double), persistent=False)
+            self.register_buffer(f"level{depth}", torch.zeros(shape[:depth], dtype=torch.double), persistent=False)
 
     @property
     def levels(self) -> list[Tensor]:
-        """From the sums of all below the top, [f], to the scores, [f, f, f]; or the scores alone."""
+        """From the sums of all below the top, [t], to the scores, [t, f, f]; or the scores alone."""
         return [getattr(self, f"level{depth}") for depth in range(1, self.depth + 1)]
 
     @property
@@ -54,8 +56,8 @@ class SumTree(nn.Module):
         if self.depth == 1:
             return
         top, sums, lowest = levels
-        node = places // self.fan
-        sums.view(-1).index_copy_(0, node, lowest.view(-1, self.fan).index_select(0, node).sum(1))
+        node = places // FAN
+        sums.view(-1).index_copy_(0, node, lowest.view(-1, FAN).index_select(0, node).sum(1))
         torch.sum(sums, 1, out=top)
 
     def draw(self, n: int) -> Tensor:
@@ -65,7 +67,7 @@ class SumTree(nn.Module):
         numbers = torch.rand(self.depth, n, 1, dtype=torch.double, device=top.device)
         node = _pick(top[None], numbers[0].view(1, n)).view(n)
         for level, number in zip(below, numbers[1:], strict=True):
-            node = node * self.fan + _pick(level.view(-1, self.fan).index_select(0, node), number).view(n)
+            node = node * FAN + _pick(level.view(-1, FAN).index_select(0, node), number).view(n)
         return node
 
 

@@ -5,7 +5,7 @@ import torch
 
 from dfkd_lab.primitives.sum_tree import SumTree
 
-CAPACITIES = [1, 2, 8, 9, 27, 28, 100, 513, 5000]
+CAPACITIES = [1, 2, 31, 32, 33, 513, 1024, 1025, 5000]
 by_depth = pytest.mark.parametrize("row", [0, 5000])
 """The largest tree that is one row: none, or all of these."""
 
@@ -18,18 +18,22 @@ def filled(capacity: int, row: int, seed: int = 0) -> tuple[SumTree, torch.Tenso
 
 def exact(tree: SumTree, scores: torch.Tensor) -> None:
     """All levels hold the plain sums, and nothing lies behind the last place."""
-    padded = torch.zeros(tree.fan**tree.depth, dtype=torch.double)
+    padded = torch.zeros_like(tree.scores)
     padded[: len(scores)] = scores
     assert torch.equal(tree.scores, padded)
-    for depth, level in enumerate(tree.levels, 1):
-        below = padded.view(tree.fan**depth, -1).sum(1)
+    for level in tree.levels:
+        below = padded.view(level.numel(), -1).sum(1)
         assert torch.allclose(level.view(-1), below, rtol=1e-14, atol=0)
     assert float(tree.total) == pytest.approx(float(scores.sum()), rel=1e-14)
 
 
 def test_a_small_tree_is_one_row_and_a_large_one_walks_three() -> None:
     assert (SumTree(8192).depth, SumTree(8193).depth) == (1, 3)
-    assert [level.shape for level in SumTree(8193).levels] == [(21,), (21, 21), (21, 21, 21)]
+    assert [level.shape for level in SumTree(8193).levels] == [(9,), (9, 32), (9, 32, 32)]
+
+
+def test_a_large_tree_reads_rows_no_longer_than_a_smaller_one_except_at_the_top() -> None:
+    assert [level.shape[1:] for level in SumTree(10**6).levels] == [level.shape[1:] for level in SumTree(8193).levels]
 
 
 @by_depth
