@@ -1,8 +1,8 @@
 """How fast the loop is here: ``python benchmarks/speed.py`` writes results/speed.json and the part of RESULTS.md.
 
-``bench`` with what is at hand, one entry a device; beside it, whether ten times the rounds take ten times as long, and
-what evaluation, samples and checkpoints cost in a session. What is recorded for this device and commit is not measured
-again, unless ``--again``.
+``bench`` with what is at hand, one entry a device, also with ``tape``; beside it, whether ten times the rounds take ten
+times as long, and what evaluation, samples and checkpoints cost in a session. What is recorded for this device and
+commit is not measured again, unless ``--again``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from dfkd_lab.spec import SpecError
 
 SPEED = Path(__file__).parent / "results/speed.json"
 SHORT_ROUNDS = 4
+LEAST_S = 45.0
 DIGITS = {"warm_up": 0}
 
 
@@ -38,9 +39,12 @@ def main(repeats: int = 11, methods: str = "", device: str = "auto", again: bool
         machine.check_device(device)
         where = machine.pick_device(device)
         wanted = methods or ("all" if where.type == "cuda" else "ssd_kd,fast,dafl")
-        wish = bench.BenchSpec(repeats=repeats, methods=wanted, device=where.type, pairs=PAIRS[where.type])
+        usual = {"repeats": repeats, "least_s": LEAST_S, "methods": wanted, "device": where.type}
+        wish = bench.BenchSpec(pairs=PAIRS[where.type], **usual)
+        taped = bench.BenchSpec(pairs=TAPED[where.type], images="", tape=True, **usual)
         parts: dict[str, Callable[[], Any]] = {
             "bench": lambda: bench.measure(wish),
+            "taped": lambda: {"loops": bench.measure(taped)["loops"]},
             "length": lambda: length(where),
             "session": lambda: session(where),
         }
@@ -57,6 +61,8 @@ def main(repeats: int = 11, methods: str = "", device: str = "auto", again: bool
 
 
 PAIRS = {"cpu": "digits,resnet20:resnet8", "cuda": "wrn40_2:wrn16_1,resnet34:resnet18"}
+TAPED = {**PAIRS, "cpu": "digits"}
+"""Where a step is short enough for what is around its operators to matter."""
 
 
 def length(device: torch.device) -> dict[str, Any]:

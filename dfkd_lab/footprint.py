@@ -1,10 +1,10 @@
 """What memory a run will take at its peak, known before its first step, and whether it is there.
 
 An estimate: what a rehearsal with 2 images and one with 4 hold after each operator is drawn out in a straight line to
-the real batches. What an operator needs inside itself, what the allocator holds back, and the copy of the state that a
-checkpoint is written from are not in it. Measured on a CPU (ResNet-20 to ResNet-8, batch 128; digits): the process
-expected 0.75 to 0.85 of the peak it came to. Of what the run itself took the estimate was 0.6 to 0.8, and 0.9 to 1.1
-where glibc gave freed memory back at once (MALLOC_MMAP_THRESHOLD_=262144). Not measured on a GPU.
+the real batches. What an operator needs inside itself, what the allocator holds back, what a CUDA graph keeps, and the
+copy of the state that a checkpoint is written from are not in it. Measured on a CPU (ResNet-20 to ResNet-8, batch 128;
+digits): the process expected 0.75 to 0.85 of the peak it came to. Of what the run itself took the estimate was 0.6 to
+0.8, and 0.9 to 1.1 where glibc gave freed memory back at once (MALLOC_MMAP_THRESHOLD_=262144). Not measured on a GPU.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ views; :mod:`dfkd_lab.runs` gives it a folder. Between two reports its whole sta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,11 +22,15 @@ from dfkd_lab.primitives.fold import folded
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.momentum import MomentumSGD
 from dfkd_lab.primitives.observe import Frozen, Observation, Observer
+from dfkd_lab.primitives.tape import Tape, copied
 from dfkd_lab.primitives.terms import needs_of
-from dfkd_lab.recipe import Lab, Method, Recipe, Schedule, Weighted
+from dfkd_lab.recipe import Lab, Method, Recipe, RecipeError, Schedule, Weighted
 from dfkd_lab.report import Cost, Report
 from dfkd_lab.stream import Stream
 from dfkd_lab.tally import Tally
+
+WORTH_A_TAPE = 4
+"""Steps of a phase: the first two are recorded, which takes longer than a step by itself."""
 
 
 class Diverged(RuntimeError):
@@ -40,7 +45,8 @@ class Run:
     called before every step, and may block (pause) or raise (stop now). ``look`` is shown the composed run while it is
     still on the CPU, and may raise before anything moves. In ``precision`` "bf16" networks compute in bfloat16; losses
     and weights stay in 32 bits. With ``cache_views`` above 0 so many views of each stored image are kept with the
-    teacher's logits. ``compile`` compiles the networks for the shapes of the steps.
+    teacher's logits. ``compile`` compiles the networks for the shapes of the steps. ``tape`` plays the student's steps
+    back (:class:`~dfkd_lab.primitives.tape.Tape`).
     """
 
     def __init__(
@@ -62,7 +68,10 @@ class Run:
         precision: str = "fp32",
         cache_views: int = 0,
         compile: bool = False,
+        tape: bool = False,
     ):
+        if compile and tape:
+            raise RecipeError("tape = True and compile = True: a tape sees nothing in what is compiled; choose one")
         self.device = torch.device(device)
         machine.keep_freed_memory()
         self.passes = Passes(self.device, precision)
@@ -79,6 +88,7 @@ class Run:
             self.recipe.memory = self.recipe.caching(cache_views, self.observer, classes)
         tell({**self.recipe.terms, **self.recipe.student}, "bind", self.recipe.memory)
         self.optimizer = optimizer_of(self.student, self.recipe.schedule)
+        self.tape = Tape[Taken](self.device) if tape else None
         look(self)
         for module in (self.teacher, self.observer.oracle, self.student, *self.recipe.modules().values()):
             self.passes.prepare(module.to(self.device))
@@ -121,7 +131,9 @@ class Run:
                 with self.passes:
                     rendered = recipe.synthesizer.render()
                 seen = self.observer(recipe.view(rendered.images), rendered.labels, wanted, graph=True)
-                recipe.synthesizer.step(total(active, seen, tally).mean(), seen)
+                losses, means = total(active, seen)
+                tally.add(means)
+                recipe.synthesizer.step(losses.mean(), seen)
                 tell(active, "step")
         with self.passes:
             batch = recipe.synthesizer.close()
@@ -136,31 +148,53 @@ class Run:
         """One distillation phase: the student imitates the teacher on what the memory gives."""
         recipe, schedule = self.recipe, self.recipe.schedule
         active = {name: row for name, row in recipe.student.items() if row.weight}
-        wanted = needs(active)
+        step = partial(self._student_step, active, needs(active))
+        tape = self.tape if schedule.s_steps >= WORTH_A_TAPE else None
         self.student.train()
-        weights = list(self.student.parameters())
         tally.start(self.device)
-        for step in range(schedule.s_steps):
+        if tape is not None:
+            tape.begin(step)
+        for number in range(schedule.s_steps):
             self.poll()
-            self._set_learning_rate(cycle * schedule.s_steps + step)
-            with self.passes:
-                batch = recipe.memory.read(schedule.batch, self._fresh)
-            if batch.logits is None:
-                seen = self.observer(recipe.student_view(batch.images), batch.labels, wanted)
-            else:
-                seen = self.observer.student_alone(batch.images, batch.labels, batch.logits)
-            losses = total(active, seen, tally)
-            for weight in weights:  # optimizer.zero_grad() first marks itself for a profiler, which takes far longer
-                weight.grad = None
-            (losses if batch.weights is None else losses * batch.weights).mean().backward()
+            self._set_learning_rate(cycle * schedule.s_steps + number)
+            stage = getattr(recipe.memory, "stage", None)
+            taken = step() if tape is None or stage is None else self._taped_step(tape, stage)
+            tally.add(taken.means)
             if schedule.clip is not None:
                 nn.utils.clip_grad_norm_(self.student.parameters(), schedule.clip)
             self.optimizer.step()
-            with self.passes:
-                recipe.memory.feedback(batch, losses.detach())
         self.cost.s_steps += schedule.s_steps
         tally.stop(self.device)
-        return batch
+        return taken.batch if tape is None else copied(taken.batch)
+
+    def _student_step(self, active: dict[str, Weighted], wanted: frozenset[str]) -> Taken:
+        """A step of the student up to its gradients; what changes besides are tensors of the memory."""
+        recipe, asked, drawn = self.recipe, self.observer.queries, self.cost.images
+        with self.passes:
+            batch = recipe.memory.read(recipe.schedule.batch, self._fresh)
+        if batch.logits is None:
+            seen = self.observer(recipe.student_view(batch.images), batch.labels, wanted)
+        else:
+            seen = self.observer.student_alone(batch.images, batch.labels, batch.logits)
+        losses, means = total(active, seen)
+        weights = list(self.student.parameters())
+        for weight in weights:  # optimizer.zero_grad() first marks itself for a profiler, which takes far longer
+            weight.grad = None
+        (losses if batch.weights is None else losses * batch.weights).mean().backward()
+        with self.passes:
+            recipe.memory.feedback(batch, losses.detach())
+        slopes = [weight.grad for weight in weights]
+        return Taken(batch, means, slopes, self.observer.queries - asked, self.cost.images - drawn)
+
+    def _taped_step(self, tape: Tape[Taken], stage: Hashable) -> Taken:
+        """The same, as a tape has it."""
+        taken = tape(stage)
+        if tape.played:
+            for weight, slope in zip(self.student.parameters(), taken.slopes, strict=True):
+                weight.grad = slope
+            self.observer.queries += taken.queries
+            self.cost.images += taken.images
+        return taken
 
     def _fresh(self, n: int) -> Batch:
         self.cost.images += n
@@ -227,6 +261,20 @@ class Run:
             module.load_state_dict(state["modules"][name])
 
 
+@dataclass
+class Taken:
+    """What a student step gives before its optimizer."""
+
+    batch: Batch
+    means: dict[str, Tensor]
+    """Of each term."""
+    slopes: list[Tensor | None]
+    """The gradient of each parameter of the student."""
+    queries: int
+    images: int
+    """Images that were shown to the teacher, and drawn anew."""
+
+
 class frozen:
     """``with frozen(student)``: no gradient reaches its parameters."""
 
@@ -242,14 +290,14 @@ class frozen:
             parameter.requires_grad_(True)
 
 
-def total(rows: dict[str, Weighted], seen: Observation, tally: Tally) -> Tensor:
-    """The weighted sum of terms, per sample [N]; a scalar term counts for every sample."""
-    parts = []
+def total(rows: dict[str, Weighted], seen: Observation) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of terms, per sample [N]; a scalar term counts for every sample. And the mean of each term."""
+    parts, means = [], {}
     for name, row in rows.items():
         value = row.term(seen)
-        tally.add(name, value)
+        means[name] = value.detach().float().mean()
         parts.append(value if row.weight == 1 else row.weight * value)
-    return sum(parts[1:], parts[0]).expand(len(seen.images))
+    return sum(parts[1:], parts[0]).expand(len(seen.images)), means
 
 
 def tell(rows: dict[str, Weighted], event: str, *facts: Any) -> None:

@@ -107,6 +107,7 @@ class Session:
             precision=precision.pick(self.spec.precision, self.device),
             cache_views=self.spec.cache_views,
             compile=self.spec.compile,
+            tape=self.spec.tape,
         )
 
     def __iter__(self) -> Iterator[Report]:

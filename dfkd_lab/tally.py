@@ -16,11 +16,11 @@ class Tally:
         self.counts: dict[str, int] = {}
         self.phases: list[tuple[Moment, Moment]] = []
 
-    def add(self, name: str, value: Tensor) -> None:
-        """Count one value of a loss, the mean of what it is of each sample."""
-        mean = value.detach().float().mean()
-        self.sums[name] = self.sums[name].add_(mean) if name in self.sums else mean
-        self.counts[name] = self.counts.get(name, 0) + 1
+    def add(self, losses: dict[str, Tensor]) -> None:
+        """Count one value of each of these losses, scalars."""
+        for name, loss in losses.items():
+            self.sums[name] = self.sums[name].add_(loss) if name in self.sums else loss
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:
         """The mean of each loss; this is where the host waits for the device, once a round."""

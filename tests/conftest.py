@@ -86,11 +86,11 @@ def tiny() -> Callable[[str], dict[str, Any]]:
 def make_run(tiny: Callable[[str], dict[str, Any]], held_out: data.Split) -> Callable[..., Run]:
     """``make_run(method, rounds=2, ...)``: a tiny run on the digits teacher; settings by name, or all from a preset.
 
-    ``cache_views`` and ``compile`` are the run's.
+    ``precision``, ``cache_views``, ``compile`` and ``tape`` are the run's.
     """
 
     def make(method: str, rounds: int = 2, seed: int = 0, preset: str = "", **settings: Any) -> Run:
-        how = {name: settings.pop(name) for name in ("cache_views", "compile") if name in settings}
+        how = {name: settings.pop(name) for name in ("precision", "cache_views", "compile", "tape") if name in settings}
         given = settings if preset else {**tiny(method), **settings}
         spec = runs.plan(method=method, preset=preset or "digits", rounds=rounds, settings=given)
         teacher = teachers.load("digits")

@@ -1,5 +1,7 @@
 """What ``bench`` measures: counts and structure, never a time."""
 
+import importlib
+import itertools
 import json
 from typing import Any
 
@@ -8,7 +10,7 @@ import torch
 
 from dfkd_lab import bench
 from dfkd_lab.__main__ import main
-from dfkd_lab.bench.overhead import Bare, Pair, Stopwatch, in_whole, overhead, shortened
+from dfkd_lab.bench.overhead import Bare, Pair, Stopwatch, in_whole, overhead, shortened, slots
 from dfkd_lab.bench.parts import filled, in_turns
 from dfkd_lab.recipe import Schedule
 from dfkd_lab.spec import SpecError
@@ -56,6 +58,24 @@ def test_the_overhead_is_loop_over_bare_with_its_range() -> None:
     assert row["student_images_per_s"] == pytest.approx(3 * 8 / row["loop_s"])
     assert {"teacher", "student", "generator", "views", "memory", "synthesis step"} <= set(row["slots_s"])
     assert all(seconds >= 0 for seconds in row["slots_s"].values())
+
+
+def test_short_turns_go_on_for_the_seconds_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = itertools.count()
+    module = importlib.import_module("dfkd_lab.bench.overhead")
+    monkeypatch.setattr(module, "_measured", lambda *_: (2.0, 1.0, 1.0))
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(moments)))
+    assert overhead(DIGITS, "fast", SMALL, 2)["n"] == 2
+    assert overhead(DIGITS, "fast", SMALL, 2, 30.0)["n"] > 5
+
+
+def test_slots_of_a_taped_run_are_those_of_all_steps() -> None:
+    run = DIGITS.run("fast", {**SMALL, "s_steps": 8}, tape=True)
+    run.advance()
+    counted = Counted(run)
+    slots(run, run.recipe.schedule)
+    steps = run.recipe.schedule.cycles * run.recipe.schedule.s_steps
+    assert counted.passes["student"] >= steps
 
 
 def test_a_short_round_stands_for_a_whole_one() -> None:

@@ -97,7 +97,8 @@ def speed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, digits_cache: Path) -
     monkeypatch.setattr(module, "render", lambda: None)
     tiny = {"batch": 8, "width": 4, "z_dim": 4, "g_steps": 1, "s_steps": 1, "warm_up": 0}
     monkeypatch.setattr(module, "DIGITS", tiny)
-    monkeypatch.setattr(module.bench, "measure", lambda wish: {"loops": [LOOP], "precisions": [], "memories": []})
+    rest: dict[str, Any] = {"precisions": [], "memories": []}
+    monkeypatch.setattr(module.bench, "measure", lambda wish: {"loops": [{**LOOP, "tape": wish.tape}], **rest})
     plan_ = module.plan
     monkeypatch.setattr(module, "plan", lambda **wish: plan_({**tiny, "rounds": 2}, **wish))
     return module
@@ -117,7 +118,8 @@ def test_speed_is_recorded_once_a_commit_and_shown(speed: ModuleType, monkeypatc
     assert 0 < row["session"]["share"] < 1
     assert all({"commit", "versions", "device", "threads"} <= part.keys() for part in row.values())
     text = page.section()
-    assert "| digits | ssd_kd | bf16 | 3 | 1.06 | 1.00–1.25 |" in text
+    assert "| digits | ssd_kd | bf16 | no | 3 | 1.06 | 1.00–1.25 |" in text
+    assert "| digits | ssd_kd | bf16 | yes | 3 | 1.06 | 1.00–1.25 |" in text
     assert f"took {row['length']['ratio']:.2f} times as long" in text
     assert "### GPU: not measured" in text
     monkeypatch.setattr(speed, "length", lambda where: pytest.fail("it was measured"))

@@ -30,10 +30,12 @@ class BenchSpec:
     pairs: str = knob("digits,resnet20:resnet8", "pairs of networks, with commas: digits or TEACHER:STUDENT")
     methods: str = knob("ssd_kd,fast,dafl", "methods, with commas; all for every method without real images")
     repeats: int = knob(5, "turns of each measurement", low=1, high=1000)
+    least_s: float = knob(0.0, "turns of a loop go on for so long, be they enough or not", low=0, high=3600, unit="s")
     images: str = knob("1000,5000,50000,500000", "images in the measured memories, with commas")
     cache_views: int = knob(0, "views kept with the teacher's answer, as in a run", low=0, high=1000)
     precision: str = knob("auto", "as in a run", choices=("auto", "fp32", "bf16"))
     compile: bool = knob(False, "as in a run")
+    tape: bool = knob(False, "as in a run")
     device: str = knob("auto", "as in a run", choices=("auto", "cpu", "cuda"))
     json: bool = knob(False, "print everything as JSON")
 
@@ -63,12 +65,12 @@ def measure(wish: BenchSpec) -> dict[str, Any]:
         methods.find(name)
     counts = [_count(text) for text in wish.images.split(",") if text]
     compilation.check(wish.compile, device)
-    how = {"precision": held, "cache_views": wish.cache_views, "compile": wish.compile}
+    how = {"precision": held, "cache_views": wish.cache_views, "compile": wish.compile, "tape": wish.tape}
     loops = []
     for pair_name, pair in pairs.items():
         settings = {} if pair.preset == "digits" else SIZES[device.type]
         for name in names:
-            row = overhead(pair, name, settings, wish.repeats, device=device, **how)
+            row = overhead(pair, name, settings, wish.repeats, wish.least_s, device=device, **how)
             loops.append({"pair": pair_name, "method": name, **how, **row})
     batch = 256 if device.type == "cuda" else 128
     shape = (3, 32, 32)
@@ -96,7 +98,10 @@ def shown(found: dict[str, Any]) -> str:
     slots = list(dict.fromkeys(name for row in found["loops"] for name in row["slots_s"]))
     loops = [
         {
-            **{name: row[name] for name in ("pair", "method", "precision", "cache_views", "compile", "overhead")},
+            **{
+                name: row[name]
+                for name in ("pair", "method", "precision", "cache_views", "compile", "tape", "overhead")
+            },
             "range": "{:.2f}..{:.2f}".format(*row["overhead_range"]),
             "loop s/round": row["loop_s"],
             "bare s/round": row["bare_s"],

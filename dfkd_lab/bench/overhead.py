@@ -106,19 +106,27 @@ class Bare:
         loss.backward()
 
 
-def overhead(pair: Pair, method: str, settings: dict[str, Any], repeats: int, **more: Any) -> dict[str, Any]:
-    """Loop and bare passes of one method, in turns: seconds a round, images a second, overhead with its range."""
+def overhead(
+    pair: Pair, method: str, settings: dict[str, Any], repeats: int, least_s: float = 0.0, **more: Any
+) -> dict[str, Any]:
+    """Loop and bare passes of one method, in turns: seconds a round, images a second, overhead with its range.
+
+    There are at least ``repeats`` turns, and as many as fit into ``least_s`` seconds.
+    """
     run, other = (pair.run(method, settings, **more) for _ in range(2))
     whole = run.recipe.schedule
     run.recipe.schedule = other.recipe.schedule = shortened(whole)
     bare = Bare(other)
     run.advance()
-    rows = [_measured(run, bare, whole) for _ in range(repeats)]
+    rows: list[tuple[float, float, float]] = []
+    begun = time.perf_counter()
+    while len(rows) < repeats or time.perf_counter() - begun < least_s:
+        rows.append(_measured(run, bare, whole))
     loops, bares, steps = zip(*rows, strict=True)
     ratios = [loop / passes for loop, passes in zip(loops, bares, strict=True)]
     seconds = statistics.median(loops)
     return {
-        "n": repeats,
+        "n": len(rows),
         "overhead": statistics.median(ratios),
         "overhead_range": [min(ratios), max(ratios)],
         "loop_s": seconds,
@@ -194,11 +202,12 @@ class Stopwatch:
 
 
 def slots(run: Run, whole: Schedule) -> dict[str, float]:
-    """Seconds of a whole round by slot, not compiled; of networks forward only, the way back is in the two steps.
+    """Seconds of a whole round by slot, of networks forward only: the way back is in the two steps.
 
-    ``run`` is of no further use.
+    Neither compiled nor from a tape. ``run`` is of no further use.
     """
     recipe, short, watch = run.recipe, run.recipe.schedule, Stopwatch(run.device)
+    run.tape = None
     for owner, attribute, name in (
         (recipe.synthesizer, "render", "generator"),
         (recipe.synthesizer, "sample", "generator"),

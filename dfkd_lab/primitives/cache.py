@@ -5,6 +5,7 @@ The teacher never changes, so its logits of a view that is kept are paid for onc
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ class CachedViews(nn.Module):
     """
 
     draws = False
+    stage: Hashable = "stored"
     views: Tensor
     logits: Tensor
 

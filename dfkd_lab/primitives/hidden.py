@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -29,6 +29,7 @@ class HiddenMaps(ImageRing):
     """
 
     reads_labels, reads_images = "none", False
+    stage: Hashable = None
     maps_0: Tensor
     maps_1: Tensor
     maps_2: Tensor

@@ -5,7 +5,7 @@ Images live on the device as uint8: a buffer costs N*C*H*W bytes and nothing mor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,6 +52,14 @@ class Memory(Protocol):
     draws: bool
     """Whether a read calls ``fresh``."""
 
+    @property
+    def stage(self) -> Hashable:
+        """What reads and feedback between two writes go by besides tensors; None if that cannot be said.
+
+        While it is the same they call the same operators on the same tensors.
+        """
+        ...
+
     def open(self, progress: float) -> None:
         """Begin a round."""
 
@@ -89,6 +97,8 @@ class Live(nn.Module):
     With ``shared`` a read returns the batch the synthesizer was just trained on (DAFL's joint step).
     """
 
+    stage: Hashable = "live"
+
     def __init__(self, shared: bool = False):
         super().__init__()
         self.shared, self.draws = shared, not shared
@@ -125,6 +135,7 @@ class ImageRing(nn.Module):
     """
 
     reads_labels, draws = "written", False
+    stage: Hashable = "stored"
     reads_images = True
     """Whether a read gives the stored images themselves."""
     latest: Tensor
@@ -229,17 +240,19 @@ class PriorityRing(ImageRing):
     """
 
     priorities: Tensor
+    _exponent: Tensor
 
     def __init__(self, capacity: int, shape: tuple[int, int, int], alpha: float, beta: float):
         super().__init__(capacity, shape)
-        self.alpha, self.beta, self._beta_now = alpha, beta, beta
+        self.alpha, self.beta = alpha, beta
+        self.register_buffer("_exponent", torch.tensor(beta), persistent=False)  # a tensor, for a tape of the step
         self.register_buffer("priorities", torch.zeros(capacity))
         self.tree = SumTree(capacity)
 
     def open(self, progress: float) -> None:
         """Let beta rise."""
         super().open(progress)
-        self._beta_now = self.beta + (1 - self.beta) * progress
+        self._exponent.fill_(self.beta + (1 - self.beta) * progress)
         self._grow()  # so that a resumed run has the same sums to the last bit, in whatever order a device adds
 
     def restored(self) -> None:
@@ -251,7 +264,7 @@ class PriorityRing(ImageRing):
         """``n`` stored images by priority, with their importance weights."""
         index = self.tree.draw(n)
         scores = self.tree.scores.index_select(0, index)
-        return self._batch(index, (scores.min() / scores).float() ** self._beta_now)  # N and the sum divide out
+        return self._batch(index, (scores.min() / scores).float() ** self._exponent)  # N and the sum divide out
 
     def chances(self) -> Tensor:
         """The probability of each stored image."""

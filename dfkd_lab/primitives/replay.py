@@ -7,6 +7,7 @@ the generator's weights (MAD).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from copy import deepcopy
 from itertools import chain
 from typing import Any
@@ -36,6 +37,11 @@ class Mixture(nn.Module, ABC):
 
     def open(self, progress: float) -> None:
         """Nothing to do."""
+
+    @property
+    def stage(self) -> Hashable:
+        """Always the same."""
+        return "mixed"
 
     def write(self, batch: Batch) -> None:
         """Count the classes; what is remembered are images the student saw."""
@@ -219,6 +225,11 @@ class VAEMemory(Mixture):
         self.optimizer = torch.optim.Adam([*decoder.parameters(), *encoder.parameters()], lr=lr, fused=True)
         self.phases, self._left = 0, 0
         self._imbalance: Function = terms.balance(base=10)
+
+    @property
+    def stage(self) -> Hashable:
+        """Whether it learns."""
+        return self._left > 0
 
     def write(self, batch: Batch) -> None:
         """Begin a phase; the synthesizer's batch itself is not kept."""

@@ -1,0 +1,190 @@
+"""Runs whose student steps are played back: the same run, for every method."""
+
+import dataclasses
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import pytest
+import torch
+
+from dfkd_lab import Session, plan
+from dfkd_lab.loop import Run
+from dfkd_lab.methods import METHODS
+from dfkd_lab.primitives import tape as tapes
+from dfkd_lab.primitives.tape import Recorder, Tape
+from dfkd_lab.recipe import RecipeError
+from dfkd_lab.report import Report
+from dfkd_lab.runs import RunFolder
+from dfkd_lab.spec import RunSpec
+
+MakeRun = Callable[..., Run]
+UNSURE = {"spaceshipnet"}
+"""Methods whose memory chooses in Python what a read does."""
+
+
+class Recorded(Tape[Any]):
+    """A tape that is recorded all the time and never played."""
+
+    def __call__(self, stage: Hashable = 0) -> Any:
+        self._sure = False
+        return super().__call__(stage)
+
+
+class Counting(Tape[Any]):
+    """A tape that counts the steps it played."""
+
+    count = 0
+
+    def __call__(self, stage: Hashable = 0) -> Any:
+        found = super().__call__(stage)
+        self.count += self.played
+        return found
+
+
+class Graph:
+    """What a CUDA graph does, on a CPU: every replay writes into the tensors that the capture returned."""
+
+    def __init__(self, step: Callable[[], Any]):
+        with Recorder() as recorder:
+            self.found = step()
+        program = recorder.program(self.found)
+        assert program is not None
+        self.program, self.replays = program, 0
+
+    def play(self) -> Any:
+        self.replays += 1
+        if self.replays > 1:  # the capture, which computes nothing on a GPU, has already done the first
+            mine: list[torch.Tensor] = []
+            new: list[torch.Tensor] = []
+            tapes.mapped(self.found, torch.Tensor, mine.append)
+            tapes.mapped(self.program.play(), torch.Tensor, new.append)
+            for old, each in zip(mine, new, strict=True):
+                if old is not each:
+                    old.copy_(each)
+        return self.found
+
+
+def with_tape(run: Run, tape: Tape[Any] | None) -> Run:
+    """``run`` with this tape, and phases that are long enough for one."""
+    run.recipe.schedule = dataclasses.replace(run.recipe.schedule, s_steps=6)
+    run.tape = tape
+    return run
+
+
+def told(report: Report) -> dict[str, Any]:
+    """What a report says, without seconds and bytes."""
+    cost = {
+        name: value for name, value in vars(report.cost).items() if name in ("s_steps", "teacher_queries", "images")
+    }
+    parts = ("terms", "student", "health", "alarms", "accuracy", "memory")
+    return {name: getattr(report, name) for name in parts} | cost
+
+
+def same(left: Run, right: Run) -> None:
+    """Both runs report the same and end with the same student."""
+    samples = []
+    for mine, other in zip(left, right, strict=True):
+        assert told(mine) == told(other)
+        samples.append((mine.samples.images, mine.samples.images.clone(), other.samples.images))
+    for mine, then, other in samples:  # nothing later wrote into what was reported
+        assert torch.equal(mine, other)
+        assert torch.equal(mine, then)
+    for mine, other in zip(left.student.state_dict().values(), right.student.state_dict().values(), strict=True):
+        assert torch.equal(mine, other)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_played_steps_are_the_recorded_ones(make_run: MakeRun, name: str) -> None:
+    tape = Counting(torch.device("cpu"))
+    same(with_tape(make_run(name, rounds=3), tape), with_tape(make_run(name, rounds=3), Recorded(torch.device("cpu"))))
+    assert bool(tape.count) == (name not in UNSURE)
+
+
+@pytest.mark.parametrize("name", ["ssd_kd", "pre_dfkd", "cgdd", "mad", "mb_dfkd", "zskt"])
+def test_a_graph_that_writes_over_what_it_returned_leaves_the_run_the_same(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(tapes, "Graph", Graph)
+    tape = Counting(torch.device("cuda"))
+    same(with_tape(make_run(name, rounds=3), tape), with_tape(make_run(name, rounds=3), Recorded(torch.device("cpu"))))
+    assert tape.count
+
+
+@pytest.mark.parametrize("name", ["ssd_kd", "cgdd", "pre_dfkd"])
+def test_a_tape_changes_no_more_than_last_bits(make_run: MakeRun, name: str) -> None:
+    taped, plain = with_tape(make_run(name, rounds=2, tape=True), Tape(torch.device("cpu"))), make_run(name, rounds=2)
+    for mine, other in zip(taped, with_tape(plain, None), strict=True):
+        assert mine.student == pytest.approx(other.student, rel=1e-2)
+        assert mine.cost.teacher_queries == other.cost.teacher_queries
+
+
+@pytest.mark.parametrize("how", [{"precision": "bf16"}, {"cache_views": 2}], ids=str)
+def test_in_half_precision_and_with_kept_views(make_run: MakeRun, how: dict[str, Any]) -> None:
+    tape = Counting(torch.device("cpu"))
+    runs = [make_run("ssd_kd", rounds=3, **how) for _ in range(2)]
+    same(with_tape(runs[0], tape), with_tape(runs[1], Recorded(torch.device("cpu"))))
+    assert tape.count
+
+
+@pytest.mark.parametrize("name", ["ssd_kd", "zskt", "pre_dfkd"])
+def test_a_taped_run_goes_on_bit_for_bit(make_run: MakeRun, name: str) -> None:
+    whole, first, second = (with_tape(make_run(name, rounds=4), Tape(torch.device("cpu"))) for _ in range(3))
+    for _ in whole:
+        pass
+    for _ in range(2):
+        first.advance()
+    second.load_state_dict(first.state_dict())
+    for _ in second:
+        pass
+    for mine, other in zip(whole.student.parameters(), second.student.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_what_a_term_does_by_a_number_of_its_own_is_followed_from_phase_to_phase(make_run: MakeRun) -> None:
+    def run(tape: Tape[Any]) -> Run:
+        made = with_tape(make_run("fast", rounds=4), tape)
+        kd = made.recipe.student["kd"]
+        falling = lambda seen: kd.term(seen) / (1 + made.round)  # noqa: E731  # as a temperature may fall
+        falling.needs = kd.term.needs  # type: ignore[attr-defined]
+        made.recipe.student["kd"] = dataclasses.replace(kd, term=falling)
+        return made
+
+    tape = Counting(torch.device("cpu"))
+    same(run(tape), run(Recorded(torch.device("cpu"))))
+    assert tape.count
+
+
+def test_a_memory_that_says_nothing_of_its_stage_is_not_recorded(make_run: MakeRun) -> None:
+    tape = Counting(torch.device("cpu"))
+    run = with_tape(make_run("fast", rounds=2), tape)
+    run.recipe.memory.stage = None
+    for _ in run:
+        pass
+    assert tape._program is None
+
+
+def test_short_phases_are_not_recorded(make_run: MakeRun) -> None:
+    run = make_run("fast", rounds=2, tape=True)
+    assert run.recipe.schedule.s_steps == 3
+    for _ in run:
+        pass
+    assert run.tape is not None
+    assert run.tape._program is None
+
+
+def test_the_setting_reaches_the_run(make_spec: Callable[..., RunSpec]) -> None:
+    session = Session(make_spec("fast", rounds=3, tape=True, settings={"s_steps": 6}))
+    session.run.tape = tape = Counting(session.run.tape.device) if session.run.tape else None
+    for _ in session:
+        pass
+    assert RunFolder(session.spec.out).status()["state"] == "finished"
+    assert tape is not None
+    assert tape.count
+
+
+def test_what_is_compiled_has_no_tape(make_run: MakeRun, tmp_path: Any) -> None:
+    with pytest.raises(RecipeError, match=r"tape = True and compile = True.*choose one"):
+        make_run("fast", tape=True, compile=True)
+    with pytest.raises(RecipeError, match="choose one"):
+        Session(plan(method="fast", tape=True, compile=True, out=str(tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
