@@ -50,11 +50,10 @@ class CachedViews(nn.Module):
 
     def read(self, n: int, fresh: Fresh) -> Batch:
         """``n`` views, each one of its image's at random."""
-        batch = self.ring.read(n, fresh)
-        assert batch.index is not None
-        place = batch.index * self.count + torch.randint(self.count, (n,), device=self.views.device)
-        batch.images, batch.logits = in_unit(self.views.index_select(0, place)), self.logits[place]
-        return batch
+        index, weights = self.ring.draw(n)
+        place = index * self.count + torch.randint(self.count, (n,), device=self.views.device)
+        views, labels = in_unit(self.views.index_select(0, place)), self.ring.labels.index_select(0, index)
+        return Batch(views, labels, index=index, weights=weights, logits=self.logits.index_select(0, place))
 
     def feedback(self, batch: Batch, losses: Tensor) -> None:
         """Hear the student's loss [N] on a batch that was read."""

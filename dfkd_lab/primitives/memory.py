@@ -191,8 +191,13 @@ class ImageRing(nn.Module):
 
     def read(self, n: int, fresh: Fresh) -> Batch:
         """``n`` stored images, drawn with replacement."""
-        index = torch.randint(0, len(self), (n,), device=self.images.device)
-        return self._batch(index)
+        index, weights = self.draw(n)
+        images = in_unit(self.images.index_select(0, index))  # on a CPU several times as fast as indexing uint8
+        return Batch(images, self.labels.index_select(0, index), index=index, weights=weights)
+
+    def draw(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """The places [n] of a read, and their weights [n] if they are not alike."""
+        return torch.randint(0, len(self), (n,), device=self.images.device), None
 
     def feedback(self, batch: Batch, losses: Tensor) -> None:
         """Nothing to do: every image is as likely as any other."""
@@ -222,10 +227,6 @@ class ImageRing(nn.Module):
     def _next(self, n: int, device: torch.device) -> Tensor:
         """The places of the next ``n`` images; made where they are needed, because a copy would wait."""
         return (torch.arange(n, device=device) + self._count) % self.capacity
-
-    def _batch(self, index: Tensor, weights: Tensor | None = None) -> Batch:
-        images = in_unit(self.images.index_select(0, index))  # on a CPU several times as fast as indexing uint8
-        return Batch(images, self.labels.index_select(0, index), index=index, weights=weights)
 
     def _written_to(self, place: Tensor) -> None:
         """Told where a write went."""
@@ -260,11 +261,11 @@ class PriorityRing(ImageRing):
         super().restored()
         self._grow()
 
-    def read(self, n: int, fresh: Fresh) -> Batch:
-        """``n`` stored images by priority, with their importance weights."""
+    def draw(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """The places [n] of a read, by priority, and their importance weights [n]."""
         index = self.tree.draw(n)
         scores = self.tree.scores.index_select(0, index)
-        return self._batch(index, (scores.min() / scores).float() ** self._exponent)  # N and the sum divide out
+        return index, (scores.min() / scores).float() ** self._exponent  # N and the sum divide out
 
     def chances(self) -> Tensor:
         """The probability of each stored image."""
