@@ -14,10 +14,10 @@ INTRODUCTION = """## Speed
 
 Written by `python benchmarks/speed.py` and `python benchmarks/versus.py`. *Overhead* is the seconds of a round of our
 loop over those of the bare passes of its networks (generator, teacher, student, forward and backward; no loss, no view,
-no memory, no optimizer), both measured in turns in one process; median and range of n turns. With *tape* the student's
-steps are played back. Seconds are those of that machine, with what else ran on it; compare ratios. Memories are read
-and written with nothing of their images in the caches, as between the passes of a run; a read includes what the
-student's losses change in it.
+no memory, no optimizer), both measured in turns in one process; median and range of n turns. With *tape* steps are
+played back. Seconds are those of that machine, with what else ran on it; compare ratios. Memories are read and written
+with nothing of their images in the caches, as between the passes of a run; a read includes what the student's losses
+change in it.
 """
 LOOPS = [
     "pair",

@@ -7,8 +7,8 @@ views; :mod:`dfkd_lab.runs` gives it a folder. Between two reports its whole sta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -29,8 +29,9 @@ from dfkd_lab.report import Cost, Report
 from dfkd_lab.stream import Stream
 from dfkd_lab.tally import Tally
 
-WORTH_A_TAPE = 4
-"""Steps of a phase: the first two are recorded, which takes longer than a step by itself."""
+STUDENT_TAPE, SYNTHESIS_TAPE = 4, 20
+"""Steps of a phase that are worth a tape. One that is recorded takes longer than by itself: of the student's the first,
+of a synthesizer's, whose images and optimizer are new in each phase, the first three."""
 
 
 class Diverged(RuntimeError):
@@ -45,8 +46,8 @@ class Run:
     called before every step, and may block (pause) or raise (stop now). ``look`` is shown the composed run while it is
     still on the CPU, and may raise before anything moves. In ``precision`` "bf16" networks compute in bfloat16; losses
     and weights stay in 32 bits. With ``cache_views`` above 0 so many views of each stored image are kept with the
-    teacher's logits. ``compile`` compiles the networks for the shapes of the steps. ``tape`` plays the student's steps
-    back (:class:`~dfkd_lab.primitives.tape.Tape`).
+    teacher's logits. ``compile`` compiles the networks for the shapes of the steps. ``tape`` plays steps back
+    (:class:`~dfkd_lab.primitives.tape.Tape`).
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Run:
             self.recipe.memory = self.recipe.caching(cache_views, self.observer, classes)
         tell({**self.recipe.terms, **self.recipe.student}, "bind", self.recipe.memory)
         self.optimizer = optimizer_of(self.student, self.recipe.schedule)
-        self.tape = Tape[Taken](self.device) if tape else None
+        self.tapes = (Tape[Taken](self.device), Tape[Taken](self.device)) if tape else (None, None)
         look(self)
         for module in (self.teacher, self.observer.oracle, self.student, *self.recipe.modules().values()):
             self.passes.prepare(module.to(self.device))
@@ -119,53 +120,61 @@ class Run:
 
     def _synthesize(self, tally: Tally) -> Batch:
         """One synthesis phase: the synthesizer improves its images, the memory keeps them."""
-        recipe = self.recipe
+        recipe, steps = self.recipe, self.recipe.schedule.g_steps
         active = {name: row for name, row in recipe.terms.items() if self.round >= row.start and row.weight}
-        wanted = needs(active)
+        step: Callable[[], Taken] = partial(self._synthesis_step, active, needs(active))
+        if steps >= SYNTHESIS_TAPE:
+            step = self._taped(step, self.tapes[0], recipe.synthesizer)
         self.student.train(recipe.schedule.student_mode == "train")
         tally.start(self.device)
         recipe.synthesizer.open()
         with frozen(self.student):
-            for _ in range(recipe.schedule.g_steps):
+            for _ in range(steps):
                 self.poll()
-                with self.passes:
-                    rendered = recipe.synthesizer.render()
-                seen = self.observer(recipe.view(rendered.images), rendered.labels, wanted, graph=True)
-                losses, means = total(active, seen)
-                tally.add(means)
-                recipe.synthesizer.step(losses.mean(), seen)
-                tell(active, "step")
+                tally.add(step().means)
         with self.passes:
             batch = recipe.synthesizer.close()
             tell(active, "commit", batch)
             recipe.memory.write(batch)
-        self.cost.g_steps += recipe.schedule.g_steps
+        self.cost.g_steps += steps
         self.cost.images += len(batch.images)
         tally.stop(self.device)
         return batch
+
+    def _synthesis_step(self, active: dict[str, Weighted], wanted: frozenset[str]) -> Taken:
+        """A step of the synthesizer; what changes are tensors of it and of the terms."""
+        recipe, asked = self.recipe, self.observer.queries
+        with self.passes:
+            rendered = recipe.synthesizer.render()
+        seen = self.observer(recipe.view(rendered.images), rendered.labels, wanted, graph=True)
+        losses, means = total(active, seen)
+        recipe.synthesizer.step(losses.mean(), seen)
+        tell(active, "step")
+        return Taken(means, self.observer.queries - asked)
 
     def _distil(self, tally: Tally, cycle: int) -> Batch:
         """One distillation phase: the student imitates the teacher on what the memory gives."""
         recipe, schedule = self.recipe, self.recipe.schedule
         active = {name: row for name, row in recipe.student.items() if row.weight}
-        step = partial(self._student_step, active, needs(active))
-        tape = self.tape if schedule.s_steps >= WORTH_A_TAPE else None
+        step: Callable[[], Taken] = partial(self._student_step, active, needs(active))
+        if schedule.s_steps >= STUDENT_TAPE:
+            step = self._taped(step, self.tapes[1], recipe.memory)
         self.student.train()
         tally.start(self.device)
-        if tape is not None:
-            tape.begin(step)
         for number in range(schedule.s_steps):
             self.poll()
             self._set_learning_rate(cycle * schedule.s_steps + number)
-            stage = getattr(recipe.memory, "stage", None)
-            taken = step() if tape is None or stage is None else self._taped_step(tape, stage)
+            taken = step()
             tally.add(taken.means)
+            for weight, slope in zip(self.student.parameters(), taken.slopes, strict=True):
+                weight.grad = slope
             if schedule.clip is not None:
                 nn.utils.clip_grad_norm_(self.student.parameters(), schedule.clip)
             self.optimizer.step()
         self.cost.s_steps += schedule.s_steps
         tally.stop(self.device)
-        return taken.batch if tape is None else copied(taken.batch)
+        assert taken.batch is not None
+        return copied(taken.batch) if self.tapes[1] else taken.batch
 
     def _student_step(self, active: dict[str, Weighted], wanted: frozenset[str]) -> Taken:
         """A step of the student up to its gradients; what changes besides are tensors of the memory."""
@@ -184,17 +193,22 @@ class Run:
         with self.passes:
             recipe.memory.feedback(batch, losses.detach())
         slopes = [weight.grad for weight in weights]
-        return Taken(batch, means, slopes, self.observer.queries - asked, self.cost.images - drawn)
+        return Taken(means, self.observer.queries - asked, self.cost.images - drawn, batch, slopes)
 
-    def _taped_step(self, tape: Tape[Taken], stage: Hashable) -> Taken:
-        """The same, as a tape has it."""
-        taken = tape(stage)
-        if tape.played:
-            for weight, slope in zip(self.student.parameters(), taken.slopes, strict=True):
-                weight.grad = slope
-            self.observer.queries += taken.queries
-            self.cost.images += taken.images
-        return taken
+    def _taped(self, step: Callable[[], Taken], tape: Tape[Taken] | None, slot: Any) -> Callable[[], Taken]:
+        """``step``, from ``tape`` if there is one and ``slot`` says what it goes by."""
+        if tape is None or getattr(slot, "stage", None) is None:
+            return step
+        tape.begin(step)
+
+        def taped() -> Taken:
+            taken = tape(slot.stage)
+            if tape.played:
+                self.observer.queries += taken.queries
+                self.cost.images += taken.images
+            return taken
+
+        return taped
 
     def _fresh(self, n: int) -> Batch:
         self.cost.images += n
@@ -263,16 +277,17 @@ class Run:
 
 @dataclass
 class Taken:
-    """What a student step gives before its optimizer."""
+    """What a step gives; one of the student gives the last two besides, for its optimizer."""
 
-    batch: Batch
     means: dict[str, Tensor]
     """Of each term."""
-    slopes: list[Tensor | None]
-    """The gradient of each parameter of the student."""
     queries: int
-    images: int
-    """Images that were shown to the teacher, and drawn anew."""
+    """Images that were shown to the teacher."""
+    images: int = 0
+    """Images that were drawn anew."""
+    batch: Batch | None = None
+    slopes: list[Tensor | None] = field(default_factory=list)
+    """The gradient of each parameter of the student."""
 
 
 class frozen:

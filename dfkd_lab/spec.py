@@ -207,7 +207,7 @@ class RunSpec:
         choices=("auto", "fp32", "bf16"),
     )
     compile: bool = knob(False, "compile the networks (torch.compile): a minute at the start, then faster steps")
-    tape: bool = knob(False, "play the student's steps back, on a GPU as a CUDA graph, once two in a row were alike")
+    tape: bool = knob(False, "play steps back, on a GPU as a CUDA graph, once two in a row were alike")
     evaluate_every: int = knob(
         0, "rounds between evaluations; 0 keeps them below 2 % of the computing", low=0, high=10_000_000
     )

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from dfkd_lab import Session, plan
+from dfkd_lab import Session, loop, plan
 from dfkd_lab.loop import Run
 from dfkd_lab.methods import METHODS
 from dfkd_lab.primitives import tape as tapes
 from dfkd_lab.primitives.tape import Recorder, Tape
+from dfkd_lab.primitives.terms import needs_of
 from dfkd_lab.recipe import RecipeError
 from dfkd_lab.report import Report
 from dfkd_lab.runs import RunFolder
@@ -64,11 +65,23 @@ class Graph:
         return self.found
 
 
-def with_tape(run: Run, tape: Tape[Any] | None) -> Run:
-    """``run`` with this tape, and phases that are long enough for one."""
-    run.recipe.schedule = dataclasses.replace(run.recipe.schedule, s_steps=6)
-    run.tape = tape
+def with_tapes(run: Run, kind: Callable[[torch.device], Tape[Any]] | None, device: str = "cpu") -> Run:
+    """``run`` with tapes of this kind, and phases that are long enough for them."""
+    before = run.recipe.schedule
+    run.recipe.schedule = dataclasses.replace(before, s_steps=6, g_steps=6 if before.g_steps > 1 else before.g_steps)
+    run.tapes = (None, None) if kind is None else (kind(torch.device(device)), kind(torch.device(device)))
     return run
+
+
+def counts(run: Run) -> list[int]:
+    """The steps that were played of each kind."""
+    return [tape.count for tape in run.tapes if isinstance(tape, Counting)]
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorter phases than usual are worth a tape."""
+    monkeypatch.setattr(loop, "SYNTHESIS_TAPE", 6)
 
 
 def told(report: Report) -> dict[str, Any]:
@@ -95,40 +108,41 @@ def same(left: Run, right: Run) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_played_steps_are_the_recorded_ones(make_run: MakeRun, name: str) -> None:
-    tape = Counting(torch.device("cpu"))
-    same(with_tape(make_run(name, rounds=3), tape), with_tape(make_run(name, rounds=3), Recorded(torch.device("cpu"))))
-    assert bool(tape.count) == (name not in UNSURE)
+    run = with_tapes(make_run(name, rounds=3), Counting)
+    same(run, with_tapes(make_run(name, rounds=3), Recorded))
+    synthesis, student = counts(run)
+    assert bool(synthesis) == (run.recipe.schedule.g_steps > 1)
+    assert bool(student) == (name not in UNSURE)
 
 
-@pytest.mark.parametrize("name", ["ssd_kd", "pre_dfkd", "cgdd", "mad", "mb_dfkd", "zskt"])
+@pytest.mark.parametrize("name", ["ssd_kd", "pre_dfkd", "cgdd", "mad", "mb_dfkd", "zskt", "cmi", "deepinversion"])
 def test_a_graph_that_writes_over_what_it_returned_leaves_the_run_the_same(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(tapes, "Graph", Graph)
-    tape = Counting(torch.device("cuda"))
-    same(with_tape(make_run(name, rounds=3), tape), with_tape(make_run(name, rounds=3), Recorded(torch.device("cpu"))))
-    assert tape.count
+    run = with_tapes(make_run(name, rounds=3), Counting, "cuda")
+    same(run, with_tapes(make_run(name, rounds=3), Recorded))
+    assert any(counts(run))
 
 
 @pytest.mark.parametrize("name", ["ssd_kd", "cgdd", "pre_dfkd"])
 def test_a_tape_changes_no_more_than_last_bits(make_run: MakeRun, name: str) -> None:
-    taped, plain = with_tape(make_run(name, rounds=2, tape=True), Tape(torch.device("cpu"))), make_run(name, rounds=2)
-    for mine, other in zip(taped, with_tape(plain, None), strict=True):
+    taped, plain = with_tapes(make_run(name, rounds=2), Tape), with_tapes(make_run(name, rounds=2), None)
+    for mine, other in zip(taped, plain, strict=True):
         assert mine.student == pytest.approx(other.student, rel=1e-2)
         assert mine.cost.teacher_queries == other.cost.teacher_queries
 
 
 @pytest.mark.parametrize("how", [{"precision": "bf16"}, {"cache_views": 2}], ids=str)
 def test_in_half_precision_and_with_kept_views(make_run: MakeRun, how: dict[str, Any]) -> None:
-    tape = Counting(torch.device("cpu"))
-    runs = [make_run("ssd_kd", rounds=3, **how) for _ in range(2)]
-    same(with_tape(runs[0], tape), with_tape(runs[1], Recorded(torch.device("cpu"))))
-    assert tape.count
+    run = with_tapes(make_run("ssd_kd", rounds=3, **how), Counting)
+    same(run, with_tapes(make_run("ssd_kd", rounds=3, **how), Recorded))
+    assert all(counts(run))
 
 
 @pytest.mark.parametrize("name", ["ssd_kd", "zskt", "pre_dfkd"])
 def test_a_taped_run_goes_on_bit_for_bit(make_run: MakeRun, name: str) -> None:
-    whole, first, second = (with_tape(make_run(name, rounds=4), Tape(torch.device("cpu"))) for _ in range(3))
+    whole, first, second = (with_tapes(make_run(name, rounds=4), Tape) for _ in range(3))
     for _ in whole:
         pass
     for _ in range(2):
@@ -140,27 +154,42 @@ def test_a_taped_run_goes_on_bit_for_bit(make_run: MakeRun, name: str) -> None:
         assert torch.equal(mine, other)
 
 
-def test_what_a_term_does_by_a_number_of_its_own_is_followed_from_phase_to_phase(make_run: MakeRun) -> None:
-    def run(tape: Tape[Any]) -> Run:
-        made = with_tape(make_run("fast", rounds=4), tape)
-        kd = made.recipe.student["kd"]
-        falling = lambda seen: kd.term(seen) / (1 + made.round)  # noqa: E731  # as a temperature may fall
-        falling.needs = kd.term.needs  # type: ignore[attr-defined]
-        made.recipe.student["kd"] = dataclasses.replace(kd, term=falling)
-        return made
+def changed(run: Run, change: Callable[[Any, Any], Any]) -> Run:
+    """``run`` with ``change(run, value)`` in place of the value of its student's term."""
+    kd = run.recipe.student["kd"]
+    term: Any = lambda seen: change(run, kd.term(seen))  # noqa: E731
+    term.needs = needs_of(kd.term)
+    run.recipe.student["kd"] = dataclasses.replace(kd, term=term)
+    return run
 
-    tape = Counting(torch.device("cpu"))
-    same(run(tape), run(Recorded(torch.device("cpu"))))
-    assert tape.count
+
+def test_what_a_term_does_by_a_number_of_its_own_is_followed_from_phase_to_phase(make_run: MakeRun) -> None:
+    falling = lambda run, value: value / (1 + run.round)  # noqa: E731  # as a temperature may
+    run, other = (changed(with_tapes(make_run("fast", rounds=4), kind), falling) for kind in (Counting, Recorded))
+    same(run, other)
+    assert all(counts(run))
+
+
+def test_a_term_that_keeps_a_tensor_for_later_is_not_played(make_run: MakeRun) -> None:
+    def keeping(run: Any, value: Any) -> Any:
+        run.kept = value.detach() * 2
+        return value
+
+    run = changed(with_tapes(make_run("fast", rounds=4), Counting), keeping)
+    for _ in run:
+        pass
+    synthesis, student = counts(run)
+    assert synthesis
+    assert not student
 
 
 def test_a_memory_that_says_nothing_of_its_stage_is_not_recorded(make_run: MakeRun) -> None:
-    tape = Counting(torch.device("cpu"))
-    run = with_tape(make_run("fast", rounds=2), tape)
-    run.recipe.memory.stage = None
+    run = with_tapes(make_run("fast", rounds=2), Counting)
+    run.recipe.memory.stage = None  # type: ignore[misc]
     for _ in run:
         pass
-    assert tape._program is None
+    assert run.tapes[1] is not None
+    assert run.tapes[1]._program is None
 
 
 def test_short_phases_are_not_recorded(make_run: MakeRun) -> None:
@@ -168,18 +197,17 @@ def test_short_phases_are_not_recorded(make_run: MakeRun) -> None:
     assert run.recipe.schedule.s_steps == 3
     for _ in run:
         pass
-    assert run.tape is not None
-    assert run.tape._program is None
+    assert [tape is not None and tape._program is None for tape in run.tapes] == [True, True]
 
 
 def test_the_setting_reaches_the_run(make_spec: Callable[..., RunSpec]) -> None:
     session = Session(make_spec("fast", rounds=3, tape=True, settings={"s_steps": 6}))
-    session.run.tape = tape = Counting(session.run.tape.device) if session.run.tape else None
+    assert all(type(tape) is Tape for tape in session.run.tapes)
     for _ in session:
         pass
     assert RunFolder(session.spec.out).status()["state"] == "finished"
-    assert tape is not None
-    assert tape.count
+    assert session.run.tapes[1] is not None
+    assert session.run.tapes[1]._program is not None
 
 
 def test_what_is_compiled_has_no_tape(make_run: MakeRun, tmp_path: Any) -> None:

@@ -207,7 +207,7 @@ def slots(run: Run, whole: Schedule) -> dict[str, float]:
     Neither compiled nor from a tape. ``run`` is of no further use.
     """
     recipe, short, watch = run.recipe, run.recipe.schedule, Stopwatch(run.device)
-    run.tape = None
+    run.tapes = (None, None)
     for owner, attribute, name in (
         (recipe.synthesizer, "render", "generator"),
         (recipe.synthesizer, "sample", "generator"),

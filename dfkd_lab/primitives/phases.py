@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 import torch
@@ -113,6 +113,7 @@ class PhaseGenerator(nn.Module):
     """
 
     labelled, sample_labelled, can_sample = True, True, True
+    stage: Hashable = "phase"
     phases: Tensor
 
     def __init__(
@@ -163,9 +164,10 @@ class PhaseGenerator(nn.Module):
     def step(self, loss: Tensor, seen: Observation) -> None:
         """One Adam step."""
         self.best.offer(loss, self._rendered, seen)
-        self.optimizer.zero_grad()
+        del self._rendered
         loss.backward()
         self.optimizer.step()
+        self.optimizer.zero_grad()
 
     def close(self) -> Batch:
         """The images with the lowest loss, and the codes as they are now."""

@@ -248,9 +248,9 @@ class VAEMemory(Mixture):
         self._left -= 1
         half = live[: (len(live) + 1) // 2]
         images = half if self.phases == 1 else torch.cat([half, self._decode(self.replayed, training=True)])
-        self.optimizer.zero_grad()
         self.loss(images).backward()
         self.optimizer.step()
+        self.optimizer.zero_grad()
 
     def loss(self, images: Tensor) -> Tensor:
         """What encoder and decoder minimize on these images, a scalar."""

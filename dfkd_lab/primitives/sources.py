@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ class Source(nn.Module, ABC):
     """A synthesizer with nothing to improve: each phase gives ``n`` images as they come."""
 
     labelled, sample_labelled, can_sample = False, False, True
+    stage: Hashable = None
 
     def __init__(self, n: int):
         super().__init__()

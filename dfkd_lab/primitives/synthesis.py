@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Hashable
 from typing import Any, Literal, Protocol
 
 import torch
@@ -28,6 +29,14 @@ class Synthesizer(Protocol):
     """Whether ``sample`` does."""
     can_sample: bool
     """Whether there is a source to draw from."""
+
+    @property
+    def stage(self) -> Hashable:
+        """What rendering and stepping go by besides tensors; None if that cannot be said.
+
+        While it is the same they call the same operators.
+        """
+        ...
 
     def open(self) -> None:
         """Begin a synthesis phase: what is reset each time is reset here."""
@@ -67,9 +76,8 @@ class Best:
             return
         assert self.batch.predicted is not None
         better = loss.detach() < self.loss
-        self.loss = torch.where(better, loss.detach(), self.loss)
-        self.batch.images = torch.where(better, images, self.batch.images)
-        self.batch.predicted = torch.where(better, predicted, self.batch.predicted)
+        for kept, new in ((self.loss, loss.detach()), (self.batch.images, images), (self.batch.predicted, predicted)):
+            torch.where(better, new, kept, out=kept)  # in place, for a tape of the step
 
     def take(self) -> Batch:
         """The best batch; starts afresh."""
@@ -92,6 +100,7 @@ class Pixels(nn.Module):
     """The pixels themselves are optimized (DeepInversion): a new batch of noise and a new Adam each phase."""
 
     labelled, sample_labelled, can_sample = True, False, False
+    stage: Hashable = "phase"
     mean: Tensor
     std: Tensor
 
@@ -129,9 +138,10 @@ class Pixels(nn.Module):
     def step(self, loss: Tensor, seen: Observation) -> None:
         """One Adam step on the pixels, then back into the valid range."""
         self.best.offer(loss, self._rendered, seen)
-        self.optimizer.zero_grad()
+        del self._rendered
         loss.backward()
         self.optimizer.step()
+        self.optimizer.zero_grad()
         with torch.no_grad():
             self.pixels.copy_(((self.pixels * self.std + self.mean).clamp(0, 1) - self.mean) / self.std)
 
@@ -154,6 +164,7 @@ class NoiseGenerator(nn.Module):
     """
 
     can_sample = True
+    stage: Hashable = None
 
     def __init__(
         self,
@@ -236,6 +247,7 @@ class MetaGenerator(nn.Module):
     """
 
     labelled, sample_labelled, can_sample = True, False, True
+    stage: Hashable = "phase"
 
     def __init__(
         self,
@@ -279,13 +291,14 @@ class MetaGenerator(nn.Module):
     def step(self, loss: Tensor, seen: Observation) -> None:
         """One inner Adam step; its gradient is added to the generator's."""
         self.best.offer(loss, self._rendered, seen)
-        self.inner.zero_grad()
+        del self._rendered
         loss.backward()
         if self.meta == "fomaml":
             for outer, inner in zip(self.net.parameters(), self.clone.parameters(), strict=True):
                 assert inner.grad is not None
                 outer.grad = inner.grad.clone() if outer.grad is None else outer.grad.add_(inner.grad)
         self.inner.step()
+        self.inner.zero_grad()
 
     def close(self) -> Batch:
         """Move the generator; the images with the lowest loss."""

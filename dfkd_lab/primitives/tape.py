@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import weakref
 from collections.abc import Callable, Hashable
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -25,9 +26,9 @@ class Tape(Generic[T]):
 
     A step returns tensors in lists, dictionaries and dataclasses, and changes others in place. It is played once two
     recordings in a row came out the same: operators, numbers, and the tensors they were called on. A step that looks
-    at a tensor's value, or whose shapes depend on one, is never played. What a recording cannot know is whether the
-    step goes by something else than tensors and will change its ways before the next one: what it goes by has to be in
-    ``stage``.
+    at a tensor's value, whose shapes depend on one, or that leaves behind a new tensor which it does not return, is
+    never played. What a recording cannot know is whether the step goes by something else than tensors and will change
+    its ways before the next one: what it goes by has to be in ``stage``.
 
     A step that is recorded may differ in its last bits from the same step unrecorded, because autograd then adds up
     gradients in another order.
@@ -138,6 +139,12 @@ def place_of(tensor: Tensor) -> Place:
     return storage._cdata, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
 
 
+@lru_cache(maxsize=1000)
+def about_tensors(operator: Any) -> bool:
+    """Whether an operator takes or returns any, other than a profiler's mark or a question about types."""
+    return "Tensor" in str(operator._schema)
+
+
 def looks(operator: Any, args: tuple[Any, ...]) -> bool:
     """Whether what an operator returns has another shape, or is no tensor, for other values."""
     if operator.overloadpacket.__name__ in ("index", "index_put", "index_put_"):  # long ones have one shape
@@ -156,11 +163,11 @@ class Recorder(TorchDispatchMode):
         self.playable = True
         self._lines: list[tuple[list[str], str, set[str]]] = []
         self._names: dict[Place, str] = {}
-        self._results = 0
+        self._made: list[weakref.ref[Any]] = []
         self._given: dict[tuple[Any, ...], tuple[str, Any]] = {}
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if operator.namespace == "profiler":  # marks of an optimizer
+        if not about_tensors(operator):
             return operator(*args, **(kwargs or {}))
         used: dict[str, Tensor] = {}
         call = [self._expression(each, used) for each in args]
@@ -178,10 +185,10 @@ class Recorder(TorchDispatchMode):
 
     def program(self, found: Any) -> Program | None:
         """What was recorded, returning ``found``; None if it cannot be played."""
-        if not self.playable:
-            return None
         results: list[Tensor] = []
         mapped(found, Tensor, results.append)
+        if not self.playable or self._leaves_behind(results):
+            return None
         numbers = itertools.count()
         outline = mapped(found, Tensor, lambda each: Slot(next(numbers)))
         alive: dict[str, Tensor] = {}
@@ -197,10 +204,15 @@ class Recorder(TorchDispatchMode):
         given = [value for _, value in self._given.values()]
         return Program("\n".join(reversed(lines)), tuple(self._given), given, outline)
 
+    def _leaves_behind(self, results: list[Tensor]) -> bool:
+        """Whether a tensor that was made is still there and neither a result nor part of what was there before."""
+        known = {place_of(each)[0] for each in results} | {key[1] for key in self._given if key[0] == "e"}
+        return any((storage := each()) is not None and storage._cdata not in known for each in self._made)
+
     def _target(self, result: Any, places: set[Place]) -> str:
         if isinstance(result, Tensor) and (place := place_of(result)) not in places:
-            self._results += 1
-            self._names[place] = f"r{self._results}"
+            self._made.append(weakref.ref(result.untyped_storage()))
+            self._names[place] = f"r{len(self._made)}"
             return self._names[place]
         self.playable = self.playable and (result is None or isinstance(result, Tensor))
         return "_"

@@ -106,7 +106,7 @@ class BatchNormGap(nn.Module):
         # all layers at once: by themselves, their few numbers would cost hundreds of operations
         now = torch.cat([moment for layer in seen.statistics for moment in (layer.mean, layer.variance)])
         kept = [moment for layer in seen.statistics for moment in (layer.running_mean, layer.running_variance)]
-        self._last = now.detach()
+        self._last = now.detach().clone() if self._last is None else self._last.copy_(now.detach())
         blended = now.lerp(self._average(), torch.where(self.commits > 0, self.momentum, 0.0))
         padded = now.new_zeros(len(self.averages) * self.width).index_copy(0, self.places, torch.cat(kept) - blended)
         return torch.linalg.vector_norm(padded.view(-1, self.width), dim=1).sum()

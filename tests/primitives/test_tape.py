@@ -183,6 +183,20 @@ def test_a_step_that_looks_at_its_tensors_is_never_played(look: Callable[[Tensor
     assert any(played(lambda: x[torch.arange(3)] + x[None, ..., 2:]))
 
 
+def test_a_step_that_leaves_a_new_tensor_behind_is_never_played() -> None:
+    x, box = torch.rand(4), {}
+
+    def step(leave: Callable[[Tensor], Any]) -> Tensor:
+        box["left"] = leave(y := x * 2)
+        return y + 1
+
+    assert not any(played(lambda: step(lambda y: y)))
+    assert not any(played(lambda: step(lambda y: y[1:])))
+    assert not any(played(lambda: step(Tensor.detach)))
+    assert any(played(lambda: step(lambda y: None)))
+    assert any(played(lambda: step(lambda y: x[1:])))  # part of what was there before
+
+
 @dataclasses.dataclass
 class Found:
     """What a step may return."""
