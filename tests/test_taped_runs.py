@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ class Counting(Tape[Any]):
 class Graph:
     """What a CUDA graph does, on a CPU: every replay writes into the tensors that the capture returned."""
 
-    def __init__(self, step: Callable[[], Any]):
+    def __init__(self, step: Callable[[], Any], stream: Any):
         with Recorder() as recorder:
             self.found = step()
         program = recorder.program(self.found)
@@ -63,6 +64,16 @@ class Graph:
                 if old is not each:
                     old.copy_(each)
         return self.found
+
+
+class Stream:
+    """A stream of a machine that has only one."""
+
+    def __init__(self, device: torch.device):
+        pass
+
+    def wait_stream(self, other: "Stream") -> None:
+        """Nothing is late."""
 
 
 def with_tapes(run: Run, kind: Callable[[torch.device], Tape[Any]] | None, device: str = "cpu") -> Run:
@@ -120,6 +131,8 @@ def test_a_graph_that_writes_over_what_it_returned_leaves_the_run_the_same(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(tapes, "Graph", Graph)
+    for name_, there in (("Stream", Stream), ("stream", nullcontext), ("current_stream", Stream)):
+        monkeypatch.setattr(torch.cuda, name_, there)
     run = with_tapes(make_run(name, rounds=3), Counting, "cuda")
     same(run, with_tapes(make_run(name, rounds=3), Recorded))
     assert any(counts(run))

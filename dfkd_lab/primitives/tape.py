@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import weakref
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -37,6 +38,7 @@ class Tape(Generic[T]):
     def __init__(self, device: torch.device):
         self.device, self.played = device, False
         """``played``: whether Python had no part in the last step."""
+        self._aside = Aside(device) if device.type == "cuda" else nullcontext()
         self._stage: Hashable = None
         self._program: Program | None = None
         self._graph: Graph[T] | None = None
@@ -52,14 +54,14 @@ class Tape(Generic[T]):
         self._stage = stage
         if self._program is None or not self._sure:
             return self._recorded()
-        if self.device.type != "cuda":
+        if not isinstance(self._aside, Aside):
             return self._program.play()
         if self._graph is None:
-            self._graph, self.played = Graph(self._step), False
+            self._graph, self.played = Graph(self._step, self._aside.stream), False
         return self._graph.play()
 
     def _recorded(self) -> T:
-        with Recorder() as recorder:
+        with self._aside, Recorder() as recorder:
             found = self._step()
         program = recorder.program(found)
         self._sure = program is not None and program == self._program
@@ -69,13 +71,32 @@ class Tape(Generic[T]):
         return found
 
 
-class Graph(Generic[T]):
-    """A step as a CUDA graph."""
+class Aside:
+    """``with aside:`` a GPU works in a stream of its own, after what was asked of it before and before what comes then.
 
-    def __init__(self, step: Callable[[], T]):
+    A graph can be captured only where autograd and libraries have worked before.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device, self.stream = device, torch.cuda.Stream(device)
+
+    def __enter__(self) -> None:
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))
+        self._inside = torch.cuda.stream(self.stream)
+        self._inside.__enter__()
+
+    def __exit__(self, *exception: object) -> None:
+        self._inside.__exit__(*exception)
+        torch.cuda.current_stream(self.device).wait_stream(self.stream)
+
+
+class Graph(Generic[T]):
+    """A step as a CUDA graph, captured in ``stream``."""
+
+    def __init__(self, step: Callable[[], T], stream: torch.cuda.Stream):
         self._graph = torch.cuda.CUDAGraph()
         # a thread that writes samples may ask for memory meanwhile; recorded as before, for the same bits
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"), Recorder():
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"), Recorder():
             self._found = step()  # nothing is computed yet
 
     def play(self) -> T:

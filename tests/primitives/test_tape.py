@@ -250,17 +250,62 @@ class Captured:
         self.replays += 1
 
     @contextlib.contextmanager
-    def capture(self, capture_error_mode: str) -> Iterator[None]:
+    def capture(self, stream: "Stream", capture_error_mode: str) -> Iterator[None]:
         assert capture_error_mode == "thread_local"
+        assert stream in Stream.used
         self.open = True
         yield
         self.open = False
 
 
-def test_on_a_gpu_a_sure_step_is_captured_once_and_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+class Stream:
+    """torch.cuda.Stream likewise: who waited for whom, and which one is current."""
+
+    used: ClassVar[list["Stream"]] = []
+    log: ClassVar[list[str]] = []
+    current: "Stream"
+
+    def __init__(self, name: str = "side"):
+        self.name = name if isinstance(name, str) else "side"
+
+    def wait_stream(self, other: "Stream") -> None:
+        self.log.append(f"{self.name} waits for {other.name}")
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        before, Stream.current = Stream.current, self
+        self.used.append(self)
+        yield
+        Stream.current = before
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much of a GPU as a tape asks for."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Captured)
     monkeypatch.setattr(torch.cuda, "graph", Captured.capture)
     monkeypatch.setattr(Captured, "made", [])
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", Stream.inside)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream.current)
+    monkeypatch.setattr(Stream, "current", Stream("main"), raising=False)
+    monkeypatch.setattr(Stream, "used", [])
+    monkeypatch.setattr(Stream, "log", [])
+
+
+@pytest.mark.usefixtures("gpu")
+def test_what_is_recorded_on_a_gpu_is_done_aside_and_in_order() -> None:
+    seen, x = [], torch.ones(2)
+    tape = Tape[Tensor](torch.device("cuda"))
+    tape.begin(lambda: (seen.append(Stream.current.name), x * 2)[1])
+    tape()
+    assert seen == ["side"]
+    assert Stream.log == ["side waits for main", "main waits for side"]
+    assert Stream.current.name == "main"
+
+
+@pytest.mark.usefixtures("gpu")
+def test_on_a_gpu_a_sure_step_is_captured_once_and_replayed() -> None:
     x, tape = torch.ones(2), Tape[Tensor](torch.device("cuda"))
     box = {"weight": 2.0}
     recorded = []
