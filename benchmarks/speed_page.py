@@ -19,18 +19,8 @@ played back. Seconds are those of that machine, with what else ran on it; compar
 with nothing of their images in the caches, as between the passes of a run; a read includes what the student's losses
 change in it.
 """
-LOOPS = [
-    "pair",
-    "method",
-    "precision",
-    "tape",
-    "n",
-    "overhead",
-    "range",
-    "student images/s",
-    "loop s/round",
-    "bare s/round",
-]
+LOOPS = ["pair", "method", "precision", "tape", "n", "overhead", "range", "student images/s", "loop s/round",
+         "bare s/round"]  # fmt: skip
 NETWORKS = ["pair", "precision", "filters", "teacher forward ms", "teacher to images ms", "student ms"]
 MEMORIES = ["memory", "images", "MB", "write ms", "read ms"]
 VERSUS = ["pair", "variant", "n", "accuracy", "reference", "ratio", "of the distillation", "images/s", "reference",

@@ -21,17 +21,16 @@ from dfkd_lab.precision import Passes
 from dfkd_lab.primitives.fold import folded
 from dfkd_lab.primitives.memory import Batch
 from dfkd_lab.primitives.momentum import MomentumSGD
-from dfkd_lab.primitives.observe import Frozen, Observation, Observer
+from dfkd_lab.primitives.observe import Frozen, Observer
 from dfkd_lab.primitives.tape import Tape, copied
-from dfkd_lab.primitives.terms import needs_of
-from dfkd_lab.recipe import Lab, Method, Recipe, RecipeError, Schedule, Weighted
+from dfkd_lab.recipe import Lab, Method, Recipe, RecipeError, Schedule, Weighted, needs, tell, total
 from dfkd_lab.report import Cost, Report
 from dfkd_lab.stream import Stream
 from dfkd_lab.tally import Tally
 
 STUDENT_TAPE, SYNTHESIS_TAPE = 4, 20
 """Steps of a phase that are worth a tape. One that is recorded takes longer than by itself: of the student's the first,
-of a synthesizer's, whose images and optimizer are new in each phase, the first three."""
+of a synthesizer's, whose images and optimizer are new in each phase, the first three. Chosen, not tuned."""
 
 
 class Diverged(RuntimeError):
@@ -89,7 +88,8 @@ class Run:
             self.recipe.memory = self.recipe.caching(cache_views, self.observer, classes)
         tell({**self.recipe.terms, **self.recipe.student}, "bind", self.recipe.memory)
         self.optimizer = optimizer_of(self.student, self.recipe.schedule)
-        self.tapes = (Tape[Taken](self.device), Tape[Taken](self.device)) if tape else (None, None)
+        self.synthesis_tape = Tape[Taken](self.device) if tape else None
+        self.student_tape = Tape[Taken](self.device) if tape else None
         look(self)
         for module in (self.teacher, self.observer.oracle, self.student, *self.recipe.modules().values()):
             self.passes.prepare(module.to(self.device))
@@ -124,7 +124,7 @@ class Run:
         active = {name: row for name, row in recipe.terms.items() if self.round >= row.start and row.weight}
         step: Callable[[], Taken] = partial(self._synthesis_step, active, needs(active))
         if steps >= SYNTHESIS_TAPE:
-            step = self._taped(step, self.tapes[0], recipe.synthesizer)
+            step = self._taped(step, self.synthesis_tape, recipe.synthesizer)
         self.student.train(recipe.schedule.student_mode == "train")
         tally.start(self.device)
         recipe.synthesizer.open()
@@ -158,7 +158,7 @@ class Run:
         active = {name: row for name, row in recipe.student.items() if row.weight}
         step: Callable[[], Taken] = partial(self._student_step, active, needs(active))
         if schedule.s_steps >= STUDENT_TAPE:
-            step = self._taped(step, self.tapes[1], recipe.memory)
+            step = self._taped(step, self.student_tape, recipe.memory)
         self.student.train()
         tally.start(self.device)
         for number in range(schedule.s_steps):
@@ -174,7 +174,7 @@ class Run:
         self.cost.s_steps += schedule.s_steps
         tally.stop(self.device)
         assert taken.batch is not None
-        return copied(taken.batch) if self.tapes[1] else taken.batch
+        return copied(taken.batch) if self.student_tape else taken.batch
 
     def _student_step(self, active: dict[str, Weighted], wanted: frozenset[str]) -> Taken:
         """A step of the student up to its gradients; what changes besides are tensors of the memory."""
@@ -303,28 +303,6 @@ class frozen:
     def __exit__(self, *exception: object) -> None:
         for parameter in self.parameters:
             parameter.requires_grad_(True)
-
-
-def total(rows: dict[str, Weighted], seen: Observation) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of terms, per sample [N]; a scalar term counts for every sample. And the mean of each term."""
-    parts, means = [], {}
-    for name, row in rows.items():
-        value = row.term(seen)
-        means[name] = value.detach().float().mean()
-        parts.append(value if row.weight == 1 else row.weight * value)
-    return sum(parts[1:], parts[0]).expand(len(seen.images)), means
-
-
-def tell(rows: dict[str, Weighted], event: str, *facts: Any) -> None:
-    """Call ``event`` of the terms that have it (see :class:`~dfkd_lab.primitives.terms.Term`)."""
-    for row in rows.values():
-        if hear := getattr(row.term, event, None):
-            hear(*facts)
-
-
-def needs(rows: dict[str, Weighted]) -> frozenset[str]:
-    """What these terms read beyond the teacher's logits."""
-    return frozenset().union(*(needs_of(row.term) for row in rows.values()))
 
 
 def optimizer_of(student: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:

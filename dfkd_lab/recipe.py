@@ -11,7 +11,7 @@ from dfkd_lab.nets import Generator
 from dfkd_lab.nets.generators import Output
 from dfkd_lab.primitives.cache import CachedViews
 from dfkd_lab.primitives.memory import Batch, ImageRing, Memory
-from dfkd_lab.primitives.observe import FROM_OUTSIDE, Frozen, Observer
+from dfkd_lab.primitives.observe import FROM_OUTSIDE, Frozen, Observation, Observer
 from dfkd_lab.primitives.synthesis import Synthesizer
 from dfkd_lab.primitives.terms import Term, needs_of
 from dfkd_lab.primitives.views import Identity, View
@@ -28,6 +28,28 @@ class Weighted:
     weight: float
     term: Term
     start: int = 0
+
+
+def total(rows: dict[str, Weighted], seen: Observation) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of terms, per sample [N]; a scalar term counts for every sample. And the mean of each term."""
+    parts, means = [], {}
+    for name, row in rows.items():
+        value = row.term(seen)
+        means[name] = value.detach().float().mean()
+        parts.append(value if row.weight == 1 else row.weight * value)
+    return sum(parts[1:], parts[0]).expand(len(seen.images)), means
+
+
+def tell(rows: dict[str, Weighted], event: str, *facts: Any) -> None:
+    """Call ``event`` of the terms that have it (see :class:`~dfkd_lab.primitives.terms.Term`)."""
+    for row in rows.values():
+        if hear := getattr(row.term, event, None):
+            hear(*facts)
+
+
+def needs(rows: dict[str, Weighted]) -> frozenset[str]:
+    """What these terms read beyond the teacher's logits."""
+    return frozenset().union(*(needs_of(row.term) for row in rows.values()))
 
 
 @dataclass(frozen=True)

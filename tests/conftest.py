@@ -111,6 +111,25 @@ def make_run(tiny: Callable[[str], dict[str, Any]], held_out: data.Split) -> Cal
     return make
 
 
+@pytest.fixture(scope="session")
+def goes_on() -> Callable[..., None]:
+    """``goes_on(make, after)``: a run that is stopped after so many rounds, and resumed, ends as one that never was."""
+
+    def check(make: Callable[[], Run], after: int) -> None:
+        whole, first, second = (make() for _ in range(3))
+        for _ in whole:
+            pass
+        for _ in range(after):
+            first.advance()
+        second.load_state_dict(first.state_dict())
+        for _ in second:
+            pass
+        for mine, other in zip(whole.student.parameters(), second.student.parameters(), strict=True):
+            assert torch.equal(mine, other)
+
+    return check
+
+
 @pytest.fixture
 def make_spec(tiny: Callable[[str], dict[str, Any]], tmp_path: Path) -> Callable[..., RunSpec]:
     """``make_spec(method="dafl", ...)``: the spec of a tiny run in a folder below ``tmp_path``."""

@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import dfkd_lab
-from dfkd_lab import catalogue, loop, methods, spec
+from dfkd_lab import catalogue, methods, spec
 from dfkd_lab.loop import Run
 from dfkd_lab.methods import METHODS
 from dfkd_lab.primitives.terms import BatchNormGap, needs_of
+from dfkd_lab.recipe import needs
 from dfkd_lab.report import Report
 from dfkd_lab.spec import knobs
 
@@ -255,7 +256,7 @@ def test_terms_about_the_student_see_this_student(make_run: MakeRun, name: str) 
     def values(confidence: float) -> dict[str, Tensor]:
         with torch.no_grad():
             bias[commonest] = confidence
-            seen = run.observer(images, labels, loop.needs(rows))
+            seen = run.observer(images, labels, needs(rows))
             return {key: term(seen) for key, term in about.items()}
 
     before, after = values(5.0), values(6.0)

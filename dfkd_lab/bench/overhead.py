@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from dfkd_lab import methods, nets
-from dfkd_lab.loop import Run, frozen, needs
+from dfkd_lab.loop import Run, frozen
 from dfkd_lab.primitives.observe import OF_STUDENT, Classifier, Frozen
-from dfkd_lab.recipe import Schedule
+from dfkd_lab.recipe import Schedule, needs
 from dfkd_lab.spec import SpecError, build, knobs
 from dfkd_lab.tally import Tally
 
@@ -207,7 +207,7 @@ def slots(run: Run, whole: Schedule) -> dict[str, float]:
     Neither compiled nor from a tape. ``run`` is of no further use.
     """
     recipe, short, watch = run.recipe, run.recipe.schedule, Stopwatch(run.device)
-    run.tapes = (None, None)
+    run.synthesis_tape = run.student_tape = None
     for owner, attribute, name in (
         (recipe.synthesizer, "render", "generator"),
         (recipe.synthesizer, "sample", "generator"),

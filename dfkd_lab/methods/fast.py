@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from dfkd_lab import parts, vocabulary
 from dfkd_lab.primitives import terms
 from dfkd_lab.primitives.memory import ImageRing
-from dfkd_lab.primitives.synthesis import MetaGenerator
+from dfkd_lab.primitives.meta import MetaGenerator
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.recipe import Lab, Recipe, Weighted
 from dfkd_lab.spec import knob

@@ -13,8 +13,8 @@ from torch import Tensor
 from dfkd_lab import parts, vocabulary
 from dfkd_lab.primitives import terms
 from dfkd_lab.primitives.memory import ImageRing, Memory, PriorityRing
+from dfkd_lab.primitives.meta import MetaGenerator
 from dfkd_lab.primitives.observe import Observation
-from dfkd_lab.primitives.synthesis import MetaGenerator
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.recipe import Lab, Recipe, Weighted
 from dfkd_lab.spec import knob

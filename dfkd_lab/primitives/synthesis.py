@@ -6,7 +6,6 @@ with a gradient path come from ``render``; ``sample`` draws without one.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Hashable
 from typing import Any, Literal, Protocol
@@ -236,90 +235,3 @@ class NoiseGenerator(nn.Module):
 
     def _decode(self, noise: Tensor, labels: Tensor | None) -> Batch:
         return Batch(self.net(noise) if labels is None else self.net(noise, labels), labels)
-
-
-class MetaGenerator(nn.Module):
-    """Noise -> generator, both trained on a clone that starts each phase from a meta-learned generator (FastDFKD).
-
-    A phase draws noise and labels, runs Adam on (clone, noise) and keeps the lowest-loss images; at its end the
-    generator itself takes one Adam step of its own, with the sum of the clone's gradients ("fomaml", learning rate
-    lr * number of steps), with its difference from the clone ("reptile"), or becomes the clone ("none").
-    """
-
-    labelled, sample_labelled, can_sample = True, False, True
-    stage: Hashable = "phase"
-
-    def __init__(
-        self,
-        net: nn.Module,
-        n: int,
-        z_dim: int,
-        classes: int,
-        *,
-        lr: float,
-        z_lr: float,
-        steps: int,
-        meta: str = "fomaml",
-        labels: Labels = "random",
-        betas: tuple[float, float] = (0.5, 0.999),
-    ):
-        super().__init__()
-        self.net, self.n, self.z_dim, self.classes = net, n, z_dim, classes
-        self.lr, self.z_lr, self.meta, self.labels, self.betas = lr, z_lr, meta, labels, betas
-        self.clone = copy.deepcopy(net)
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=lr * steps, betas=betas, fused=True)
-        self.best = Best()
-
-    def open(self) -> None:
-        """Put the clone back to the generator; draw noise and labels; forget the inner optimizer."""
-        self.clone.load_state_dict(self.net.state_dict())
-        device = next(self.net.parameters()).device
-        self.code = torch.randn(self.n, self.z_dim, device=device).requires_grad_()
-        self.asked = draw_labels(self.n, self.classes, self.labels, device)
-        groups: list[dict[str, Any]] = [
-            {"params": list(self.clone.parameters())},
-            {"params": [self.code], "lr": self.z_lr},
-        ]
-        self.inner = torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=True)
-        self.optimizer.zero_grad()
-
-    def render(self) -> Batch:
-        """The clone's images of this phase's noise."""
-        self._rendered = Batch(self.clone(self.code), self.asked)
-        return self._rendered
-
-    def step(self, loss: Tensor, seen: Observation) -> None:
-        """One inner Adam step; its gradient is added to the generator's."""
-        self.best.offer(loss, self._rendered, seen)
-        del self._rendered
-        loss.backward()
-        if self.meta == "fomaml":
-            for outer, inner in zip(self.net.parameters(), self.clone.parameters(), strict=True):
-                assert inner.grad is not None
-                outer.grad = inner.grad.clone() if outer.grad is None else outer.grad.add_(inner.grad)
-        self.inner.step()
-        self.inner.zero_grad()
-
-    def close(self) -> Batch:
-        """Move the generator; the images with the lowest loss."""
-        if self.meta == "none":
-            self.net.load_state_dict(self.clone.state_dict())
-        else:
-            if self.meta == "reptile":
-                for outer, inner in zip(self.net.parameters(), self.clone.parameters(), strict=True):
-                    outer.grad = (outer - inner).detach()
-            self.optimizer.step()
-        return self.best.take()
-
-    @torch.no_grad()
-    def sample(self, n: int) -> Batch:
-        """New images from new noise through the generator."""
-        return Batch(self.net(torch.randn(n, self.z_dim, device=next(self.net.parameters()).device)))
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """The meta optimizer's state; the inner one lives for one phase only."""
-        return self.optimizer.state_dict()
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """The meta optimizer's state."""
-        self.optimizer.load_state_dict(state)

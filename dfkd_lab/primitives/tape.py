@@ -38,7 +38,7 @@ class Tape(Generic[T]):
     def __init__(self, device: torch.device):
         self.device, self.played = device, False
         """``played``: whether Python had no part in the last step."""
-        self._aside = Aside(device) if device.type == "cuda" else nullcontext()
+        self._aside: Aside | None = None
         self._stage: Hashable = None
         self._program: Program | None = None
         self._graph: Graph[T] | None = None
@@ -54,14 +54,16 @@ class Tape(Generic[T]):
         self._stage = stage
         if self._program is None or not self._sure:
             return self._recorded()
-        if not isinstance(self._aside, Aside):
+        if self._aside is None:
             return self._program.play()
         if self._graph is None:
             self._graph, self.played = Graph(self._step, self._aside.stream), False
         return self._graph.play()
 
     def _recorded(self) -> T:
-        with self._aside, Recorder() as recorder:
+        if self.device.type == "cuda" and self._aside is None:
+            self._aside = Aside(self.device)  # not before: a run is copied to estimate what it needs
+        with self._aside or nullcontext(), Recorder() as recorder:
             found = self._step()
         program = recorder.program(found)
         self._sure = program is not None and program == self._program

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from dfkd_lab.nets import Generator
 from dfkd_lab.primitives.memory import Batch
+from dfkd_lab.primitives.meta import MetaGenerator
 from dfkd_lab.primitives.observe import Observation
-from dfkd_lab.primitives.synthesis import Best, MetaGenerator, NoiseGenerator, Pixels, draw_labels
+from dfkd_lab.primitives.synthesis import Best, NoiseGenerator, Pixels, draw_labels
 
 MEAN, STD = torch.tensor([[[0.4]]]), torch.tensor([[[0.2]]])
 CPU = torch.device("cpu")

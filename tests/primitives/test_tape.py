@@ -1,6 +1,7 @@
 """A tape plays what a step does, and only when that is sure to be the same."""
 
 import contextlib
+import copy
 import dataclasses
 import weakref
 from collections.abc import Callable, Iterator
@@ -234,6 +235,11 @@ def test_copies_are_not_what_they_were_copied_from() -> None:
     other = copied(found)
     found.many[0].zero_()  # type: ignore[union-attr]
     assert torch.equal(other.many[0], torch.ones(2))  # type: ignore[arg-type]
+
+
+def test_a_tape_for_a_gpu_asks_for_none_before_there_is_something_to_record() -> None:
+    """A run is copied before its first step, to estimate what it needs, and a GPU's stream cannot be."""
+    copy.deepcopy(Tape[Tensor](torch.device("cuda"))).begin(lambda: torch.ones(1))
 
 
 class Captured:
