@@ -8,10 +8,12 @@ import json
 from pathlib import Path
 
 import tyro
-from cifar import render
+from results_page import render
 from rows import folder_of, is_finished, measure, spread
 
-from dfkd_lab import RunFolder, plan
+from dfkd_lab import RunFolder
+from dfkd_lab.runs.planning import settled
+from dfkd_lab.system.processes import tune_process
 
 RESULTS = Path(__file__).parent / "results/cache_views.json"
 VIEWS = (0, 1, 2, 4, 8, 16)
@@ -25,7 +27,7 @@ def main(
     for seed in seeds:
         for row, (method, count) in ROWS.items():
             if count in views:
-                measure(plan(method=method, cache_views=count, seed=seed), folder_of(out, row, seed))
+                measure(settled({"method": method, "cache_views": count, "seed": seed}), folder_of(out, row, seed))
                 write({each: [folder_of(out, each, seed) for seed in seeds] for each in ROWS})
     render()
 
@@ -45,4 +47,5 @@ def write(folders: dict[str, list[Path]]) -> None:
 
 
 if __name__ == "__main__":
+    tune_process()
     tyro.cli(main)

@@ -9,14 +9,15 @@ from pathlib import Path
 import tyro
 from rows import measure, spread
 
-from dfkd_lab import plan
+from dfkd_lab.runs.planning import settled
+from dfkd_lab.system.processes import tune_process
 
 RESULTS = Path(__file__).parent / "results" / "demo.json"
 
 
 def main(seeds: tuple[int, ...] = (0, 1, 2), out: Path = Path("runs/benchmark-demo")) -> None:
     """Distil digits by SSD-KD once a seed and record every figure with its provenance."""
-    rows = [measure(plan(method="ssd_kd", seed=seed), out / f"seed{seed}") for seed in seeds]
+    rows = [measure(settled({"method": "ssd_kd", "seed": seed}), out / f"seed{seed}") for seed in seeds]
     found = {
         "job": "SSD-KD, digits, convnet_32 -> convnet_8, buffer of 1,000 images",
         "n": len(rows),
@@ -29,4 +30,5 @@ def main(seeds: tuple[int, ...] = (0, 1, 2), out: Path = Path("runs/benchmark-de
 
 
 if __name__ == "__main__":
+    tune_process()
     tyro.cli(main)

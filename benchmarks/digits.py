@@ -1,4 +1,4 @@
-"""Every method on digits at equal student steps: ``python benchmarks/digits.py`` writes results/digits.{json,md}.
+"""Every method on digits at equal student steps: ``python benchmarks/digits.py`` writes results/digits.json.
 
 Beside the methods stand the references (real images, noise) and three combinations of slots that no paper tried. One
 run folder a row and seed; a finished one is read, not run again, so the benchmark can be stopped at any time and
@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from rows import folder_of, into_readme, is_finished, measure, shown, spread, table
+from results_page import render
+from rows import folder_of, is_finished, measure
 
-from dfkd_lab import METHODS, RunFolder, plan
+from dfkd_lab import METHODS, RunFolder
+from dfkd_lab.runs.planning import settled
+from dfkd_lab.system.processes import tune_process
 
 RESULTS = Path(__file__).parent / "results"
 UNIFORM = {"diversity": False, "difficulty": False, "priority": False}
@@ -38,8 +41,6 @@ CROSSES: dict[str, dict[str, Any]] = {
     "cgdd with ssd_kd's buffer": {"method": "cgdd", "memory": "priority"},
     "fast with attention transfer": {"method": "fast", "terms": "attention=50"},
 }
-FIGURES = {"last": 3, "mu": 3, "sigma": 3, "images": 0, "teacher_queries": 0, "seconds": 0}
-"""The table's columns, with decimal places."""
 
 
 def jobs(ladder: bool) -> dict[str, dict[str, Any]]:
@@ -65,7 +66,7 @@ def main(
     stems = {row: f"ladder-{number}" if ladder else slug(row) for number, row in enumerate(rows)}
     for seed in seeds:
         for row in only or rows:
-            measure(plan(seed=seed, **rows[row]), folder_of(out, stems[row], seed))
+            measure(settled({"seed": seed, **rows[row]}), folder_of(out, stems[row], seed))
             found = {each: [folder_of(out, stem, seed) for seed in seeds] for each, stem in stems.items()}
             write(name, {each: list(filter(is_finished, paths)) for each, paths in found.items()})
 
@@ -76,29 +77,12 @@ def slug(row: str) -> str:
 
 
 def write(name: str, found: dict[str, list[Path]]) -> None:
-    """The results as JSON with provenance, and as a Markdown table."""
+    """The results as JSON with provenance, and in RESULTS.md."""
     rows = {row: [measure(RunFolder(path).spec(), path) for path in paths] for row, paths in found.items()}
     (RESULTS / f"{name}.json").write_text(json.dumps(rows, indent=1) + "\n")
-    head = ["", "n", *FIGURES, *(["remark"] if name == "digits" else [])]
-    lines = []
-    for row, runs in rows.items():
-        cells = [shown(spread(runs, figure), places) for figure, places in FIGURES.items() if runs]
-        cells = cells or ["not measured"] * len(FIGURES)
-        last = spread(runs, "last")["mean"] if runs else None
-        remarks = [remark(jobs(ladder=False)[row], last)] if name == "digits" else []
-        lines.append([row, str(len(runs)), *cells, *remarks])
-    (RESULTS / f"{name}.md").write_text(table(head, lines) + "\n")
-    into_readme(name, table(head, lines))
-
-
-def remark(job: dict[str, Any], last: float | None) -> str:
-    """What a reader has to know of a row; below 90 % the method's own caveat."""
-    method = METHODS[job["method"]]
-    real = "reference, uses real images" if getattr(method, "reads_real_images", False) else ""
-    cross = "no paper's method" if job.keys() - {"method", "settings"} else ""
-    caveat = getattr(method, "caveat", "") if last is not None and last < 0.9 else ""
-    return "; ".join(filter(None, [real, cross, caveat]))
+    render()
 
 
 if __name__ == "__main__":
+    tune_process()
     tyro.cli(main)

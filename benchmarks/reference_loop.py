@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
+from dfkd_lab.errors import SpecError
 from dfkd_lab.methods.fast import FastDFKD
 from dfkd_lab.nets import Generator
 from dfkd_lab.nets.generators import UpsamplingConv2d
-from dfkd_lab.primitives.observe import Frozen
-from dfkd_lab.spec import SpecError
-from dfkd_lab.stream import Stream
+from dfkd_lab.nets.wrap import Frozen
+from dfkd_lab.system.rng import RNGState
 
 BETAS = (0.5, 0.999)
 LOG_EVERY = 10
@@ -117,8 +117,8 @@ class ReferenceLoop:
         self.student_images = 0
         self.losses: list[float] = []
         self.images: list[Tensor] = []
-        self.stream = Stream(seed, torch.device("cpu"))
-        with self.stream:
+        self.rng = RNGState(seed, torch.device("cpu"))
+        with self.rng:
             self.generator = Generator(method.z_dim, shape, method.width)
         for layer in self.generator.modules():
             if isinstance(layer, UpsamplingConv2d):
@@ -137,7 +137,7 @@ class ReferenceLoop:
 
     def advance(self) -> None:
         """One round: synthesize a batch, keep it, and teach the student once warm-up is over."""
-        with self.stream:
+        with self.rng:
             begun = time.perf_counter()
             self._keep(self._synthesize())
             self.seconds["synthesis"] += time.perf_counter() - begun

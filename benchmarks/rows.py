@@ -48,14 +48,13 @@ def table(head: list[str], lines: list[list[str]]) -> str:
     return "\n".join([rows[0], "|---" * len(head) + "|", *rows[1:]])
 
 
-def into_readme(name: str, table: str) -> None:
-    """Show a table of results in the README, between its marks."""
-    readme = Path(__file__).parents[1] / "README.md"
-    head, begin, rest = readme.read_text().partition(f"<!-- measured: {name} -->\n")
+def put_between(path: Path, name: str, text: str) -> None:
+    """Write ``text`` into a document between the marks of ``name``."""
+    head, begin, rest = path.read_text().partition(f"<!-- measured: {name} -->\n")
     end = f"<!-- /measured: {name} -->"
-    assert begin, f"README.md has no mark for {name}"
-    assert end in rest, f"README.md has no mark for the end of {name}"
-    readme.write_text(f"{head}{begin}{table}\n{end}{rest.partition(end)[2]}")
+    assert begin, f"{path.name} has no mark for {name}"
+    assert end in rest, f"{path.name} has no mark for the end of {name}"
+    path.write_text(f"{head}{begin}{text}\n{end}{rest.partition(end)[2]}")
 
 
 def spread(rows: list[dict[str, Any]], name: str) -> dict[str, float | None]:

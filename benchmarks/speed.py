@@ -1,6 +1,6 @@
 """How fast the loop is here: ``python benchmarks/speed.py`` writes results/speed.json and the part of RESULTS.md.
 
-``bench`` with what is at hand, one entry a device, also with ``tape``; beside it, whether ten times the rounds take ten
+``bench`` with what is at hand, one entry a device; beside it, whether ten times the rounds take ten
 times as long, and what evaluation, samples and checkpoints cost in a session. What is recorded for this device and
 commit is not measured again, unless ``--again``.
 """
@@ -16,16 +16,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import dfkd_lab  # isort: skip  # noqa: F401  # before torch, as a user's: it says how OpenMP's threads wait
+from dfkd_lab.system.processes import tune_process
+
+tune_process()  # before torch, as the command line does: it says how OpenMP's threads wait
+
 import torch
 import tyro
-from cifar import render
+from results_page import render
 
-from dfkd_lab import Session, bench, machine, plan
+from dfkd_lab import Session, bench, plan
 from dfkd_lab.bench.overhead import Pair
-from dfkd_lab.loop import Run
-from dfkd_lab.runs import write_atomically
-from dfkd_lab.spec import SpecError
+from dfkd_lab.engine.loop import Run
+from dfkd_lab.errors import SpecError
+from dfkd_lab.system.device import (
+    check_device,
+    commit,
+    device_name,
+    pick_device,
+    provenance,
+    used_memory,
+)
+from dfkd_lab.system.files import write_atomically
 
 SPEED = Path(__file__).parent / "results/speed.json"
 SHORT_ROUNDS = 4
@@ -36,24 +47,22 @@ DIGITS = {"warm_up": 0}
 def main(repeats: int = 11, methods: str = "", device: str = "auto", again: bool = False) -> None:
     """Measure on ``device``; on a GPU every method by default, on a CPU the three of the bars."""
     try:
-        machine.check_device(device)
-        where = machine.pick_device(device)
+        check_device(device)
+        where = pick_device(device)
         wanted = methods or ("all" if where.type == "cuda" else "ssd_kd,fast,dafl")
         usual = {"repeats": repeats, "least_s": LEAST_S, "methods": wanted, "device": where.type}
-        wish = bench.BenchSpec(pairs=PAIRS[where.type], **usual)
-        taped = bench.BenchSpec(pairs=TAPED[where.type], images="", tape=True, **usual)
+        request = bench.BenchSpec(pairs=PAIRS[where.type], **usual)
         parts: dict[str, Callable[[], Any]] = {
-            "bench": lambda: bench.measure(wish),
-            "taped": lambda: {"loops": bench.measure(taped)["loops"]},
+            "bench": lambda: bench.measure(request),
             "length": lambda: length(where),
             "session": lambda: session(where),
         }
         for name, measure in parts.items():
             found = load()
-            row = found.get(machine.device_name(where), {})
-            if again or name not in row or row[name]["commit"] != machine.commit():
-                row[name] = {**machine.provenance(where), **measure()}
-                found[machine.device_name(where)] = row
+            row = found.get(device_name(where), {})
+            if again or name not in row or row[name]["commit"] != commit():
+                row[name] = {**provenance(where), **measure()}
+                found[device_name(where)] = row
                 write_atomically(SPEED, (json.dumps(found, indent=1) + "\n").encode())
     except SpecError as error:
         sys.exit(str(error))
@@ -61,8 +70,6 @@ def main(repeats: int = 11, methods: str = "", device: str = "auto", again: bool
 
 
 PAIRS = {"cpu": "digits,resnet20:resnet8", "cuda": "wrn40_2:wrn16_1,resnet34:resnet18"}
-TAPED = {**PAIRS, "cpu": "digits"}
-"""Where a step is short enough for what is around its operators to matter."""
 
 
 def length(device: torch.device) -> dict[str, Any]:
@@ -75,7 +82,7 @@ def length(device: torch.device) -> dict[str, Any]:
         short.advance()
         short_s.append(_rounds(short))
         long_s.append(_rounds(long))
-        memory.append(machine.used_memory(device))
+        memory.append(used_memory(device))
     return {
         "rounds": [SHORT_ROUNDS, 10 * SHORT_ROUNDS],
         "short_s": short_s,
@@ -86,20 +93,20 @@ def length(device: torch.device) -> dict[str, Any]:
 
 
 def _rounds(run: Run) -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(SHORT_ROUNDS):
         run.advance()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def session(device: torch.device) -> dict[str, Any]:
     """What holds the loop up in the main job: seconds of evaluation, and of log, samples and checkpoints."""
     with tempfile.TemporaryDirectory() as folder:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         whole = Session(plan(method="ssd_kd", device=device.type, out=f"{folder}/run"))
         for _ in whole:
             pass
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
     cost = whole.run.cost
     return {"seconds": seconds, "share": (cost.evaluation_s + cost.writing_s) / seconds, "cost": asdict(cost)}
 

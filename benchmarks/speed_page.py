@@ -14,12 +14,11 @@ INTRODUCTION = """## Speed
 
 Written by `python benchmarks/speed.py` and `python benchmarks/versus.py`. *Overhead* is the seconds of a round of our
 loop over those of the bare passes of its networks (generator, teacher, student, forward and backward; no loss, no view,
-no memory, no optimizer), both measured in turns in one process; median and range of n turns. With *tape* steps are
-played back. Seconds are those of that machine, with what else ran on it; compare ratios. Memories are read and written
-with nothing of their images in the caches, as between the passes of a run; a read includes what the student's losses
-change in it.
+no memory, no optimizer), both measured in turns in one process; median and range of n turns. Seconds are those of that
+machine, with what else ran on it; compare ratios. Memories are read and written with nothing of their images in the
+caches, as between the passes of a run; a read includes what the student's losses change in it.
 """
-LOOPS = ["pair", "method", "precision", "tape", "n", "overhead", "range", "student images/s", "loop s/round",
+LOOPS = ["pair", "method", "precision", "n", "overhead", "range", "student images/s", "loop s/round",
          "bare s/round"]  # fmt: skip
 NETWORKS = ["pair", "precision", "filters", "teacher forward ms", "teacher to images ms", "student ms"]
 MEMORIES = ["memory", "images", "MB", "write ms", "read ms"]
@@ -82,9 +81,9 @@ def views_line(row: dict[str, Any]) -> list[str]:
 
 def device(name: str, row: dict[str, Any]) -> Iterator[str]:
     """The tables of one device."""
-    bench, length, session, taped = row["bench"], row["length"], row["session"], row.get("taped", {}).get("loops", [])
+    bench, length, session = row["bench"], row["length"], row["session"]
     yield f"### {name}, {bench['threads']} threads, torch {bench['versions']['torch']}, commit {bench['commit'][:7]}\n"
-    yield table(LOOPS, [loop_line(each) for each in (*bench["loops"], *taped)]) + "\n"
+    yield table(LOOPS, [loop_line(each) for each in bench["loops"]]) + "\n"
     yield table(NETWORKS, [network_line(each) for each in bench["precisions"]]) + "\n"
     yield table(MEMORIES, [memory_line(each) for each in bench["memories"]]) + "\n"
     short, long = length["rounds"]
@@ -102,8 +101,7 @@ def loop_line(row: dict[str, Any]) -> list[str]:
     low, high = row["overhead_range"]
     cells = [f"{row['overhead']:.2f}", f"{low:.2f}–{high:.2f}", f"{row['student_images_per_s']:,.0f}"]
     seconds = (f"{row[name]:.2f}" for name in ("loop_s", "bare_s"))
-    tape = "yes" if row.get("tape") else "no"
-    return [row["pair"].replace(":", " → "), row["method"], row["precision"], tape, str(row["n"]), *cells, *seconds]
+    return [row["pair"].replace(":", " → "), row["method"], row["precision"], str(row["n"]), *cells, *seconds]
 
 
 def network_line(row: dict[str, Any]) -> list[str]:

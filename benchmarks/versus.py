@@ -23,21 +23,28 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import dfkd_lab  # isort: skip  # noqa: F401  # before torch, as a user's: it says how OpenMP's threads wait
+from dfkd_lab.system.processes import GOMP_SPINCOUNT, tune_process
+
+tune_process()  # before torch, as the command line does: it says how OpenMP's threads wait
+
 import torch
 import tyro
-from cifar import BUDGETS, render
+from cifar import BUDGETS
 from reference_loop import ReferenceLoop
+from results_page import render
 from rows import spread, table
 from speed_page import VERSUS, versus_line
 from torch import nn
 
-from dfkd_lab import METHODS, RunSpec, Session, data, machine, plan, teachers
-from dfkd_lab.measure import Accuracy
-from dfkd_lab.report import Report
-from dfkd_lab.runs import write_atomically
-from dfkd_lab.spec import SpecError, unknown
-from dfkd_lab.stream import Stream
+from dfkd_lab import METHODS, RunSpec, Session, data, teachers
+from dfkd_lab.engine.metrics import Accuracy
+from dfkd_lab.engine.report import Report
+from dfkd_lab.errors import SpecError
+from dfkd_lab.runs.planning import settled
+from dfkd_lab.spec import unknown
+from dfkd_lab.system.device import provenance
+from dfkd_lab.system.files import write_atomically
+from dfkd_lab.system.rng import RNGState
 
 RESULTS = Path(__file__).parent / "results/versus.json"
 
@@ -89,8 +96,8 @@ def main(
             with process_of_its_own() as field:
                 if pair not in speeds:
                     speeds[pair] = field.submit(reference_speeds, PAIRS[pair], WORKERS).result()
-                wishes = [VARIANTS[variant] for variant in left]
-                for variant, run in zip(left, measure(PAIRS[pair], wishes, seed, speeds[pair], field), strict=True):
+                requests = [VARIANTS[variant] for variant in left]
+                for variant, run in zip(left, measure(PAIRS[pair], requests, seed, speeds[pair], field), strict=True):
                     keep(pair, variant, run)
     except SpecError as error:
         sys.exit(str(error))
@@ -101,7 +108,7 @@ def main(
 @contextmanager
 def process_of_its_own() -> Iterator[ProcessPoolExecutor]:
     """A process in which OpenMP's threads wait as they do by themselves."""
-    ours = os.environ["GOMP_SPINCOUNT"]
+    ours = os.environ.get("GOMP_SPINCOUNT", GOMP_SPINCOUNT)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as field:
         os.environ["GOMP_SPINCOUNT"] = SPINS
         field.submit(os.getpid).result()  # started
@@ -122,9 +129,9 @@ def refuse_unknown(what: str, names: tuple[str, ...], known: dict[str, Any]) -> 
 
 def spec_of(pair: Pair, seed: int, variant: dict[str, Any]) -> RunSpec:
     """A run of FastDFKD on ``pair``, without evaluation set: it is evaluated here, outside the time."""
-    run = {"teacher": pair.teacher, "student": pair.student, "normalization": pair.data, "preset": pair.data}
-    wishes = {**pair.settings, **variant}
-    return plan(wishes, method="fast", **run, data="none", seed=seed, device="cpu")
+    given = {"teacher": pair.teacher, "student": pair.student, "normalization": pair.data, "preset": pair.data}
+    run = {"method": "fast", "data": "none", "seed": seed, "device": "cpu"}
+    return settled({**given, **pair.settings, **variant, **run})
 
 
 def reference_of(pair: Pair, seed: int, workers: int, **changed: int) -> ReferenceLoop:
@@ -132,7 +139,7 @@ def reference_of(pair: Pair, seed: int, workers: int, **changed: int) -> Referen
     spec = spec_of(pair, seed, {})
     teacher = teachers.load(spec.teacher, spec.normalization)  # of its own: no observer's hook is on it
     method = replace(METHODS["fast"](**spec.settings), **changed)
-    with Stream(seed, torch.device("cpu")):
+    with RNGState(seed, torch.device("cpu")):
         student = teachers.student_of(teacher.card, spec.student)
     shape, classes = teacher.card.shape, teacher.card.classes
     return ReferenceLoop(
@@ -196,7 +203,7 @@ def measure(
             "cost": asdict(cost),
             "spec": {**asdict(spec), "teacher": Path(spec.teacher).name},
             "evaluation": {"name": pair.data, "n": len(split.labels)},
-            **machine.provenance(torch.device("cpu")),
+            **provenance(torch.device("cpu")),
         })  # fmt: skip
     return rows
 
@@ -243,9 +250,9 @@ class Seconds(NamedTuple):
 
 def seconds_of(action: Callable[[], object]) -> Seconds:
     """What ``action`` takes."""
-    begun, before = time.perf_counter(), sum(os.times()[:4])
+    start, before = time.perf_counter(), sum(os.times()[:4])
     action()
-    return Seconds(time.perf_counter() - begun, sum(os.times()[:4]) - before)
+    return Seconds(time.perf_counter() - start, sum(os.times()[:4]) - before)
 
 
 def figures(images: int, rounds: list[Seconds], distillation_s: float) -> dict[str, Any]:

@@ -1,29 +1,68 @@
-"""dfkd_lab: a workbench for data-free knowledge distillation."""
+"""dfkd_lab: a workbench for data-free knowledge distillation.
 
-import os
+The public names; each is imported when it is first used, so that importing the package costs and changes nothing.
+"""
 
-# OpenMP's threads spin long while they wait, which beside a browser, a notebook or a second run steals the cores that
-# the others wait for. A hundredth of its own measure is long enough to find the next operator of a small network, and
-# short enough for two runs to share the cores. torch reads this when it is first imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from dfkd_lab.methods import METHODS
-from dfkd_lab.report import Report
-from dfkd_lab.runs import RunError, RunFolder, launch, list_runs, plan, prepare, summary
-from dfkd_lab.session import Session
-from dfkd_lab.spec import RunSpec, SpecError
+if TYPE_CHECKING:
+    from dfkd_lab import data as data
+    from dfkd_lab import nets as nets
+    from dfkd_lab import teachers as teachers
+    from dfkd_lab.engine.report import Report as Report
+    from dfkd_lab.errors import RunError as RunError
+    from dfkd_lab.errors import SpecError as SpecError
+    from dfkd_lab.methods import METHODS as METHODS
+    from dfkd_lab.methods.composition import compose as compose
+    from dfkd_lab.methods.composition import register_filling as register_filling
+    from dfkd_lab.runs.folder import RunFolder as RunFolder
+    from dfkd_lab.runs.folder import list_runs as list_runs
+    from dfkd_lab.runs.folder import prepare as prepare
+    from dfkd_lab.runs.folder import summary as summary
+    from dfkd_lab.runs.launching import launch as launch
+    from dfkd_lab.runs.planning import ResolvedRun as ResolvedRun
+    from dfkd_lab.runs.planning import from_namespace as from_namespace
+    from dfkd_lab.runs.planning import plan as plan
+    from dfkd_lab.runs.session import Session as Session
+    from dfkd_lab.spec import RunSpec as RunSpec
 
-__all__ = [
-    "METHODS",
-    "Report",
-    "RunError",
-    "RunFolder",
-    "RunSpec",
-    "Session",
-    "SpecError",
-    "launch",
-    "list_runs",
-    "plan",
-    "prepare",
-    "summary",
-]
+__version__ = "0.2.0"
+
+PUBLIC = {
+    "METHODS": "methods",
+    "Report": "engine.report",
+    "ResolvedRun": "runs.planning",
+    "RunError": "errors",
+    "RunFolder": "runs.folder",
+    "RunSpec": "spec",
+    "Session": "runs.session",
+    "SpecError": "errors",
+    "compose": "methods.composition",
+    "from_namespace": "runs.planning",
+    "launch": "runs.launching",
+    "list_runs": "runs.folder",
+    "plan": "runs.planning",
+    "prepare": "runs.folder",
+    "register_filling": "methods.composition",
+    "summary": "runs.folder",
+}
+"""Where each public name is defined."""
+PACKAGES = ("data", "nets", "teachers")
+"""Public packages."""
+
+__all__ = [*PUBLIC, *PACKAGES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in PACKAGES:
+        return import_module(f"dfkd_lab.{name}")
+    if name in PUBLIC:
+        value = getattr(import_module(f"dfkd_lab.{PUBLIC[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'dfkd_lab' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

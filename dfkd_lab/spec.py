@@ -1,6 +1,6 @@
 """One description of a run, every front end.
 
-A *knob* is a dataclass field with a default, a help text, a range and a unit. From the same knobs come the Python
+A *setting* is a dataclass field with a default, a help text, a range and a unit. From the same settings come the Python
 constructor, the command line (tyro), the form, the papermill cell and the record in the run folder, and every value
 enters through :func:`build`, which refuses what it does not know before any work starts.
 """
@@ -15,14 +15,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Any, TypeVar
 
+from dfkd_lab.errors import SpecError
+
 T = TypeVar("T")
 
 
-class SpecError(ValueError):
-    """A setting that cannot be: the message names it, the value, and what is allowed."""
-
-
-def knob(
+def setting(
     default: Any,
     help: str,
     *,
@@ -41,28 +39,28 @@ def knob(
     return field(default=default, metadata={**facts, "choices": tuple(choices)})
 
 
-def knobs(spec: type) -> dict[str, dataclasses.Field[Any]]:
+def settings_of(spec: type) -> dict[str, dataclasses.Field[Any]]:
     """The fields of ``spec`` by name, in order."""
     return {each.name: each for each in dataclasses.fields(spec)}
 
 
-def kind(spec: type, name: str) -> type:
-    """The type of one knob: bool, int, float, str or dict."""
-    found = typing.get_type_hints(spec)[name]
-    return typing.get_origin(found) or found
+def setting_type(spec: type, name: str) -> type:
+    """The type of one setting: bool, int, float, str or dict."""
+    hint = typing.get_type_hints(spec)[name]
+    return typing.get_origin(hint) or hint
 
 
 def build(spec: type[T], values: Mapping[str, Any] | None = None, /, *, also: Iterable[str] = ()) -> T:
     """Make ``spec`` from ``values``, checked.
 
-    Text is read as the knob's type ("3" for an int, "true" for a bool), because command lines and papermill hand
+    Text is read as the setting's type ("3" for an int, "true" for a bool), because command lines and papermill hand
     over text. ``also`` names settings that are known elsewhere, for the hint only.
 
     Raises:
         SpecError: for an unknown name (with the nearest known one), a wrong type, or a value out of range.
     """
     values = dict(values or {})
-    known = knobs(spec)
+    known = settings_of(spec)
     for name in values:
         if name not in known:
             raise SpecError(unknown(name, [*known, *also], f"setting of {spec.__name__}"))
@@ -79,18 +77,18 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
 
 
 def check(spec: type, name: str, value: Any) -> Any:
-    """``value`` as the type of knob ``name``, in its range.
+    """``value`` as the type of setting ``name``, in its range.
 
     Raises:
-        SpecError: naming the knob, the value, and what is allowed.
+        SpecError: naming the setting, the value, and what is allowed.
     """
-    knob_, wanted = knobs(spec)[name], kind(spec, name)
+    field_, wanted = settings_of(spec)[name], setting_type(spec, name)
     try:
         value = _convert(value, wanted)
     except (TypeError, ValueError, SyntaxError):
         raise SpecError(f"{name} = {value!r} is not {_article(wanted)}; allowed: {allowed(spec, name)}") from None
-    low, high = knob_.metadata.get("low"), knob_.metadata.get("high")
-    choices = knob_.metadata.get("choices")
+    low, high = field_.metadata.get("low"), field_.metadata.get("high")
+    choices = field_.metadata.get("choices")
     if wanted is float and not math.isfinite(value):
         raise SpecError(f"{name} = {value} is not finite; allowed: {allowed(spec, name)}")
     if (low is not None and value < low) or (high is not None and value > high):
@@ -101,8 +99,8 @@ def check(spec: type, name: str, value: Any) -> Any:
 
 
 def allowed(spec: type, name: str) -> str:
-    """What knob ``name`` accepts, in words: type, range, unit."""
-    facts, wanted = knobs(spec)[name].metadata, kind(spec, name)
+    """What setting ``name`` accepts, in words: type, range, unit."""
+    facts, wanted = settings_of(spec)[name].metadata, setting_type(spec, name)
     low, high, unit, choices = (facts.get(key) for key in ("low", "high", "unit", "choices"))
     if choices:
         return " or ".join(map(repr, choices))
@@ -113,7 +111,7 @@ def allowed(spec: type, name: str) -> str:
 
 
 def record(spec: Any) -> dict[str, Any]:
-    """The knobs of an instance as plain values, for the run folder."""
+    """The settings of an instance as plain values, for the run folder."""
     return dataclasses.asdict(spec)
 
 
@@ -132,11 +130,11 @@ def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
 def parameters_cell(spec: type) -> str:
     """The papermill parameters cell of ``spec``: one typed literal a line, in the grammar papermill can inspect."""
     lines = []
-    for name, knob_ in knobs(spec).items():
-        factory = knob_.default_factory
-        default = knob_.default if factory is MISSING else factory()
+    for name, field_ in settings_of(spec).items():
+        factory = field_.default_factory
+        default = field_.default if factory is MISSING else factory()
         value = json.dumps(default) if isinstance(default, str) else repr(default)
-        lines.append(f"{name}: {kind(spec, name).__name__} = {value}  # {knob_.metadata['help']}")
+        lines.append(f"{name}: {setting_type(spec, name).__name__} = {value}  # {field_.metadata['help']}")
     return "\n".join(lines)
 
 
@@ -173,45 +171,55 @@ def _shown(value: Any) -> str:
     return "(absent)" if value is MISSING else repr(value)
 
 
+def device_setting() -> Any:
+    """The setting that says where to compute; ``mps`` is Apple's GPU."""
+    return setting(
+        "auto",
+        "where to compute; auto takes a CUDA GPU if there is one; mps (Apple) is untested",
+        choices=("auto", "cpu", "cuda", "mps"),
+    )
+
+
+PRESETS = ("auto", "paper", "digits", "small_gray", "svhn", "cifar", "cifar10", "cifar100", "imagenet")
+"""Families of method settings; a method has "paper" and those it was fitted to. A data set names what suits it."""
+
+
 @dataclass(frozen=True)
 class RunSpec:
-    """One run: what to distil, with what, for how long. ``settings`` are the method's own knobs."""
+    """One run: what to distil, with what, for how long. ``settings`` are the method's own."""
 
-    method: str = knob("ssd_kd", "method, one of: python -m dfkd_lab methods")
+    method: str = setting("ssd_kd", "method, one of: python -m dfkd_lab methods")
     settings: dict[str, Any] = field(
         default_factory=dict, metadata={"help": "settings of the method that differ from the preset, by name"}
     )
-    teacher: str = knob("digits", "teacher: digits, FILE, or NET@FILE, with NET also torchvision:NAME or timm:NAME")
-    normalization: str = knob("auto", "the teacher's input normalization; auto: as its checkpoint or the data set says")
-    student: str = knob("convnet_8", "student network; also torchvision:NAME or timm:NAME")
-    data: str = knob("digits", "evaluation set, never trained on, or folder:PATH; none runs without any data")
-    preset: str = knob(
-        "auto",
-        "settings to start from; auto takes the evaluation set's",
-        choices=("auto", "paper", "digits", "cifar10", "cifar100"),
+    teacher: str = setting("digits", "teacher: digits, FILE, or NET@FILE, with NET also torchvision:NAME or timm:NAME")
+    normalization: str = setting(
+        "auto", "the teacher's input normalization; auto: as its checkpoint or the data set says"
     )
-    synthesizer: str = knob("", "synthesizer of another method: pixels, meta, ... or a method; empty keeps the own")
-    memory: str = knob("", "memory of another method: ring, vae, ... or a method; its options follow a colon")
-    view: str = knob("", "view of another method on the images being synthesized: identity, crop_flip, roll")
-    student_view: str = knob("", "view of another method on the student's images: identity, crop_flip")
-    cache_views: int = knob(
-        0, "views of each stored image kept with the teacher's answer; 0 draws and asks anew", low=0, high=1000
+    student: str = setting("convnet_8", "student network; also torchvision:NAME or timm:NAME")
+    data: str = setting("digits", "evaluation set, never trained on, or folder:PATH; none runs without any data")
+    preset: str = setting("auto", "settings to start from; auto takes what suits the evaluation set", choices=PRESETS)
+    synthesizer: str = setting("", "synthesizer of another method: pixels, meta, ... or a method; empty keeps the own")
+    memory: str = setting("", "memory of another method: ring, vae, ... or a method; its options follow a colon")
+    view: str = setting("", "view of another method on the images being synthesized: identity, crop_flip, roll")
+    student_view: str = setting("", "view of another method on the student's images: identity, crop_flip")
+    cache_views: int = setting(
+        0, "views of each stored image kept with the teacher's answer; 0 draws a view a read", low=0, high=1000
     )
-    terms: str = knob("", "weights of terms to change or to add: name, equals sign, weight; several with commas")
-    rounds: int = knob(0, "rounds of synthesis and distillation; 0 takes the preset's", low=0, high=10_000_000)
-    seed: int = knob(0, "seed of all random numbers of the run", low=0, high=2**31 - 1)
-    device: str = knob("auto", "where to compute; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"))
-    precision: str = knob(
+    terms: str = setting("", "weights of losses to change or to add: name, equals sign, weight; several with commas")
+    rounds: int = setting(0, "rounds of synthesis and distillation; 0 takes the preset's", low=0, high=10_000_000)
+    seed: int = setting(0, "seed of all random numbers of the run", low=0, high=2**31 - 1)
+    device: str = device_setting()
+    precision: str = setting(
         "auto",
         "of the networks' passes; auto takes bf16 where the device is made for it",
         choices=("auto", "fp32", "bf16"),
     )
-    compile: bool = knob(False, "compile the networks (torch.compile): a minute at the start, then faster steps")
-    tape: bool = knob(False, "play steps back, on a GPU as a CUDA graph, once two in a row were alike")
-    evaluate_every: int = knob(
+    compile: bool = setting(False, "compile the networks (torch.compile): a minute at the start, then faster steps")
+    evaluate_every: int = setting(
         0, "rounds between evaluations; 0 keeps them below 2 % of the computing", low=0, high=10_000_000
     )
-    out: str = knob("", "run folder; empty names it after the run, below runs/")
-    checkpoint_s: float = knob(
+    out: str = setting("", "run folder; empty names it after the run, below runs/")
+    checkpoint_s: float = setting(
         10.0, "seconds between checkpoints; 0 writes one each round", low=0, high=86_400, unit="s"
     )

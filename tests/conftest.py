@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from dfkd_lab import data, measure, methods, runs, teachers
-from dfkd_lab.loop import Run
-from dfkd_lab.primitives.memory import Batch
+from dfkd_lab import data, methods, runs, teachers
+from dfkd_lab.engine import metrics
+from dfkd_lab.engine.composed import ComposedRun
+from dfkd_lab.engine.loop import Run
+from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import RunSpec
+from dfkd_lab.system.environment import cache
 
 # One thread: twice as many would spin against whatever else runs on two cores, and gain little at these sizes.
 torch.set_num_threads(1)
@@ -46,7 +49,7 @@ def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         if not os.environ.get("DFKD_CACHE"):
             patch.setenv("DFKD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield teachers.cache()
+        yield cache()
 
 
 @pytest.fixture
@@ -86,16 +89,16 @@ def tiny() -> Callable[[str], dict[str, Any]]:
 def make_run(tiny: Callable[[str], dict[str, Any]], held_out: data.Split) -> Callable[..., Run]:
     """``make_run(method, rounds=2, ...)``: a tiny run on the digits teacher; settings by name, or all from a preset.
 
-    ``precision``, ``cache_views``, ``compile`` and ``tape`` are the run's.
+    ``precision``, ``cache_views`` and ``compile`` are the run's.
     """
 
     def make(method: str, rounds: int = 2, seed: int = 0, preset: str = "", **settings: Any) -> Run:
-        how = {name: settings.pop(name) for name in ("precision", "cache_views", "compile", "tape") if name in settings}
+        how = {name: settings.pop(name) for name in ("precision", "cache_views") if name in settings}
+        compile = settings.pop("compile", False)
         given = settings if preset else {**tiny(method), **settings}
-        spec = runs.plan(method=method, preset=preset or "digits", rounds=rounds, settings=given)
+        spec = settled({"method": method, "preset": preset or "digits", "rounds": rounds, "settings": given})
         teacher = teachers.load("digits")
-        real = data.training_set("digits") if methods.remark(methods.find(method)) else None
-        return Run(
+        composed = ComposedRun.of(
             methods.find(method)(**spec.settings),
             teacher.model,
             lambda: teachers.student_of(teacher.card, "convnet_8"),
@@ -103,10 +106,12 @@ def make_run(tiny: Callable[[str], dict[str, Any]], held_out: data.Split) -> Cal
             classes=teacher.card.classes,
             rounds=rounds,
             seed=seed,
-            images=None if real is None else Batch(real.images, real.labels),
-            evaluate=measure.Accuracy(held_out.images, held_out.labels),
             **how,
         )
+        if methods.remark(methods.find(method)):
+            real = data.training_set("digits")
+            composed.give_real_images(real.images, real.labels)
+        return Run(composed, evaluate=metrics.Accuracy(held_out.images, held_out.labels), compile=compile)
 
     return make
 
@@ -137,6 +142,6 @@ def make_spec(tiny: Callable[[str], dict[str, Any]], tmp_path: Path) -> Callable
     def make(method: str = "dafl", out: str = "run", rounds: int = 2, **more: Any) -> RunSpec:
         given = {**tiny(method), **more.pop("settings", {})}
         usual = {"out": str(tmp_path / out), "device": "cpu", "evaluate_every": 1}
-        return runs.plan(method=method, rounds=rounds, settings=given, **{**usual, **more})
+        return runs.plan(method=method, rounds=rounds, settings=given, **{**usual, **more}).spec
 
     return make

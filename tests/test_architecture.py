@@ -1,198 +1,201 @@
-"""Finding the network of a bare state dict: wrappers, the spelling of other code, and what must not be taken."""
+"""The house: which room may enter which, no way round in a circle, and rooms of a size that one can look over."""
 
+import ast
+import os
 import re
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
-from dfkd_lab import architecture, checkpoints, nets
-
-Weights = dict[str, Tensor]
-
-
-def weights_of(name: str, channels: int = 3, classes: int = 10) -> Weights:
-    """Distinct random tensors, also in the running statistics."""
-    torch.manual_seed(1)
-    net = nets.classifier(name, channels, classes)
-    return {
-        key: torch.rand_like(value) + 0.5 if value.is_floating_point() else value + 7
-        for key, value in net.state_dict().items()
-    }
-
-
-def respelt(weights: Weights, *changes: tuple[str, str]) -> Weights:
-    renamed = {}
-    for name, value in weights.items():
-        for old, new in changes:
-            name = re.sub(old, new, name)
-        renamed[name] = value
-    assert len(renamed) == len(weights)
-    return renamed
-
-
-def same(weights: Weights, found: architecture.Match | None) -> bool:
-    """Whether every tensor went to its own name; counters may be left out."""
-    assert found is not None
-    wanted = {name: value for name, value in weights.items() if "num_batches" not in name}
-    got = {name: value for name, value in found.weights.items() if "num_batches" not in name}
-    return got.keys() == wanted.keys() and all(torch.equal(got[name], wanted[name]) for name in wanted)
-
-
-@pytest.mark.parametrize(("channels", "classes"), [(3, 10), (1, 100)])
-def test_every_network_is_found_by_its_own_tensors(channels: int, classes: int) -> None:
-    for name in nets.CLASSIFIERS:
-        with torch.device("meta"):
-            weights = nets.classifier(name, channels, classes).state_dict()
-        found = architecture.find(weights)
-        assert found is not None
-        assert (found.net, found.channels, found.classes, found.how) == (name, channels, classes, "")
-
-
-@pytest.mark.parametrize("prefix", ["module.", "model.", "net.", "encoder.", "_orig_mod.", "module._orig_mod.model."])
-def test_prefixes_of_wrapping_modules_are_mended(prefix: str) -> None:
-    weights = weights_of("resnet8")
-    found = architecture.find({prefix + name: value for name, value in weights.items()})
-    assert same(weights, found)
-    assert found is not None
-    assert (found.net, found.how) == ("resnet8", "names without wrappers")
-
-
-def test_an_encoder_beside_its_head_is_mended_too() -> None:
-    weights = weights_of("resnet8")
-    beside = {name if name.startswith("fc") else f"encoder.{name}": value for name, value in weights.items()}
-    assert same(weights, architecture.find(beside))
-
-
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", "net", "ema", "model_ema", "ema_state_dict"])
-def test_the_entry_of_a_training_script_is_found(wrapper: str, tmp_path: Path) -> None:
-    weights, path = weights_of("convnet_8", 1), tmp_path / "checkpoint.pt"
-    torch.save({"epoch": 200, wrapper: {"state_dict": weights}, "acc": 91.5}, path)
-    read = checkpoints.read(path)
-    assert read.found_in == f"{wrapper}.state_dict"
-    assert same(weights, architecture.find(read.weights))
-
-
-def test_averaged_weights_go_before_the_others(tmp_path: Path) -> None:
-    averaged, path = weights_of("convnet_8", 1), tmp_path / "checkpoint.pt"
-    raw = {name: value * 2 for name, value in averaged.items()}
-    counted = {"n_averaged": torch.tensor(9), **{f"module.{name}": value for name, value in averaged.items()}}
-    torch.save({"state_dict": raw, "ema_state_dict": counted}, path)
-    assert same(averaged, architecture.find(checkpoints.read(path).weights))
-
-
-DIALECTS = {
-    "resnet20": [(r"^fc\.", "linear.")],
-    "resnet20_b": [(r"\.downsample\.", ".shortcut."), (r"^fc\.", "linear.")],
-    "resnet18": [(r"\.downsample\.", ".shortcut."), (r"^fc\.", "classifier.")],
-    "resnet56_b": [(r"^conv1\.", "init.0."), (r"^bn1\.", "init.1."), (r"layer(\d)", r"stage\1"), (r"^fc", "head")],
-    "wrn16_2": [(r"layer(\d)", r"block\1.layer"), ("shortcut", "convShortcut")],
-    "vgg11": [(r"stages\.\d", "features"), (r"^fc", "classifier")],
-    "lenet5": [(r"stages\.(\d)\.0", r"conv\1"), (r"^fc\.", "fc2."), (r"^f6\.", "fc1.")],
-    "shufflenet_v2": [(r"^stem\.", "conv1."), (r"^fc", "classifier.1")],
+ROOT = Path(__file__).parents[1]
+FILES = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+    for package in ("dfkd_lab", "widgets")
+    for file in sorted((ROOT / package).rglob("*.py"))
 }
-"""How other code spells the names."""
-
-
-@pytest.mark.parametrize("name", DIALECTS)
-def test_the_names_of_other_code_are_matched_by_structure(name: str) -> None:
-    weights = weights_of(name)
-    if name == "vgg11":  # numbered throughout
-        places = {key.rpartition(".")[0]: str(place) for place, key in enumerate(weights) if key.startswith("stages")}
-        theirs = {}
-        for key, value in weights.items():
-            path, _, kind = key.rpartition(".")
-            theirs[f"features.{places[path]}.{kind}" if path in places else f"classifier.{kind}"] = value
-    else:
-        theirs = respelt(weights, *DIALECTS[name])
-    found = architecture.find(theirs)
-    assert same(weights, found)
-    assert found is not None
-    assert found.net == name
-    assert found.how in ("names respelt", "layers matched in order")
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"), [("mobilenet_v2", "mobilenet_v2"), ("shufflenet_v2", "shufflenet_v2_x1_0")]
+FLOORS = (
+    {"errors", "spec", "system", "data"},
+    {"nets"},
+    {"primitives"},
+    {"engine"},
+    {"methods"},
+    {"teachers", "runs"},
+    {"bench"},
+    {"cli"},
 )
-def test_a_network_trained_in_torchvisions_own_class_is_found(ours: str, theirs: str) -> None:
-    weights = weights_of(f"torchvision:{theirs}")
-    found = architecture.find(weights)
-    assert found is not None
-    assert found.net == ours
-    pairs = zip(found.weights.values(), (value for name, value in weights.items() if "num_b" not in name), strict=True)
-    assert all(torch.equal(mine, other) for mine, other in pairs)
+"""From the ground up; a room enters lower ones, and its own floor."""
+MAY_ENTER_DATA = {"data", "teachers", "runs"}
+UNIX_ONLY = {"fcntl", "resource", "_posixsubprocess", "pwd", "termios"}
+NOTEBOOK_STACK = {"ipywidgets", "plotly", "papermill", "ray", "jupyterlab", "onnx", "widgets"}
 
 
-def test_safetensors_that_lost_the_order_are_matched_by_name(tmp_path: Path) -> None:
-    weights, path = weights_of("resnet20_b"), tmp_path / "sorted.safetensors"
-    save_file(respelt(weights, (r"\.downsample\.", ".shortcut."), (r"^fc\.", "linear.")), path)
-    read = checkpoints.read(path).weights
-    assert list(read) != list(weights)
-    assert same(weights, architecture.find(read))
+def room_of(module: str) -> str:
+    """The package below dfkd_lab that a module is in; "widgets" for the widgets, "" for the front door."""
+    package, _, rest = module.partition(".")
+    return rest.partition(".")[0] if package == "dfkd_lab" else package
 
 
-def test_files_from_before_batch_norm_counted_are_loaded() -> None:
-    weights = {name: value for name, value in weights_of("resnet8").items() if "num_batches" not in name}
-    found = architecture.find(weights)
-    assert found is not None
-    assert found.how == ""
-    net = nets.classifier("resnet8", 3, 10)
-    architecture.load(net, found.weights, "FILE")
-    assert torch.equal(net.layer3[0].bn2.running_var, weights["layer3.0.bn2.running_var"])
+def floor_of(room: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
 
 
-class PreActivationNet(nn.Module):
-    """A pre-activation ResNet-8 with option A: the shapes of ResNet-8, one by one and in order, in other blocks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 16, 3, bias=False)
-        for stage, (inputs, outputs) in enumerate(((16, 16), (16, 32), (32, 64)), 1):
-            block = nn.Module()
-            block.bn1, block.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs, 3, bias=False)
-            block.bn2, block.conv2 = nn.BatchNorm2d(outputs), nn.Conv2d(outputs, outputs, 3, bias=False)
-            setattr(self, f"layer{stage}", nn.Sequential(block))
-        self.bn = nn.BatchNorm2d(64)
-        self.fc = nn.Linear(64, 10)
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module that code imports, at its top or inside; a submodule where a package gives it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in FILES else node.module for name in names)
 
 
-def test_equal_shapes_in_other_blocks_are_not_taken_for_the_same_network() -> None:
-    weights, plain = PreActivationNet().state_dict(), nets.classifier("resnet8", 3, 10).state_dict()
-    shapes: Callable[[Any], list[Any]] = lambda state: [v.shape for k, v in state.items() if "num_b" not in k]  # noqa: E731
-    assert shapes(weights) == shapes(plain)
-    assert architecture.find(weights) is None
-    assert "its layers" in architecture.refusal("resnet8", weights) or "missing" in architecture.refusal(
-        "resnet8", weights
+def at_import_time(tree: ast.Module) -> ast.Module:
+    """The code without what runs only when a function is called."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.body = [ast.Pass()]
+    return tree
+
+
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_text())
+
+
+ARROWS = {name: {each for each in imported(tree_of(name)) if each in FILES} - {name} for name in FILES}
+
+
+def test_arrows_run_one_way() -> None:
+    wrong = []
+    for name, targets in ARROWS.items():
+        if name in ("dfkd_lab", "dfkd_lab.__main__") or room_of(name) == "widgets":
+            continue
+        mine = floor_of(room_of(name))
+        wrong += [f"{name} -> {to}" for to in targets if room_of(to) and floor_of(room_of(to)) > mine]
+        wrong += [f"{name} -> {to}" for to in targets if room_of(to) == "widgets" or to.startswith("dfkd_lab.__")]
+        if room_of(name) not in MAY_ENTER_DATA:
+            wrong += [f"{name} -> {to}" for to in targets if room_of(to) == "data"]
+    teachers = [name for name in FILES if room_of(name) == "teachers"]
+    wrong += [f"{name} -> {to}" for name in teachers for to in ARROWS[name] if room_of(to) == "runs"]
+    assert not wrong
+
+
+def test_nobody_goes_in_a_circle() -> None:
+    done: set[str] = set()
+
+    def walk(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join([*way[way.index(name) :], name])
+        if name not in done:
+            for to in ARROWS[name]:
+                # a package's front door imports its rooms, and they may name each other through the package
+                if not name.startswith(f"{to}."):
+                    walk(to, (*way, name))
+            done.add(name)
+
+    for name in FILES:
+        walk(name, ())
+
+
+def test_the_picture_shows_the_arrows_there_are() -> None:
+    ground = {"errors", "spec", "system", "", "__main__"}
+    real = {(room_of(name), room_of(to)) for name, targets in ARROWS.items() for to in targets}
+    real = {(a, b) for a, b in real if a != b and not {a, b} & ground}
+    drawn = re.findall(r"^    (\w+) --> (\w+)$", (ROOT / "docs" / "architecture.md").read_text(), re.M)
+    assert sorted(drawn) == sorted(real)
+
+
+def test_distillation_cannot_reach_data_by_another_library() -> None:
+    readers = {"sklearn", "PIL", "torchvision.datasets"}
+    for name in FILES:
+        if room_of(name) in ("nets", "primitives", "engine", "methods"):
+            assert not [each for each in imported(tree_of(name)) if each.startswith(tuple(readers))], name
+        if room_of(name) in ("primitives", "engine", "methods"):
+            assert "torchvision" not in {each.partition(".")[0] for each in imported(tree_of(name))}, name
+
+
+def test_the_library_never_imports_the_notebook_stack_when_it_is_imported() -> None:
+    for name in FILES:
+        if room_of(name) != "widgets":
+            roots = {each.partition(".")[0] for each in imported(at_import_time(tree_of(name)))}
+            assert not roots & NOTEBOOK_STACK, name
+
+
+def test_no_module_needs_what_only_unix_has() -> None:
+    for name in FILES:
+        roots = {each.partition(".")[0] for each in imported(at_import_time(tree_of(name)))}
+        assert not roots & UNIX_ONLY, name
+
+
+def test_rooms_can_be_looked_over() -> None:
+    long = {name: lines for name, file in FILES.items() if (lines := file.read_text().count("\n")) > 300}
+    assert not long
+    long_functions = [
+        f"{name}:{node.lineno} {node.name}"
+        for name in FILES
+        for node in ast.walk(tree_of(name))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (node.end_lineno or 0) - node.lineno > 39
+    ]
+    assert not long_functions
+    papers = [file for name, file in FILES.items() if file.parent.name == "methods"]
+    shared = {"__init__", "catalogue", "composition", "diagram"}
+    assert not [file for file in papers if file.stem not in shared and file.read_text().count("\n") > 120]
+    front = [
+        name
+        for name in FILES
+        if name.startswith("dfkd_lab") and name.count(".") <= 1 and FILES[name].parent.name == "dfkd_lab"
+    ]
+    assert len(front) <= 5
+
+
+def test_no_module_is_called_like_a_function_in_it() -> None:
+    same = [
+        name
+        for name in FILES
+        for node in tree_of(name).body
+        if isinstance(node, ast.FunctionDef) and node.name == name.rpartition(".")[2]
+    ]
+    assert not same
+
+
+def python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_changes_nothing_and_help_needs_no_torch() -> None:
+    python("import os; before = dict(os.environ); import dfkd_lab; assert dict(os.environ) == before")
+    python(
+        "import os, torch, torch._dynamo, subprocess; before = dict(os.environ), torch.get_num_threads(), "
+        "torch.get_rng_state(), torch._dynamo.config.recompile_limit, subprocess.Popen, torch.nn.Conv2d.forward\n"
+        "import dfkd_lab; from dfkd_lab import *; from dfkd_lab import data, nets, teachers\n"
+        "after = dict(os.environ), torch.get_num_threads(), torch.get_rng_state(), "
+        "torch._dynamo.config.recompile_limit, subprocess.Popen, torch.nn.Conv2d.forward\n"
+        "assert all(a is b or (a == b if not torch.is_tensor(a) else torch.equal(a, b)) for a, b in zip(before, after))"
     )
+    code = "import sys; from dfkd_lab.__main__ import main; main(['--help']); print('torch' in sys.modules)"
+    assert python(code).splitlines()[-1] == "False"
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "sentence"),
-    [
-        ("resnet20", {"layer3.2.bn2.bias": None}, "does not fit the network 'resnet20': missing layer3.2.bn2.bias; "),
-        ("resnet20", {"gate.weight": torch.zeros(3)}, "does not fit the network 'resnet20': unexpected gate.weight; "),
-        ("resnet20", {"conv1.weight": torch.zeros(16, 3, 5, 5)}, "conv1.weight is (16, 3, 5, 5), not (16, 3, 3, 3); "),
-        ("resnet56", {}, "missing layer1.3.conv1.weight and "),
-        ("wrn16_1", {}, "the nearest known network is 'resnet20' (39 of 39 layers agree)"),
-        ("", {"gate.weight": torch.zeros(3)}, "fits no known network; the nearest known network is 'resnet20'"),
-    ],
-)
-def test_what_does_not_fit_is_named_with_the_nearest_network(name: str, change: Any, sentence: str) -> None:
-    weights = {key: value for key, value in {**weights_of("resnet20"), **change}.items() if value is not None}
-    assert architecture.find(weights, [name] if name else nets.CLASSIFIERS) is None
-    said = architecture.refusal(name, weights)
-    assert sentence in said
-    assert "'resnet20' (" in said
-    assert "\n" not in said
+@pytest.mark.parametrize("name", ["Session", "plan", "summary", "compose", "RunFolder", "list_runs", "RunSpec",
+                                  "teachers", "nets", "data", "SpecError", "RunError"])  # fmt: skip
+def test_public_names_need_no_deeper_import(name: str) -> None:
+    import dfkd_lab
+
+    assert getattr(dfkd_lab, name) is not None
+    assert name in dfkd_lab.__all__
+    assert name in dir(dfkd_lab)
 
 
-def test_tensors_without_any_convolution_are_no_network() -> None:
-    weights = {"fc.weight": torch.zeros(10, 4), "fc.bias": torch.zeros(10)}
-    assert architecture.find(weights) is None
-    assert architecture.refusal("resnet8", weights) == "has no convolution, so it does not fit the network 'resnet8'"
-    assert "it has no convolution" in architecture.refusal("", weights)
+def test_a_session_works_where_there_is_no_fcntl(tmp_path: Path) -> None:
+    python(
+        "import sys, warnings; warnings.simplefilter('ignore'); sys.modules['fcntl'] = sys.modules['resource'] = None\n"
+        "from dfkd_lab import Session, plan\n"
+        "sizes = dict(cycles=1, batch=8, width=4, z_dim=4, rounds=2, data='none')\n"
+        f"assert len(list(Session(plan(method='dafl', out={str(tmp_path / 'run')!r}, **sizes)))) == 2"
+    )

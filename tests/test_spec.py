@@ -9,18 +9,18 @@ import nbformat
 import pytest
 from papermill import inspect_notebook
 
+from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import METHODS
 from dfkd_lab.spec import (
     RunSpec,
-    SpecError,
     allowed,
     build,
     difference,
-    kind,
-    knob,
-    knobs,
     parameters_cell,
     record,
+    setting,
+    setting_type,
+    settings_of,
 )
 
 SPECS = {"run": RunSpec, **METHODS}
@@ -29,11 +29,11 @@ every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 
 @dataclass(frozen=True)
 class Knobs:
-    balance: float = knob(5.0, "weight", low=0, high=100)
-    steps: int = knob(10, "steps", low=1, unit="steps")
-    flip: bool = knob(True, "mirror")
-    how: str = knob("sum", "how to add", choices=("sum", "mean"))
-    title: str = knob('a "quoted" one', "any text")
+    balance: float = setting(5.0, "weight", low=0, high=100)
+    steps: int = setting(10, "steps", low=1, unit="steps")
+    flip: bool = setting(True, "mirror")
+    how: str = setting("sum", "how to add", choices=("sum", "mean"))
+    title: str = setting('a "quoted" one', "any text")
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_settings_known_elsewhere_are_hinted_at() -> None:
 
 
 def test_the_range_and_unit_are_in_the_help() -> None:
-    assert knobs(Knobs)["balance"].metadata["help"] == "weight [0..100]"
-    assert knobs(Knobs)["steps"].metadata["help"] == "steps [at least 1 steps]"
+    assert settings_of(Knobs)["balance"].metadata["help"] == "weight [0..100]"
+    assert settings_of(Knobs)["steps"].metadata["help"] == "steps [at least 1 steps]"
     assert allowed(Knobs, "how") == "'sum' or 'mean'"
 
 
@@ -113,7 +113,7 @@ def test_defaults_obey_their_own_ranges_and_survive_the_record(spec: type[Any]) 
 
 @every_spec
 def test_the_ends_of_every_range_are_allowed_and_what_is_beyond_is_not(spec: type[Any]) -> None:
-    for name, each in knobs(spec).items():
+    for name, each in settings_of(spec).items():
         for end, beyond in ((each.metadata.get("low"), -1), (each.metadata.get("high"), 1)):
             if end is not None:
                 assert getattr(build(spec, {name: end}), name) == end
@@ -133,25 +133,25 @@ def test_papermill_reads_the_parameters_cell_as_it_was_meant(spec: type[Any], tm
     exec(cell.source, namespace)
     assert {name: namespace[name] for name in found} == record(spec())
     for name, facts in found.items():
-        assert facts["inferred_type_name"] == kind(spec, name).__name__
-        assert facts["help"] == knobs(spec)[name].metadata["help"]
+        assert facts["inferred_type_name"] == setting_type(spec, name).__name__
+        assert facts["help"] == settings_of(spec)[name].metadata["help"]
         assert eval(facts["default"]) == getattr(spec(), name)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_no_setting_of_a_method_is_called_like_a_setting_of_the_run(name: str) -> None:
-    assert not knobs(METHODS[name]).keys() & knobs(RunSpec).keys()
+    assert not settings_of(METHODS[name]).keys() & settings_of(RunSpec).keys()
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_presets_are_made_of_settings(name: str) -> None:
     for preset in METHODS[name].presets.values():
-        build(METHODS[name], {knob: value for knob, value in preset.items() if knob != "rounds"})
+        build(METHODS[name], {setting: value for setting, value in preset.items() if setting != "rounds"})
         assert preset.get("rounds", 1) >= 1
 
 
 def test_every_preset_can_be_chosen() -> None:
-    choices = knobs(RunSpec)["preset"].metadata["choices"]
+    choices = settings_of(RunSpec)["preset"].metadata["choices"]
     assert {preset for method in METHODS.values() for preset in method.presets} <= set(choices)
 
 

@@ -1,4 +1,4 @@
-"""The workbench in a notebook: readers of run folders, and the buttons that ask for runs."""
+"""The workbench in a notebook: readers of run folders, and the buttons that start them."""
 
 from widgets.live import Live
 from widgets.panel import Panel

@@ -13,62 +13,103 @@ import ipywidgets
 import torch
 
 from dfkd_lab import data, nets, teachers
-from dfkd_lab.spec import SpecError
+from dfkd_lab.errors import SpecError
+from dfkd_lab.runs import ResolvedRun
+from dfkd_lab.system.rng import preserved
+from dfkd_lab.teachers import Calibration, Teacher
 
-TRAIN = "from dfkd_lab import teachers; teachers.cached_digits_teacher()"
+TRAIN = "import sys; from dfkd_lab.teachers import train_built_in; train_built_in(sys.argv[1])"
 
 
 class Cards:
-    """The teacher's card and the student's; ``show`` comes back at once, and a thread fills them in."""
+    """The teacher's card and the student's; ``show`` comes back at once, and a thread measures what is not known."""
 
     def __init__(self) -> None:
         self.teacher, self.student = (
             ipywidgets.HTML(layout=ipywidgets.Layout(flex=flex, min_width="0", margin="2px 12px 2px 0"))
             for flex in ("3 1 340px", "1 1 200px")
         )
-        self._wanted: tuple[str, ...] = ()
+        self._shown: tuple[str, ...] = ()
         self._at_work = threading.Lock()
 
-    def show(self, name: str, normalization: str, evaluation: str, student: str) -> None:
-        """Show the cards of this choice; what was asked for before is forgotten."""
-        wanted = (name, normalization, evaluation, student)
-        if wanted == self._wanted:
+    def show(self, resolved: ResolvedRun) -> None:
+        """Show the networks of a run that is planned; what was shown before is forgotten."""
+        spec, teacher = resolved.spec, resolved.teacher
+        shown = (spec.teacher, spec.normalization, spec.data, spec.student, teacher.sha256)
+        if shown == self._shown:
             return
-        self._wanted = wanted
-        self._say(wanted, _card("Teacher", f"looking at {name} ..."), _card("Student", student))
-        threading.Thread(target=self._fill, args=wanted, name="dfkd_lab teacher card", daemon=True).start()
+        self._shown = shown
+        facts, known = teacher.describe(), resolved.calibration
+        waiting = "measured when the run starts" if teacher.sha256 else "being trained ..."
+        measured = words(known, spec.data) if known else "being measured ..." if teacher.sha256 else waiting
+        self._say(
+            shown, teacher_card(facts, measured, known.warning() if known else ""), student_card(spec.student, facts)
+        )
+        if known is None and spec.data == "none":
+            self._say(shown, teacher_card(facts, NO_DATA), student_card(spec.student, facts))
+        elif known is None:
+            self._in_thread(shown, teacher, spec.student)
 
-    def _fill(self, *wanted: str) -> None:
+    def show_found(self, values: Mapping[str, Any]) -> None:
+        """Show what can be found of a choice that cannot be run."""
+        name, student = values["teacher"], values["student"]
+        shown = (name, values["normalization"], values["data"], student)
+        if shown == self._shown:
+            return
+        self._shown = shown
+        try:
+            teacher = teachers.find(*shown[:3])
+        except (SpecError, OSError) as error:
+            self._say(shown, _card("Teacher", str(error)), _card("Student", student))
+            return
+        facts = teacher.describe()
+        try:
+            card = student_card(student, facts)
+        except SpecError as error:
+            card = _card("Student", str(error))
+        self._say(shown, teacher_card(facts, "not measured"), card)
+
+    def _in_thread(self, shown: tuple[str, ...], teacher: Teacher, student: str) -> None:
+        job = threading.Thread(target=self._measure, args=(shown, teacher, student), name="dfkd_lab teacher card")
+        job.daemon = True
+        job.start()
+
+    def _measure(self, shown: tuple[str, ...], teacher: Teacher, student: str) -> None:
         with self._at_work:
-            if wanted != self._wanted:
+            if shown != self._shown:
                 return
-            name, normalization, evaluation, student = wanted
             try:
-                _train_if_missing(name)
-                teacher = teachers.load(name, normalization, evaluation)
+                if not teacher.sha256:
+                    _train(teacher.name)
+                teacher = teachers.load(teacher.name, shown[1], shown[2])  # the shown one belongs to the planned run
                 facts = teacher.describe()
-                self._say(wanted, teacher_card(facts, "being measured ..."), student_card(student, facts))
-                measured, warning = accuracy(teacher, evaluation)
-                self._say(wanted, teacher_card(facts, measured, warning), student_card(student, facts))
+                measured, warning = accuracy(teacher, shown[2])
+                self._say(shown, teacher_card(facts, measured, warning), student_card(student, facts))
             except (SpecError, OSError) as error:
-                self._say(wanted, _card("Teacher", str(error)), _card("Student", student))
+                self._say(shown, _card("Teacher", str(error)), _card("Student", student))
 
-    def _say(self, wanted: tuple[str, ...], teacher: str, student: str) -> None:
-        if wanted == self._wanted:
+    def _say(self, shown: tuple[str, ...], teacher: str, student: str) -> None:
+        if shown == self._shown:
             self.teacher.value, self.student.value = teacher, student
 
 
-def accuracy(teacher: teachers.Teacher, evaluation: str) -> tuple[str, str]:
+NO_DATA = "not measured: no evaluation set is chosen"
+
+
+def accuracy(teacher: Teacher, evaluation: str) -> tuple[str, str]:
     """The teacher's accuracy on an evaluation set, in words, or why there is none; and a warning, or nothing."""
     try:
         split = data.evaluation_set(evaluation, teacher.card.shape)
-        found = teachers.examine(teacher, split)
+        calibration = teachers.measured(teacher, evaluation, split)
     except SpecError as error:
         return f"not measured: {error}", ""
-    if split is None or found is None:
-        return "not measured: no evaluation set is chosen", ""
-    where = f"on {evaluation} ({len(split.labels):,} images)"
-    return f"{found.accuracy:.3f} {where}, calibration error {found.error:.3f}", found.warning()
+    return (NO_DATA, "") if calibration is None else (words(calibration, evaluation), calibration.warning())
+
+
+def words(calibration: Calibration, evaluation: str) -> str:
+    """What was measured of a teacher."""
+    where = f"on {evaluation} ({calibration.n:,} images)"
+    return f"{calibration.accuracy:.3f} {where}, calibration error {calibration.error:.3f}"
 
 
 def teacher_card(facts: Mapping[str, Any], measured: str, warning: str = "") -> str:
@@ -87,19 +128,18 @@ def teacher_card(facts: Mapping[str, Any], measured: str, warning: str = "") -> 
 
 def student_card(net: str, teacher: Mapping[str, Any]) -> str:
     """The card of a student for that teacher, as HTML."""
-    with torch.device("meta"):  # counts without drawing random numbers, which a run in this kernel may be using
+    with torch.device("meta"), preserved():
         parameters = nets.parameter_count(nets.classifier(net, teacher["shape"][0], teacher["classes"]))
     ratio = teacher["parameters"] / parameters
     size = f"{ratio:.3g} times smaller than" if ratio >= 1 else f"{1 / ratio:.3g} times as large as"
     return _card(f"Student {net}", f"{parameters:,} parameters", f"{size} the teacher")
 
 
-def _train_if_missing(name: str) -> None:
-    """Train the digits teacher in another process: here it would share random numbers with other threads."""
-    if name in teachers.BUILT_IN and not any(teachers.cache().glob(f"{name}-*.safetensors")):
-        done = subprocess.run([sys.executable, "-c", TRAIN], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SpecError(f"the {name} teacher could not be trained: {done.stderr.strip().splitlines()[-1]}")
+def _train(name: str) -> None:
+    """Train a built-in teacher in another process: here it would keep a run in this kernel waiting."""
+    done = subprocess.run([sys.executable, "-c", TRAIN, name], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SpecError(f"the {name} teacher could not be trained: {done.stderr.strip().splitlines()[-1]}")
 
 
 def _card(title: str, *lines: str) -> str:

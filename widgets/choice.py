@@ -1,4 +1,4 @@
-"""What to run: the fields of the panel. They hold what is asked for; ``plan`` decides what that means."""
+"""What to run: the fields of the panel. They hold what is chosen; ``plan`` decides what that means."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 
 import ipywidgets
 
-from dfkd_lab import catalogue, compose, data, methods, nets, teachers
-from dfkd_lab.diagram import diagram
-from dfkd_lab.runs import plan
-from dfkd_lab.spec import RunSpec, SpecError, kind, knobs
+from dfkd_lab import data, methods, nets, teachers
+from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.methods import composition, diagram
+from dfkd_lab.runs.planning import ResolvedRun, plan, settled
+from dfkd_lab.spec import RunSpec, setting_type, settings_of
 from widgets import form, status
 from widgets.cards import Cards
 
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
 PRESET_DEPENDS_ON = ("method", "teacher", "data", "preset")
-SLOTS = (*compose.KINDS, "terms")
+SLOTS = (*composition.KINDS, "terms")
 NARROW = "76px"
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
 
@@ -27,11 +28,13 @@ ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
 class Choice:
     """The run's settings, the method's, and what is known of them before the run.
 
-    ``problem`` says why the choice cannot be run, and is empty if it can; ``on_change`` is called after each change.
+    ``resolved`` is the run that is chosen, or None; then ``problem`` says why. ``on_change`` is called after each
+    change.
     """
 
     def __init__(self, on_change: Callable[[], None]):
         self.problem, self.on_change, self._busy = "", on_change, False
+        self.resolved: ResolvedRun | None = None
         self.run_form = form.Form(
             RunSpec,
             FIRST,
@@ -39,10 +42,14 @@ class Choice:
             suggestions={"teacher": teachers.BUILT_IN, "student": nets.CLASSIFIERS, "data": data.EVALUATION_SETS},
         )
         self.run_form.fields["out"].control.placeholder = "automatic"
-        rest = [name for name in knobs(RunSpec) if name not in (*FIRST, *SLOTS) and kind(RunSpec, name) is not dict]
+        rest = [
+            name
+            for name in settings_of(RunSpec)
+            if name not in (*FIRST, *SLOTS) and setting_type(RunSpec, name) is not dict
+        ]
         normalizations = ("auto", *teachers.NORMALIZATIONS)
         self.more_form = form.Form(RunSpec, rest, choices={"normalization": normalizations})
-        self.slot_form = form.Form(RunSpec, SLOTS, suggestions=compose.KINDS)
+        self.slot_form = form.Form(RunSpec, SLOTS, suggestions=composition.KINDS)
         self.method_form = form.Form(RunSpec, ())  # until a method is chosen
         for field in self.slot_form.fields.values():
             field.preset = ""
@@ -70,7 +77,7 @@ class Choice:
 
     def take(self, spec: RunSpec) -> None:
         """Show the choice that gives ``spec``; its folder is left to be chosen, for it holds that run."""
-        values = {name: getattr(spec, name) for name in knobs(RunSpec)} | {"out": ""}
+        values = {name: getattr(spec, name) for name in settings_of(RunSpec)} | {"out": ""}
         with self._quietly():
             self.run_form.fields["method"].value = spec.method
             self._offer_presets(methods.find(spec.method))
@@ -131,31 +138,35 @@ class Choice:
 
     def _preset(self) -> RunSpec:
         """The run that the preset gives; that on digits while the teacher or the data cannot be had."""
-        asked = {name: self.run_form.fields[name].value for name in PRESET_DEPENDS_ON}
+        values = {name: self.run_form.fields[name].value for name in PRESET_DEPENDS_ON}
         try:
-            return plan(asked)
+            return settled(values)
         except SpecError:
-            return plan(method=asked["method"], preset=asked["preset"])
+            return settled({name: values[name] for name in ("method", "preset")})
 
     def _examine(self) -> None:
         """Find out whether the choice can be run, and show what is known of that run."""
         forms = (self.run_form, self.more_form, self.slot_form, self.method_form)
         fields = [field for each in forms for field in each.fields.values()]
         self._put(self.ahead, "")
+        self.resolved, self.problem = None, ""
         try:
             if problems := [field.problem for field in fields if field.problem]:
                 raise SpecError("; ".join(problems))
-            spec = plan(self.values())
-            recipe = catalogue.recipe_of(compose.method_of(spec))
-            self._put(self.picture, diagram("+".join([spec.method, *compose.replaced(spec).values()]), recipe))
-            self._put(self.ahead, paragraph(status.cost_ahead(spec.rounds, recipe.schedule)))
-            self.problem = ""
-        except SpecError as error:
+            self.resolved = plan(self.values())
+            self._show(self.resolved)
+        except (SpecError, RunError) as error:
             self.problem = str(error)
+            self.cards.show_found(self.values())
         self._name_changes([field.name for field in fields if field.changed])
-        asked = self.values()
-        self.cards.show(asked["teacher"], asked["normalization"], asked["data"], asked["student"])
         self.on_change()
+
+    def _show(self, resolved: ResolvedRun) -> None:
+        spec, recipe = resolved.spec, resolved.composed.recipe
+        name = "+".join([spec.method, *composition.replaced(spec).values()])
+        self._put(self.picture, diagram.draw(name, recipe))
+        self._put(self.ahead, paragraph(status.cost_ahead(spec.rounds, recipe.schedule)))
+        self.cards.show(resolved)
 
     def _name_changes(self, names: list[str]) -> None:
         method = self.run_form.fields["method"].value

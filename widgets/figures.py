@@ -1,4 +1,4 @@
-"""Figures of a run: its events in, a plotly figure out. Nothing here reads a file or knows a widget.
+"""Figures of a run: its reports in, a plotly figure out. Nothing here reads a file or knows a widget.
 
 Text and grid are mid-grey on a transparent ground, which reads on light and on dark pages.
 """
@@ -6,7 +6,8 @@ Text and grid are mid-grey on a transparent ground, which reads on light and on 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ import plotly.graph_objects as go
 from IPython.display import display
 from plotly.subplots import make_subplots
 
-Events = Sequence[Mapping[str, Any]]
+from dfkd_lab.engine.report import Report
+from widgets.series import Reports, Value, accuracy, agreement, column, expected_accuracy, signal, spent, thin
 
 # "Share chart..." would upload the chart to a cloud service.
 CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
-MOST_POINTS = 2000
 TEXT, GRID = "#7f7f7f", "rgba(128, 128, 128, 0.25)"
 COLORS = ("#3f86d8", "#e08214", "#3a9e6f", "#cf4f62", "#8f6bd1", "#8c7a4f", "#d06fb4", "#3fa7b5")
 EMPTY = "No round is finished yet: press Start, and the first point appears here."
@@ -33,7 +34,9 @@ HEALTH = {
 }
 
 
-def overview(events: Events, teacher_accuracy: float | None = None) -> go.Figure:
+def overview(
+    reports: Reports, teacher_accuracy: float | None = None, expected: Mapping[int, float] | None = None
+) -> go.Figure:
     """What the live panel shows first: the curves, and below them four health signals."""
     names = [name for name in HEALTH if name != "agreement"]
     figure = make_subplots(
@@ -45,70 +48,71 @@ def overview(events: Events, teacher_accuracy: float | None = None) -> go.Figure
         horizontal_spacing=0.095,
         subplot_titles=["", *(HEALTH[name][0] for name in names)],
     )
-    figure.add_traces(_curves(events, teacher_accuracy), rows=1, cols=1)
+    figure.add_traces(_curves(reports, teacher_accuracy, expected), rows=1, cols=1)
     figure.update_xaxes(title_text="round", row=1, col=1)
     figure.update_yaxes(title_text="fraction of images", range=[0, 1.03], row=1, col=1)
-    for column, name in enumerate(names, 1):
-        figure.add_trace(_line(events, name, "health", name, color=COLORS[column + 1]), row=2, col=column)
-        figure.update_yaxes(title_text=HEALTH[name][1], title_standoff=2, nticks=4, row=2, col=column)
-    return _finished(figure, events, 460)
+    for place, name in enumerate(names, 1):
+        figure.add_trace(_line(reports, name, signal(name), color=COLORS[place + 1]), row=2, col=place)
+        figure.update_yaxes(title_text=HEALTH[name][1], title_standoff=2, nticks=4, row=2, col=place)
+    return _finished(figure, reports, 460)
 
 
-def curves(events: Events, teacher_accuracy: float | None = None) -> go.Figure:
+def curves(reports: Reports, teacher_accuracy: float | None = None) -> go.Figure:
     """Student accuracy by evaluated round, the teacher's as dashes; agreement where there is no accuracy."""
-    figure = go.Figure(_curves(events, teacher_accuracy))
+    figure = go.Figure(_curves(reports, teacher_accuracy))
     figure.update_layout(xaxis_title="round", yaxis_title="fraction of images", yaxis_range=[0, 1.03])
-    return _finished(figure, events, 340)
+    return _finished(figure, reports, 340)
 
 
-def health(events: Events) -> go.Figure:
+def health(reports: Reports) -> go.Figure:
     """The signals that need no label, as small multiples."""
     figure = make_subplots(rows=2, cols=3, subplot_titles=[title for title, _ in HEALTH.values()],
                            specs=[[{}, {}, {}], [{}, {}, None]],
                            vertical_spacing=0.26, horizontal_spacing=0.09)  # fmt: skip
     for index, (name, (_, unit)) in enumerate(HEALTH.items()):
-        row, column = index // 3 + 1, index % 3 + 1
-        figure.add_trace(_line(events, name, "health", name, color=COLORS[index]), row=row, col=column)
-        figure.update_xaxes(title_text="round", row=row, col=column)
-        figure.update_yaxes(title_text=unit, row=row, col=column)
-    return _finished(figure, events, 460)
+        place = {"row": index // 3 + 1, "col": index % 3 + 1}
+        figure.add_trace(_line(reports, name, signal(name), color=COLORS[index]), **place)
+        figure.update_xaxes(title_text="round", **place)
+        figure.update_yaxes(title_text=unit, **place)
+    return _finished(figure, reports, 460)
 
 
-def losses(events: Events) -> go.Figure:
-    """Mean of every loss term by round, before its weight."""
+def losses(reports: Reports) -> go.Figure:
+    """Mean of every loss by round, before its weight."""
     figure = make_subplots(rows=1, cols=2, subplot_titles=["synthesis", "student"], horizontal_spacing=0.15)
-    for column, group in enumerate(("terms", "student"), 1):
-        names = dict.fromkeys(name for event in events for name in event[group])
+    groups: tuple[Callable[[Report], Mapping[str, float]], ...] = (lambda each: each.terms, lambda each: each.student)
+    for place, group in enumerate(groups, 1):
+        names = dict.fromkeys(name for report in reports for name in group(report))
         for index, name in enumerate(names):
-            trace = _line(events, name, group, name, color=COLORS[index % len(COLORS)], legend=True)
-            trace.legend = "legend" if column == 1 else "legend2"
-            figure.add_trace(trace, row=1, col=column)
+            trace = _line(reports, name, partial(_loss, group, name), color=COLORS[index % len(COLORS)], legend=True)
+            trace.legend = "legend" if place == 1 else "legend2"
+            figure.add_trace(trace, row=1, col=place)
     figure.update_xaxes(title_text="round")
     figure.update_yaxes(title_text="loss, unweighted")
-    _finished(figure, events, 360)
+    _finished(figure, reports, 360)
     below = {"orientation": "h", "yanchor": "top", "y": -0.22, "xanchor": "left"}
     return figure.update_layout(legend={**below, "x": 0}, legend2={**below, "x": 0.55}, margin_b=90)
 
 
-def cost(events: Events) -> go.Figure:
+def cost(reports: Reports) -> go.Figure:
     """What the run has used so far: seconds by phase, and images and teacher queries."""
     figure = make_subplots(rows=1, cols=2, subplot_titles=["time", "images"], horizontal_spacing=0.15)
     for index, phase in enumerate(("synthesis", "distillation", "evaluation", "writing")):
-        trace = _line(events, phase, "cost", f"{phase}_s", color=COLORS[index], legend=True)
+        trace = _line(reports, phase, spent(f"{phase}_s"), color=COLORS[index], legend=True)
         figure.add_trace(trace.update(stackgroup="seconds"), row=1, col=1)
     for index, (name, key) in enumerate((("images synthesized", "images"), ("teacher queries", "teacher_queries"))):
-        figure.add_trace(_line(events, name, "cost", key, color=COLORS[index + 4], legend=True), row=1, col=2)
+        figure.add_trace(_line(reports, name, spent(key), color=COLORS[index + 4], legend=True), row=1, col=2)
     figure.update_xaxes(title_text="round")
     figure.update_yaxes(title_text="seconds, summed up", row=1, col=1)
     figure.update_yaxes(title_text="images, summed up", row=1, col=2)
-    _finished(figure, events, 360)
+    _finished(figure, reports, 360)
     return figure.update_layout(legend={"y": -0.22, "yanchor": "top"}, margin_b=90)
 
 
-def buffer(events: Events) -> go.Figure:
+def buffer(reports: Reports) -> go.Figure:
     """What the memory holds: images by class now, and by round its priorities, its age, or how even its classes are."""
-    held = [event for event in events if event.get("memory")]
-    now = held[-1]["memory"] if held else {}
+    held = [report for report in reports if report.memory]
+    now = held[-1].memory or {} if held else {}
     title, unit, traces = _by_round(held)
     figure = make_subplots(rows=1, cols=2, subplot_titles=[_held(now), title], horizontal_spacing=0.15)
     counts = np.asarray(now.get("classes", []), np.float32)
@@ -119,8 +123,8 @@ def buffer(events: Events) -> go.Figure:
     figure.update_yaxes(title_text="images", rangemode="tozero", row=1, col=1)
     figure.update_xaxes(title_text="round", row=1, col=2)
     figure.update_yaxes(title_text=unit, rangemode="tozero", row=1, col=2)
-    unlogged = NOTHING_HELD if events and "memory" in events[-1] else UNLOGGED
-    _finished(figure, held, 360, unlogged if events else EMPTY)
+    unlogged = NOTHING_HELD if reports and reports[-1].memory is not None else UNLOGGED
+    _finished(figure, held, 360, unlogged if reports else EMPTY)
     if len(counts) <= 20:
         figure.update_xaxes(tickmode="linear", dtick=1, row=1, col=1)
     if now.get("priorities"):
@@ -165,45 +169,21 @@ def show(figure: go.Figure) -> None:
     display(bundle(figure), raw=True)
 
 
-def with_expected(events: Events) -> Events:
-    """The events, each with the mean accuracy of the rounds up to it: the expected accuracy, mu, of PRE-DFKD."""
-    if not events or "expected" in events[0]:
-        return events
-    found, total, n = [], 0.0, 0
-    for event in events:
-        if event["accuracy"] is not None:
-            total, n = total + event["accuracy"], n + 1
-        found.append({**event, "expected": total / n if n else None})
-    return found
+def _loss(group: Callable[[Report], Mapping[str, float]], name: str, report: Report) -> float | None:
+    return group(report).get(name)
 
 
-def thin(events: Events) -> Events:
-    """At most ``MOST_POINTS`` events, evenly spread, first and last among them."""
-    if len(events) <= MOST_POINTS:
-        return events
-    return [events[index] for index in np.linspace(0, len(events) - 1, MOST_POINTS).round().astype(int)]
-
-
-def column(events: Events, *path: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """One number of every event as float32, which plotly sends as bytes; what is missing is a gap."""
-    values = []
-    for event in events:
-        value: Any = event
-        for key in path:
-            value = value.get(key) if value is not None else None
-        values.append(np.nan if value is None else value)
-    return np.asarray(values, np.float32)
-
-
-def _curves(events: Events, teacher_accuracy: float | None) -> list[go.Scatter]:
-    evaluated = [event for event in with_expected(events) if event["accuracy"] is not None]
+def _curves(
+    reports: Reports, teacher_accuracy: float | None, expected: Mapping[int, float] | None = None
+) -> list[go.Scatter]:
+    evaluated = [report for report in reports if report.accuracy is not None]
+    means = expected_accuracy(reports) if expected is None else expected
     measured = bool(evaluated)
-    student = _line(evaluated, "student accuracy", "accuracy", color=COLORS[0], legend=measured)
-    agreement = _line(events, "agreement on synthetic images", "health", "agreement",
-                      color=COLORS[1], legend=True)  # fmt: skip
-    agreement.line.width = 1.2 if measured else 2
-    known = teacher_accuracy is not None and len(events) > 0
-    ends = [events[0]["round"], max(events[-1]["round"], events[0]["round"] + 1)] if known else []
+    student = _line(evaluated, "student accuracy", accuracy, color=COLORS[0], legend=measured)
+    agreeing = _line(reports, "agreement on synthetic images", agreement, color=COLORS[1], legend=True)
+    agreeing.line.width = 1.2 if measured else 2
+    known = teacher_accuracy is not None and len(reports) > 0
+    ends = [reports[0].round, max(reports[-1].round, reports[0].round + 1)] if known else []
     teacher = go.Scatter(
         x=np.asarray(ends, np.float32),
         y=np.asarray([teacher_accuracy] * len(ends), np.float32),
@@ -212,26 +192,41 @@ def _curves(events: Events, teacher_accuracy: float | None) -> list[go.Scatter]:
         line={"color": TEXT, "dash": "dash", "width": 1.5},
         showlegend=known,
     )
-    expected = _line(evaluated, "expected accuracy μ", "expected", color=COLORS[4], legend=measured)
-    expected.line.dash = "dot"
-    return [student, agreement, teacher, expected.update(mode="lines")]
+    mean = _line(
+        evaluated, "expected accuracy μ", lambda report: means.get(report.round), color=COLORS[4], legend=measured
+    )
+    mean.line.dash = "dot"
+    return [student, agreeing, teacher, mean.update(mode="lines")]
 
 
-def _by_round(held: Events) -> tuple[str, str, list[go.Scatter]]:
+def _by_round(held: Reports) -> tuple[str, str, list[go.Scatter]]:
     """Title, unit and lines of what a memory says of itself by round."""
-    now = held[-1]["memory"] if held else {}
+    now = held[-1].memory or {} if held else {}
     if now.get("priorities"):
         names = ("smallest", "25 %", "median", "75 %", "largest")
-        rows = [{**event, **dict(zip(names, event["memory"]["priorities"], strict=False))} for event in held]
-        lines = [_line(rows, name, name, color=COLORS[index], legend=True) for index, name in enumerate(names)]
+        lines = [
+            _line(held, name, partial(_priority, index), color=COLORS[index], legend=True)
+            for index, name in enumerate(names)
+        ]
         return "priority: the student's last loss", "loss", lines
     if "oldest" in now:
-        return "age of the oldest image", "rounds", [_line(held, "oldest", "memory", "oldest", color=COLORS[4])]
-    shares = [np.asarray(event["memory"]["classes"]) / max(1, sum(event["memory"]["classes"])) for event in held]
-    rows = [{**event, "most": max(each), "least": min(each)} for event, each in zip(held, shares, strict=True)]
-    lines = [_line(rows, f"class seen {name}", name, color=COLORS[index], legend=bool(held))
-             for index, name in enumerate(("most", "least"))]  # fmt: skip
+        age = _line(held, "oldest", lambda report: (report.memory or {}).get("oldest"), color=COLORS[4])
+        return "age of the oldest image", "rounds", [age]
+    lines = [
+        _line(held, f"class seen {name}", partial(_share, extreme), color=COLORS[index], legend=bool(held))
+        for index, (name, extreme) in enumerate((("most", max), ("least", min)))
+    ]
     return "the most and the least seen class", "share of images", lines
+
+
+def _priority(index: int, report: Report) -> float | None:
+    priorities = (report.memory or {}).get("priorities") or []
+    return priorities[index] if index < len(priorities) else None
+
+
+def _share(extreme: Callable[[Sequence[float]], float], report: Report) -> float | None:
+    classes = (report.memory or {}).get("classes") or []
+    return extreme(classes) / max(1, sum(classes)) if classes else None
 
 
 def _held(now: Mapping[str, Any]) -> str:
@@ -243,11 +238,11 @@ def _held(now: Mapping[str, Any]) -> str:
     return "images by class"
 
 
-def _line(events: Events, name: str, *path: str, color: str, legend: bool = False) -> go.Scatter:
-    rows = thin(events)
+def _line(reports: Reports, name: str, value: Value, *, color: str, legend: bool = False) -> go.Scatter:
+    rows = thin(reports)
     return go.Scatter(
-        x=column(rows, "round"),
-        y=column(rows, *path),
+        x=column(rows, lambda report: report.round),
+        y=column(rows, value),
         name=name,
         mode="lines+markers" if len(rows) <= 60 else "lines",
         line={"color": color, "width": 2},
@@ -256,14 +251,14 @@ def _line(events: Events, name: str, *path: str, color: str, legend: bool = Fals
     )
 
 
-def _finished(figure: go.Figure, events: Events, height: int, empty: str = EMPTY) -> go.Figure:
+def _finished(figure: go.Figure, reports: Reports, height: int, empty: str = EMPTY) -> go.Figure:
     """The look, and the note that stands where no point is yet (always the last annotation)."""
     legend = {"yanchor": "bottom", "y": 1.02}
     margin = {"l": 56, "r": 12, "t": 40, "b": 44}
-    themed(figure, height, labels=bool(events), legend=legend, margin=margin, hovermode="x")
-    figure.update_xaxes(**by_round(events[-1]["round"] if events else 0))
+    themed(figure, height, labels=bool(reports), legend=legend, margin=margin, hovermode="x")
+    figure.update_xaxes(**by_round(reports[-1].round if reports else 0))
     figure.update_annotations(font={"color": TEXT, "size": 12})
     return figure.add_annotation(
-        text="" if events else empty, xref="paper", yref="paper", x=0.5, y=0.75, showarrow=False,
+        text="" if reports else empty, xref="paper", yref="paper", x=0.5, y=0.75, showarrow=False,
         font={"color": TEXT, "size": 14},
     )  # fmt: skip

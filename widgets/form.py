@@ -1,4 +1,4 @@
-"""A form for any spec: one field a knob, checked while it is typed."""
+"""A form for any spec: one field a setting, checked while it is typed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import ipywidgets
 
-from dfkd_lab.spec import SpecError, allowed, check, kind, knobs
+from dfkd_lab.errors import SpecError
+from dfkd_lab.spec import allowed, check, setting_type, settings_of
 
 WIDTH = "100px"
 INVALID, CHANGED = "dfkd-invalid", "dfkd-changed"
@@ -22,7 +23,7 @@ STYLE = f"""<style>
 
 
 class Field:
-    """One knob: a control, and below it what would be allowed if the value is not.
+    """One setting: a control, and below it what would be allowed if the value is not.
 
     Numbers are text, because a number widget turns what it does not allow into another number without a word.
     """
@@ -36,7 +37,7 @@ class Field:
 
     @property
     def value(self) -> Any:
-        """What the field holds, as the knob's type; as it was typed if that is not allowed."""
+        """What the field holds, as the setting's type; as it was typed if that is not allowed."""
         try:
             return check(self.spec, self.name, self.control.value)
         except SpecError:
@@ -71,7 +72,7 @@ class Field:
         return self.preset is not None and bool(self.value != self.preset)
 
     def _mark(self) -> None:
-        problem, help_ = self.problem, knobs(self.spec)[self.name].metadata["help"]
+        problem, help_ = self.problem, settings_of(self.spec)[self.name].metadata["help"]
         _switch(self.control, INVALID, bool(problem))
         _switch(self.control, CHANGED, self.changed)
         self.control.tooltip = f"{help_}; the preset has {written(self.preset)}" if self.changed else help_
@@ -87,7 +88,7 @@ class Field:
 class Form:
     """The knobs of ``spec`` as fields; ``value`` is what they hold.
 
-    ``choices`` gives a knob a list to pick from; a knob in ``suggestions`` also takes other text.
+    ``choices`` gives a setting a list to pick from; a setting in ``suggestions`` also takes other text.
     """
 
     def __init__(
@@ -98,14 +99,16 @@ class Form:
         choices: Mapping[str, Iterable[str]] | None = None,
         suggestions: Mapping[str, Iterable[str]] | None = None,
     ):
-        wanted = [name for name in knobs(spec) if kind(spec, name) is not dict] if names is None else names
+        wanted = (
+            [name for name in settings_of(spec) if setting_type(spec, name) is not dict] if names is None else names
+        )
         choices, suggestions = choices or {}, suggestions or {}
         self.fields = {name: Field(spec, name, choices.get(name, ()), suggestions.get(name, ())) for name in wanted}
         self.widget = grid(self.fields.values())
 
     @property
     def value(self) -> dict[str, Any]:
-        """What the fields hold, by knob."""
+        """What the fields hold, by setting."""
         return {name: field.value for name, field in self.fields.items()}
 
     @value.setter
@@ -115,7 +118,7 @@ class Form:
                 self.fields[name].value = value
 
     def observe(self, listen: Callable[[str], None]) -> None:
-        """Have ``listen`` called with the name of each knob whose field changes."""
+        """Have ``listen`` called with the name of each setting whose field changes."""
         for name, field in self.fields.items():
             field.control.observe(lambda change, name=name: listen(name), "value")
 
@@ -160,12 +163,12 @@ def _switch(control: ipywidgets.DOMWidget, mark: str, on: bool) -> None:
 
 
 def _control(spec: type, name: str, options: tuple[str, ...], suggestions: tuple[str, ...]) -> ipywidgets.Widget:
-    knob, wanted = knobs(spec)[name], kind(spec, name)
-    options = options or tuple(knob.metadata.get("choices") or ())
+    setting, wanted = settings_of(spec)[name], setting_type(spec, name)
+    options = options or tuple(setting.metadata.get("choices") or ())
     shown: dict[str, Any] = {
-        "value": knob.default,
+        "value": setting.default,
         "description": name,
-        "tooltip": knob.metadata["help"],
+        "tooltip": setting.metadata["help"],
         "style": {"description_width": WIDTH},
         "layout": ipywidgets.Layout(width="auto", min_width="0"),
     }
@@ -177,4 +180,4 @@ def _control(spec: type, name: str, options: tuple[str, ...], suggestions: tuple
         return ipywidgets.Checkbox(**shown)
     if wanted is str:
         return ipywidgets.Text(continuous_update=False, **shown)
-    return ipywidgets.Text(**{**shown, "value": written(knob.default)})
+    return ipywidgets.Text(**{**shown, "value": written(setting.default)})

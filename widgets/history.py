@@ -1,4 +1,4 @@
-"""What a view remembers of a run: few enough events to draw, however many rounds there are, and its alarms."""
+"""What a view remembers of a run: few enough reports to draw, however many rounds there are, and its alarms."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from dfkd_lab.engine.report import Report
 from dfkd_lab.runs import RunFolder
 
-MOST_EVENTS = 1000
+MOST_REPORTS = 1000
 """An even number, so that the newest survives when every other one is dropped."""
 
 
 class Spread:
-    """Of all events that are added at most ``MOST_EVENTS``, evenly spread, and the newest."""
+    """Of all reports that are added at most ``MOST_REPORTS``, evenly spread, and the newest."""
 
     def __init__(self) -> None:
-        self._even: list[dict[str, Any]] = []
-        self._rest: list[dict[str, Any]] = []
+        self._even: list[Report] = []
+        self._rest: list[Report] = []
         self._stride, self.count = 1, 0
 
-    def add(self, event: dict[str, Any]) -> None:
-        """Keep this event for now."""
+    def add(self, report: Report) -> None:
+        """Keep this report for now."""
         kept = self.count % self._stride == 0
-        self._even += [event] if kept else []
-        self._rest = [] if kept else [event]
-        if len(self._even) > MOST_EVENTS:
+        self._even += [report] if kept else []
+        self._rest = [] if kept else [report]
+        if len(self._even) > MOST_REPORTS:
             self._even, self._stride = self._even[::2], 2 * self._stride
         self.count += 1
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Report]:
         return iter([*self._even, *self._rest])
 
 
@@ -45,13 +45,13 @@ class Alarm:
 
 
 class History:
-    """The events of a run folder, read as they are written.
+    """The reports of a run folder, read as they are written.
 
-    At most ``MOST_EVENTS`` and the last one are kept, evenly spread over the run, and as many of those that were
-    evaluated. Each has, as "expected", the mean accuracy of all rounds up to it, also of those that are not kept.
+    At most ``MOST_REPORTS`` and the last one are kept, evenly spread over the run, and as many of those that were
+    evaluated. ``expected`` is, by round, the mean accuracy of all rounds up to it, also of those that are not kept.
     """
 
-    events: list[dict[str, Any]]
+    reports: list[Report]
     alarms: dict[str, Alarm]
     _all: Spread
     _evaluated: Spread
@@ -77,22 +77,23 @@ class History:
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # it is being written
-                self._add(json.loads(line))
+                self._add(Report.from_event(json.loads(line)))
                 self._offset += len(line)
-        by_round = {event["round"]: event for event in (*self._all, *self._evaluated)}
-        self.events = [by_round[number] for number in sorted(by_round)]
+        by_round = {report.round: report for report in (*self._all, *self._evaluated)}
+        self.reports = [by_round[number] for number in sorted(by_round)]
         return replaced or self._all.count > before
 
     def _forget(self) -> None:
-        self.events, self.alarms, self._all, self._evaluated = [], {}, Spread(), Spread()
+        self.reports, self.alarms, self._all, self._evaluated = [], {}, Spread(), Spread()
+        self.expected: dict[int, float] = {}
         self._offset, self._sum = 0, 0.0
 
-    def _add(self, event: dict[str, Any]) -> None:
-        if event["accuracy"] is not None:
-            self._sum += event["accuracy"]
-            self._evaluated.add(event)
-        event["expected"] = self._sum / self._evaluated.count if self._evaluated.count else None
-        for alarm in event["alarms"]:
+    def _add(self, report: Report) -> None:
+        if report.accuracy is not None:
+            self._sum += report.accuracy
+            self._evaluated.add(report)
+            self.expected[report.round] = self._sum / self._evaluated.count
+        for alarm in report.alarms:
             text = alarm.split(" (")[0]
-            self.alarms.setdefault(text, Alarm(text, event["round"], event["round"])).last = event["round"]
-        self._all.add(event)
+            self.alarms.setdefault(text, Alarm(text, report.round, report.round)).last = report.round
+        self._all.add(report)

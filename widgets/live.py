@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import threading
 import time
@@ -12,19 +13,23 @@ from typing import Any
 import ipywidgets
 import plotly.graph_objects as go
 
+from dfkd_lab.engine.report import Report
 from dfkd_lab.runs import RunFolder
-from widgets import figures, form, status
+from widgets import figures, form, series, status
 from widgets.chart import Chart
 from widgets.history import Alarm, History
 from widgets.samples import Samples
 
 PERIOD_S, IMAGE_PERIOD_S = 0.5, 1.0
 HEIGHT = 470  # of every view, so that nothing below jumps
-VIEWS: dict[str, tuple[str, Callable[[figures.Events, float | None], go.Figure]]] = {
-    "accuracy and health": ("Student and teacher, and the signals that need no label", figures.overview),
-    "losses": ("Every term of both losses, before its weight", lambda events, teacher: figures.losses(events)),
-    "cost": ("Seconds by phase, images and teacher queries so far", lambda events, teacher: figures.cost(events)),
-    "buffer": ("What the memory holds", lambda events, teacher: figures.buffer(events)),
+VIEWS: dict[str, tuple[str, Callable[[History, float | None], go.Figure]]] = {
+    "accuracy and health": (
+        "Student and teacher, and the signals that need no label",
+        lambda history, teacher: figures.overview(history.reports, teacher, history.expected),
+    ),
+    "losses": ("Every loss of both players, before its weight", lambda history, _: figures.losses(history.reports)),
+    "cost": ("Seconds by phase, images and teacher queries so far", lambda history, _: figures.cost(history.reports)),
+    "buffer": ("What the memory holds", lambda history, _: figures.buffer(history.reports)),
 }
 NO_RUN = {"state": "no run", "round": 0}
 ALARM_STYLE = f"""<style>
@@ -34,12 +39,11 @@ ALARM_STYLE = f"""<style>
 
 
 class Live:
-    """Shows the run folder it is attached to, twice a second; ``on_state`` hears each change of state.
+    """Shows the run folder it is attached to, twice a second; ``on_state`` hears the state at each look.
 
     ``refresh`` is the only writer of the widgets. ``start`` has a thread call it; a test calls it itself.
     """
 
-    _state: str
     _drawn: bool
 
     def __init__(self, on_state: Callable[[str], None] = lambda state: None):
@@ -88,9 +92,7 @@ class Live:
             now = self.now()
             self._set(self.status, status.line(now, self._without_alarms(), self.teacher_accuracy))
             self._draw_alarms(now)
-            if now["state"] != self._state:
-                self._state = now["state"]
-                self.on_state(self._state)
+            self.on_state(now["state"])
 
     def now(self) -> dict[str, Any]:
         """The run's status, and what its file cannot say: that the process is starting, or died before it began."""
@@ -109,13 +111,12 @@ class Live:
     def _forget(self) -> None:
         self.history = History(self.folder)
         self.teacher_accuracy: float | None = None
-        self._state = ""
         self._alarms: list[tuple[str, tuple[str, str]]] | None = None
         self._announced: set[str] = set()
         self._drawn = False
 
     def _fetch(self) -> bool:
-        """Read new events."""
+        """Read new reports."""
         if self.folder is None or not self.history.read():
             return False
         self.teacher_accuracy = self.folder.manifest().get("teacher", {}).get("accuracy")
@@ -128,14 +129,14 @@ class Live:
                 self._draw_chart()
 
     def _draw_chart(self) -> None:
-        figure = VIEWS[self.view.value][1](self.history.events, self.teacher_accuracy)
+        figure = VIEWS[self.view.value][1](self.history, self.teacher_accuracy)
         zoomed = f"{self.view.value} of {self.folder}"  # a zoom lasts as long as this
         self.chart.show(figure.update_layout(height=HEIGHT, uirevision=zoomed))
         self._drawn = True
 
     def _draw_alarms(self, now: dict[str, Any]) -> None:
         """Every alarm of the run with its rounds; one that is new is announced, once."""
-        rows = [(alarm.text, said(alarm, self.history.events)) for alarm in self.history.alarms.values()]
+        rows = [(alarm.text, said(alarm, self.history.reports)) for alarm in self.history.alarms.values()]
         if now["state"] == "failed":
             rows.append(("failed", ("alarm", f"The run failed: {now.get('message', '')}")))
         if rows == self._alarms:
@@ -148,19 +149,19 @@ class Live:
         self._announced |= {name for name, _ in rows}
         self.alarms.value = ALARM_STYLE + "".join(html) if html else ""
 
-    def _without_alarms(self) -> list[dict[str, Any]]:
-        """The events for the status line, which is read aloud whenever it changes."""
-        events = self.history.events
-        return [*events[:-1], {**events[-1], "alarms": []}] if events else []
+    def _without_alarms(self) -> list[Report]:
+        """The reports for the status line, which is read aloud whenever it changes."""
+        reports = self.history.reports
+        return [*reports[:-1], dataclasses.replace(reports[-1], alarms=[])] if reports else []
 
     def _pump(self) -> None:
         while not self._closing.is_set():
-            begun = time.monotonic()
+            start = time.monotonic()
             try:
                 self.refresh()
             except Exception as error:  # a file may be half there; the next look may be luckier
                 self._set(self.status, status.line({"state": "cannot read the run", "message": str(error)}, []))
-            self._closing.wait(max(0.05, PERIOD_S - (time.monotonic() - begun)))
+            self._closing.wait(max(0.05, PERIOD_S - (time.monotonic() - start)))
 
     def _arrange(self) -> ipywidgets.VBox:
         left = ipywidgets.VBox([self.view, self.chart], layout=ipywidgets.Layout(flex="1 1 480px", min_width="0"))
@@ -176,9 +177,9 @@ class Live:
             widget.value = text
 
 
-def said(alarm: Alarm, events: figures.Events) -> tuple[str, str]:
+def said(alarm: Alarm, reports: series.Reports) -> tuple[str, str]:
     """Whether an alarm still sounds, "alarm" or "over", and its sentence."""
-    if alarm.last == events[-1]["round"]:
+    if alarm.last == reports[-1].round:
         return "alarm", f"Alarm since round {alarm.first}: {alarm.text}"
     rounds = f"round {alarm.first}" if alarm.first == alarm.last else f"rounds {alarm.first} to {alarm.last}"
     return "over", f"In {rounds}, and no longer: {alarm.text}"

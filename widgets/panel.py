@@ -1,4 +1,4 @@
-"""The workbench: choose, start, watch. What trains is the command line's own process; this only asks and shows."""
+"""The workbench: choose, start, watch. What trains is the command line's own process; this only requests and shows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import ipywidgets
 
-from dfkd_lab.runs import RunError, RunFolder, default_folder, launch, list_runs, plan, prepare, runs_root
-from dfkd_lab.spec import SpecError
+from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.runs import RunFolder, default_folder, launch, list_runs, prepare, runs_root
 from widgets import form, status
 from widgets.choice import ROW, Choice
 from widgets.compare import Compare
@@ -30,9 +30,9 @@ ENABLED = {
     "Resume": ("new", "paused", "stopped", "failed", "pausing"),
     "Stop": ("starting", "running", "paused", "pausing"),
 }
-"""Per button the states in which it can be pressed; "pausing" and "stopping" are asked for and not yet so."""
+"""Per button the states in which it can be pressed; "pausing" and "stopping" are requested and not yet so."""
 
-ASKED = {"pausing": "Pausing at the next step.", "stopping": "Stopping after this round; its work is saved."}
+PENDING = {"pausing": "Pausing at the next step.", "stopping": "Stopping after this round; its work is saved."}
 REACHED = {"pausing": ("paused", *status.ENDED), "stopping": status.ENDED}
 HEADLESS = (
     "<p>The workbench has buttons, so it needs somebody to press them: open this notebook in JupyterLab. "
@@ -56,7 +56,7 @@ class Panel:
         while _shown:
             _shown.pop().close()
         _shown.append(self)
-        self._state, self._asked = "no run", ""
+        self._state, self._pending = "no run", ""
         self._make_widgets()
         self.choice.fill()
         self.live.start()
@@ -70,7 +70,9 @@ class Panel:
 
     def start(self) -> None:
         """Begin a new run; an empty run folder takes the next free name."""
-        spec = plan(self.choice.values())
+        if self.choice.resolved is None:
+            raise SpecError(self.choice.problem)
+        spec = self.choice.resolved.spec
         self._say("Starting.")
         path = self.root / spec.out if spec.out else free(self.root / default_folder(spec).name)
         folder = prepare(dataclasses.replace(spec, out=str(path)))
@@ -80,7 +82,7 @@ class Panel:
 
     def pause(self) -> None:
         """Ask the run to hold before its next step."""
-        self._ask("pause", "pausing")
+        self._request("pause", "pausing")
 
     def stop(self) -> None:
         """Ask the run to end after this round, saved; end a process that is only starting."""
@@ -88,18 +90,18 @@ class Panel:
             self._say("Ending a process that has not begun.")
             self.live.child.terminate()
             return
-        self._ask("stop", "stopping")
+        self._request("stop", "stopping")
 
     def resume(self) -> None:
         """Let a paused run go on, or begin a process that continues a stopped one."""
-        if self._asked or self.live.now()["state"] == "paused":
-            self._ask("run", "")
+        if self._pending or self.live.now()["state"] == "paused":
+            self._request("run", "")
         elif self.live.folder:
             self.attach(self.live.folder, begin=True)
 
     def attach(self, folder: RunFolder | None, *, begin: bool = False) -> None:
         """Watch ``folder``; with ``begin``, after starting its process."""
-        self._asked = ""
+        self._pending = ""
         self.live.attach(folder, launch(folder) if folder and begin else None)
         self._find_runs()
 
@@ -181,31 +183,34 @@ class Panel:
         if self.live.folder:
             self.choice.take(self.live.folder.spec())
 
-    def _ask(self, wish: str, asked: str) -> None:
-        """Show what is asked for, and then ask: the answer to a click waits neither for a disk nor for the run."""
+    def _request(self, request: str, pending: str) -> None:
+        """Show what is requested, then request it: the answer to a click waits neither for a disk nor for the run."""
         if self.live.folder:
-            self._asked = asked
-            self._say(ASKED.get(asked, "Going on."))
+            self._pending = pending
+            self._say(PENDING.get(pending, "Going on."))
             self._switch_buttons()
-            self.live.folder.ask(wish)
+            self.live.folder.request(request)
 
     def _show_state(self, state: str) -> None:
-        self._state = state
-        if self._asked and state in REACHED[self._asked]:
-            self._asked = ""
-        self._show_problem()
+        """At each look, not at each change: a click may be answered after the state it asks for was reached."""
+        pending = "" if self._pending and state in REACHED[self._pending] else self._pending
+        changed = (state, pending) != (self._state, self._pending)
+        self._state, self._pending = state, pending
+        if changed:
+            self._show_problem()
+        self._switch_buttons()
 
     def _show_problem(self) -> None:
-        """What keeps the choice from being started, else what was asked of the run, else nothing."""
+        """What keeps the choice from being started, else what is requested of the run, else nothing."""
         if self.choice.problem:
             self._say(f"Cannot start: {self.choice.problem}", alert=True)
         else:
-            self._say(ASKED.get(self._asked, ""))
+            self._say(PENDING.get(self._pending, ""))
         self._switch_buttons()
 
     def _switch_buttons(self) -> None:
         for name, button in self.buttons.items():
-            button.disabled = (self._asked or self._state) not in ENABLED[name]
+            button.disabled = (self._pending or self._state) not in ENABLED[name]
         if self.choice.problem:
             self.buttons["Start"].disabled = True
 

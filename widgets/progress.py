@@ -8,8 +8,8 @@ from types import FrameType
 
 from IPython.display import HTML, display
 
-from dfkd_lab.report import Report
-from dfkd_lab.session import Session
+from dfkd_lab.engine.report import Report
+from dfkd_lab.runs.session import Session
 from widgets import status
 from widgets.live import PERIOD_S, Live
 
@@ -36,7 +36,7 @@ class Progress:
     def show(self, report: Report) -> None:
         """Draw, but not more often than anyone can see."""
         # The folder says so only after this, and there is no later report to show it.
-        end = "finished" if report.round == report.rounds else "stopped" if self.session.wish == "stop" else ""
+        end = "finished" if report.round == report.rounds else "stopped" if self.session.requested == "stop" else ""
         if self.live is None and (end or time.monotonic() - self._shown > PERIOD_S):
             self._shown = time.monotonic()
             if self._handle:
@@ -45,7 +45,7 @@ class Progress:
     def _line(self, end: str = "") -> HTML:
         folder = self.session.folder
         now = folder.status()
-        return HTML(status.line({**now, "state": end or now["state"]}, folder.events(), self.session.teacher_accuracy))
+        return HTML(status.line({**now, "state": end or now["state"]}, folder.reports(), self.session.teacher_accuracy))
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.session.stop()

@@ -10,9 +10,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from dfkd_lab.runs import RunFolder, remark
+from dfkd_lab.runs.folder import RunFolder, remark
 from dfkd_lab.spec import record
-from widgets import figures, status
+from widgets import figures, series, status
 from widgets import samples as grids
 
 STYLE = """
@@ -41,16 +41,16 @@ def write(folder: RunFolder) -> Path:
 
 def page(folder: RunFolder) -> str:
     """The report as HTML; every name and text from the folder is escaped."""
-    events, manifest, result = folder.events(), folder.manifest(), folder.result()
+    reports, manifest, result = folder.reports(), folder.manifest(), folder.result()
     method = manifest.get("method", {})
     teacher, student = manifest.get("teacher", {}), manifest.get("student", {})
     title = f"{method.get('name', '?')}: {teacher.get('name', '?')} to {student.get('net', '?')}"
     charts = [
-        ("Student and teacher", figures.curves(events, teacher.get("accuracy"))),
-        ("Health, without labels", figures.health(events)),
-        ("Losses", figures.losses(events)),
-        ("Cost", figures.cost(events)),
-        ("Memory", figures.buffer(events)),
+        ("Student and teacher", figures.curves(reports, teacher.get("accuracy"))),
+        ("Health, without labels", figures.health(reports)),
+        ("Losses", figures.losses(reports)),
+        ("Cost", figures.cost(reports)),
+        ("Memory", figures.buffer(reports)),
     ]
     drawn = [_section(name, _chart(chart, first=index == 0)) for index, (name, chart) in enumerate(charts)]
     body = [
@@ -58,7 +58,7 @@ def page(folder: RunFolder) -> str:
         f"<p class='lead'>Run {escape(folder.name)}, {escape(result['state'])} after round {result['rounds']}.</p>",
         f"<p class='alarm'>This run {escape(remark(folder))}.</p>" if remark(folder) else "",
         _headline(result, teacher, student),
-        _alarms(events),
+        _alarms(reports),
         drawn[0],
         _section("Real images" if remark(folder) else "Synthetic images", _samples(folder)),
         *drawn[1:],
@@ -90,13 +90,13 @@ def _headline(result: Mapping[str, Any], teacher: Mapping[str, Any], student: Ma
     return f"<dl>{''.join(rows)}</dl>"
 
 
-def _alarms(events: figures.Events) -> str:
+def _alarms(reports: series.Reports) -> str:
     found: dict[str, list[int]] = {}
-    for event in events:
-        for alarm in event["alarms"]:
-            found.setdefault(alarm.split(" (")[0], []).append(event["round"])
+    for report in reports:
+        for alarm in report.alarms:
+            found.setdefault(alarm.split(" (")[0], []).append(report.round)
     rows = [
-        f"<li>{escape(alarm)}: in {len(rounds)} of {len(events)} rounds, last in round {rounds[-1]}</li>"
+        f"<li>{escape(alarm)}: in {len(rounds)} of {len(reports)} rounds, last in round {rounds[-1]}</li>"
         for alarm, rounds in found.items()
     ]
     return f"<div class='alarm'><b>Alarms</b><ul>{''.join(rows)}</ul></div>" if rows else ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import ipywidgets
 
-from dfkd_lab.runs import RunFolder
+from dfkd_lab.runs.folder import RunFolder
 from widgets.status import AMBER
 
 SIDE_PX = 32
@@ -120,17 +120,17 @@ def caption(round: int, facts: Mapping[str, Any] | None) -> str:
     text = f"Round {round}: a row for each class the teacher sees"
     if facts is None:
         return text + "."
-    asked = [cell for cell in facts["cells"] if cell["asked"] is not None]
-    other = sum(cell["asked"] != cell["predicted"] for cell in asked)
+    targets = [cell for cell in facts["cells"] if cell["asked"] is not None]
+    other = sum(cell["asked"] != cell["predicted"] for cell in targets)
     text += ", below each image its confidence in %."
-    if asked:
+    if targets:
         mark = f"<span style='color: {AMBER}'>≠</span>"
-        text += f" {mark} marks another class than was asked for: {other} of {len(asked)}."
+        text += f" {mark} marks another class than the target: {other} of {len(targets)}."
     return text
 
 
 def html(png: bytes, facts: Mapping[str, Any] | None) -> str:
-    """The grid; with ``facts``, each image with its confidence, and marked if it is not of the class asked for."""
+    """The grid; with ``facts``, each image with its confidence, and marked if it is not of its target class."""
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     if facts is None:
         return f"{STYLE}<img class='dfkd-samples' alt='Images by class' src='{source}'>"
@@ -153,8 +153,8 @@ def _rows(facts: Mapping[str, Any], wide: float, high: float) -> Iterator[str]:
 def _cell(cell: Mapping[str, Any], wide: float, high: float) -> str:
     other = cell["asked"] is not None and cell["asked"] != cell["predicted"]
     sure = "" if cell["confidence"] is None else f"{float(cell['confidence']):.0%}"
-    asked = f"asked for {int(cell['asked'])}, " if cell["asked"] is not None else ""
-    title = f"{asked}the teacher sees {int(cell['predicted'])}{' with confidence ' + sure if sure else ''}"
+    target = f"target class {int(cell['asked'])}, " if cell["asked"] is not None else ""
+    title = f"{target}the teacher sees {int(cell['predicted'])}{' with confidence ' + sure if sure else ''}"
     words = sure.removesuffix("%") + (f"≠{int(cell['asked'])}" if other else "")
     left, top = -int(cell["column"]) * wide, -int(cell["row"]) * high
     image = f"<i style='background-position: {left:g}px {top:g}px'></i>"

@@ -9,19 +9,19 @@ from typing import Any
 
 from IPython import get_ipython
 
-from dfkd_lab.measure import seconds
-from dfkd_lab.recipe import Schedule
-from widgets.figures import Events
+from dfkd_lab.engine.recipe import Schedule
+from dfkd_lab.engine.report import Report
+from widgets.series import Reports
 
 LIVE_VARIABLE = "DFKD_LIVE"
 AMBER = "#c77700"
 ENDED = ("stopped", "failed", "finished")
 
 
-def is_live(wish: bool | None = None) -> bool:
-    """Whether somebody watches: ``wish``, else ``$DFKD_LIVE`` (0 or 1), else Voilà, else what the front end says."""
-    if wish is not None:
-        return wish
+def is_live(requested: bool | None = None) -> bool:
+    """Whether somebody watches: ``requested``, else ``$DFKD_LIVE`` (0 or 1), else Voilà, else the front end."""
+    if requested is not None:
+        return requested
     if os.environ.get(LIVE_VARIABLE):
         return os.environ[LIVE_VARIABLE] == "1"
     if os.environ.get("VOILA_KERNEL_ID"):
@@ -31,22 +31,22 @@ def is_live(wish: bool | None = None) -> bool:
     return kernel is not None and bool(kernel.get_parent().get("content", {}).get("allow_stdin"))
 
 
-def line(status: Mapping[str, Any], events: Events, teacher_accuracy: float | None = None) -> str:
+def line(status: Mapping[str, Any], reports: Reports, teacher_accuracy: float | None = None) -> str:
     """The state of a run as HTML that a screen reader announces; everything in it is escaped."""
-    last = events[-1] if events else None
-    rounds = status.get("rounds") or (last["rounds"] if last else 0)
-    done = last["round"] if last else 0
+    last = reports[-1] if reports else None
+    rounds = status.get("rounds") or (last.rounds if last else 0)
+    done = last.round if last else 0
     words = [f"<b>{escape(status['state'])}</b>", f"round {done} of {rounds}" if rounds else ""]
     if status["state"] in ("running", "paused") and last:
-        words.append(remaining(events))
+        words.append(remaining(reports))
     elif last and status["state"] in ENDED:
-        words.append(f"{pace(events)} a round, {duration(seconds(last['cost']))} in all")
-    if evaluated := next((event for event in reversed(events) if event["accuracy"] is not None), None):
-        where = "" if evaluated is last else f" in round {evaluated['round']}"
-        against = f" (teacher {teacher_accuracy:.3f})" if teacher_accuracy is not None else ""
-        words.append(f"accuracy {evaluated['accuracy']:.3f}{where}{against}")
+        words.append(f"{pace(reports)} a round, {duration(last.cost.seconds)} in all")
+    if evaluated := next((report for report in reversed(reports) if report.accuracy is not None), None):
+        where = "" if evaluated is last else f" in round {evaluated.round}"
+        comparison = f" (teacher {teacher_accuracy:.3f})" if teacher_accuracy is not None else ""
+        words.append(f"accuracy {evaluated.accuracy:.3f}{where}{comparison}")
     if last:
-        words.append(f"agreement {last['health']['agreement']:.3f}")
+        words.append(f"agreement {last.health['agreement']:.3f}")
     words.append(escape(status.get("message") or ""))
     text = " · ".join(word for word in words if word)
     known = "" if status["state"] == "starting" else f"value='{done}' max='{max(rounds, 1)}'"
@@ -54,16 +54,16 @@ def line(status: Mapping[str, Any], events: Events, teacher_accuracy: float | No
     return f"<div role='status' aria-live='polite' style='line-height: 1.5'>{text}<br>{bar}{_alarms(last)}</div>"
 
 
-def remaining(events: Events) -> str:
+def remaining(reports: Reports) -> str:
     """How long the run will still take, in words."""
-    if events[-1]["cost"].get("s_steps") == 0:
+    if reports[-1].cost.s_steps == 0:
         return "time left is known once the student starts"
-    return f"about {duration(time_left(events))} left"
+    return f"about {duration(time_left(reports))} left"
 
 
-def pace(events: Events) -> str:
+def pace(reports: Reports) -> str:
     """How long a round took, on average."""
-    took = seconds(events[-1]["cost"]) / events[-1]["round"]
+    took = reports[-1].cost.seconds / reports[-1].round
     return f"{took:.2g} s" if took < 90 else duration(took)
 
 
@@ -78,15 +78,15 @@ def cost_ahead(rounds: int, schedule: Schedule) -> str:
     )
 
 
-def time_left(events: Events) -> float:
+def time_left(reports: Reports) -> float:
     """Seconds until the last round, at the pace of the last twenty in which the student learned."""
-    recent = events[-21:]
-    warm_up = [event for event in recent if event["cost"].get("s_steps") == 0]
+    recent = reports[-21:]
+    warm_up = [report for report in recent if report.cost.s_steps == 0]
     before, last = (warm_up or recent[:1])[-1], recent[-1]
-    rounds, took = last["round"] - before["round"], seconds(last["cost"]) - seconds(before["cost"])
+    rounds, took = last.round - before.round, last.cost.seconds - before.cost.seconds
     if not rounds:
-        rounds, took = last["round"], seconds(last["cost"])
-    return (last["rounds"] - last["round"]) * took / rounds
+        rounds, took = last.round, last.cost.seconds
+    return (last.rounds - last.round) * took / rounds
 
 
 def duration(took: float) -> str:
@@ -96,7 +96,7 @@ def duration(took: float) -> str:
     return f"{took / 60:.0f} min" if took < 5400 else f"{took / 3600:.1f} h"
 
 
-def _alarms(last: Mapping[str, Any] | None) -> str:
-    alarms = last["alarms"] if last else []
+def _alarms(last: Report | None) -> str:
+    alarms = last.alarms if last else []
     rows = (f"<div style='color: {AMBER}'>alarm: {escape(alarm)}</div>" for alarm in alarms)
     return "".join(rows)

@@ -13,11 +13,14 @@ from typing import Any
 import torch
 
 from dfkd_lab import methods, nets
-from dfkd_lab.loop import Run, frozen
-from dfkd_lab.primitives.observe import OF_STUDENT, Classifier, Frozen
-from dfkd_lab.recipe import Schedule, needs
-from dfkd_lab.spec import SpecError, build, knobs
-from dfkd_lab.tally import Tally
+from dfkd_lab.engine.composed import ComposedRun
+from dfkd_lab.engine.loop import Run, frozen
+from dfkd_lab.engine.meter import Meter
+from dfkd_lab.engine.recipe import Schedule, needs_of_all
+from dfkd_lab.errors import SpecError
+from dfkd_lab.nets.wrap import Classifier, Frozen
+from dfkd_lab.primitives.observer import NEEDS_STUDENT
+from dfkd_lab.spec import build, settings_of
 
 MOST_STEPS = 20
 """Student steps of a measured round, at most; what a whole round takes follows from the steps."""
@@ -30,8 +33,14 @@ class Pair:
     teacher: str
     student: str
     shape: tuple[int, int, int]
-    preset: str
+    presets: tuple[str, ...]
+    """Families of settings that suit the images, likeliest first."""
     classes: int = 10
+
+    @property
+    def is_digits(self) -> bool:
+        """Whether the images are as small as digits, and the settings with them."""
+        return "digits" in self.presets
 
     @classmethod
     def of(cls, name: str) -> Pair:
@@ -41,22 +50,23 @@ class Pair:
             SpecError: if ``name`` is neither.
         """
         if name == "digits":
-            return cls("convnet_32", "convnet_8", (1, 16, 16), "digits")
+            return cls("convnet_32", "convnet_8", (1, 16, 16), ("digits",))
         teacher, colon, student = name.partition(":")
         if not colon:
             raise SpecError(f"pairs = '{name}' is no pair; allowed: digits, or TEACHER:STUDENT as in resnet20:resnet8")
         nets.check(teacher)
         nets.check(student)
-        return cls(teacher, student, (3, 32, 32), "cifar10")
+        return cls(teacher, student, (3, 32, 32), ("cifar10", "cifar"))
 
-    def run(self, method: str, settings: dict[str, Any], **more: Any) -> Run:
-        """A run of ``method`` with its preset, and those of ``settings`` that it has; ``more`` is :class:`Run`'s."""
-        chosen = methods.find(method)
-        preset = {name: value for name, value in chosen.presets[self.preset].items() if name != "rounds"}
-        known = {name: value for name, value in settings.items() if name in knobs(chosen)}
+    def run(self, method: str, settings: dict[str, Any], *, compile: bool = False, **more: Any) -> Run:
+        """A run of ``method`` with its preset, and those of ``settings`` that it has; ``more`` is ``ComposedRun``'s."""
+        class_ = methods.find(method)
+        preset = class_.presets[methods.suiting_preset(class_, self.presets)]
+        base = {name: value for name, value in preset.items() if name != "rounds"}
+        known = {name: value for name, value in settings.items() if name in settings_of(class_)}
         scale = [0.5] * self.shape[0], [0.25] * self.shape[0]
-        return Run(
-            build(chosen, {**preset, **known}),
+        composed = ComposedRun.of(
+            build(class_, {**base, **known}),
             Frozen(nets.classifier(self.teacher, self.shape[0], self.classes), *scale),
             lambda: Classifier(nets.classifier(self.student, self.shape[0], self.classes), *scale),
             shape=self.shape,
@@ -65,6 +75,7 @@ class Pair:
             seed=0,
             **more,
         )
+        return Run(composed, compile=compile)
 
 
 class Bare:
@@ -75,38 +86,38 @@ class Bare:
 
     def __init__(self, run: Run):
         self.run, self.recipe = run, run.recipe
-        self.wanted = needs({name: row for name, row in run.recipe.terms.items() if row.weight})
+        self.needs = needs_of_all({name: each for name, each in run.recipe.losses.items() if each.weight})
         run.advance()
-        with run.stream, run.passes:
+        with run.rng, run.autocast:
             run.recipe.synthesizer.open()
             self.images = run.recipe.memory.read(run.recipe.schedule.batch, run.recipe.synthesizer.sample).images
 
     def synthesis_step(self) -> None:
-        """Generator, teacher, and the student if a term looks at it; and back through all of them."""
+        """Generator, teacher, and the student if a loss needs it; forward and backward."""
         run = self.run
         with frozen(run.student):
-            with run.passes:
+            with run.autocast:
                 images = self.recipe.synthesizer.render().images
                 loss = run.teacher(images).sum()
-                if self.wanted & OF_STUDENT:
+                if self.needs & NEEDS_STUDENT:
                     loss = loss + run.student(images).sum()
             loss.backward()
 
     def student_step(self) -> None:
-        """Teacher unless its answers are kept, student, and back; the generator where images are drawn anew."""
+        """Student, forward and backward; teacher unless its answers are kept; generator where images are drawn anew."""
         run, memory = self.run, self.recipe.memory
-        with run.passes:
+        with run.autocast:
             if memory.draws:
                 self.recipe.synthesizer.sample(self.recipe.schedule.batch)
             if not run.cache_views:
                 with torch.no_grad():
-                    run.observer.oracle(self.images)
+                    run.observer.folded_teacher(self.images)
             loss = run.student(self.images).sum()
         run.student.zero_grad()
         loss.backward()
 
 
-def overhead(
+def measure_overhead(
     pair: Pair, method: str, settings: dict[str, Any], repeats: int, least_s: float = 0.0, **more: Any
 ) -> dict[str, Any]:
     """Loop and bare passes of one method, in turns: seconds a round, images a second, overhead with its range.
@@ -119,11 +130,11 @@ def overhead(
     bare = Bare(other)
     run.advance()
     rows: list[tuple[float, float, float]] = []
-    begun = time.perf_counter()
-    while len(rows) < repeats or time.perf_counter() - begun < least_s:
+    start = time.perf_counter()
+    while len(rows) < repeats or time.perf_counter() - start < least_s:
         rows.append(_measured(run, bare, whole))
     loops, bares, steps = zip(*rows, strict=True)
-    ratios = [loop / passes for loop, passes in zip(loops, bares, strict=True)]
+    ratios = [loop / autocast for loop, autocast in zip(loops, bares, strict=True)]
     seconds = statistics.median(loops)
     return {
         "n": len(rows),
@@ -151,8 +162,8 @@ def _measured(run: Run, bare: Bare, whole: Schedule) -> tuple[float, float, floa
     report = round_ - synthesis - distillation
     loop = in_whole(whole, synthesis / max(1, short.g_steps), distillation / short.s_steps) + report
     synthesis = seconds(bare.synthesis_step, short.g_steps, run.device) if short.g_steps else 0.0
-    passes = in_whole(whole, synthesis, seconds(bare.student_step, short.s_steps, run.device))
-    return loop, passes, distillation / short.s_steps
+    autocast = in_whole(whole, synthesis, seconds(bare.student_step, short.s_steps, run.device))
+    return loop, autocast, distillation / short.s_steps
 
 
 def in_whole(whole: Schedule, synthesis_step: float, student_step: float) -> float:
@@ -163,11 +174,11 @@ def in_whole(whole: Schedule, synthesis_step: float, student_step: float) -> flo
 def seconds(call: Callable[[], object], times: int, device: torch.device) -> float:
     """Seconds of one call, the mean over ``times``."""
     synchronize(device)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(times):
         call()
     synchronize(device)
-    return (time.perf_counter() - begun) / times
+    return (time.perf_counter() - start) / times
 
 
 def synchronize(device: torch.device) -> None:
@@ -190,31 +201,30 @@ class Stopwatch:
         def watched(*arguments: Any, **named: Any) -> Any:
             outside, self._inside = self._inside, 0.0
             synchronize(self.device)
-            begun = time.perf_counter()
-            found = call(*arguments, **named)
+            start = time.perf_counter()
+            result = call(*arguments, **named)
             synchronize(self.device)
-            spent = time.perf_counter() - begun
+            spent = time.perf_counter() - start
             self.seconds[name] += spent - self._inside
             self._inside = outside + spent
-            return found
+            return result
 
         setattr(owner, attribute, watched)
 
 
 def slots(run: Run, whole: Schedule) -> dict[str, float]:
-    """Seconds of a whole round by slot, of networks forward only: the way back is in the two steps.
+    """Seconds of a whole round by slot, of networks forward only: the backward passes are in the two steps.
 
-    Neither compiled nor from a tape. ``run`` is of no further use.
+    Not compiled. ``run`` is of no further use.
     """
     recipe, short, watch = run.recipe, run.recipe.schedule, Stopwatch(run.device)
-    run.synthesis_tape = run.student_tape = None
     for owner, attribute, name in (
         (recipe.synthesizer, "render", "generator"),
         (recipe.synthesizer, "sample", "generator"),
         (recipe.synthesizer, "step", "synthesis step"),
         (recipe, "view", "views"),
         (recipe, "student_view", "views"),
-        *((asked, "forward", "teacher") for asked in dict.fromkeys((run.teacher, run.observer.oracle))),
+        *((network, "forward", "teacher") for network in dict.fromkeys((run.teacher, run.observer.folded_teacher))),
         (run.student, "forward", "student"),
         (recipe.memory, "read", "memory"),
         (recipe.memory, "write", "memory"),
@@ -223,14 +233,14 @@ def slots(run: Run, whole: Schedule) -> dict[str, float]:
         (run, "_distil", "student step, and other"),
     ):
         watch.watch(owner, attribute, name)
-    found: dict[str, float] = defaultdict(float)
+    result: dict[str, float] = defaultdict(float)
     for advance, times in (
-        (lambda: run._synthesize(Tally()), whole.cycles * whole.g_steps / max(1, short.g_steps)),
-        (lambda: run._distil(Tally(), 0), whole.cycles * whole.s_steps / short.s_steps),
+        (lambda: run._synthesize(Meter()), whole.cycles * whole.g_steps / max(1, short.g_steps)),
+        (lambda: run._distil(Meter(), 0), whole.cycles * whole.s_steps / short.s_steps),
     ):
         watch.seconds.clear()
-        with run.stream, torch.compiler.set_stance("force_eager"):
+        with run.rng, torch.compiler.set_stance("force_eager"):
             advance()
         for name, spent in watch.seconds.items():
-            found[name] += spent * times
-    return dict(found)
+            result[name] += spent * times
+    return dict(result)

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from dfkd_lab import nets
 from dfkd_lab.bench.overhead import Pair, seconds
-from dfkd_lab.precision import Passes
-from dfkd_lab.primitives.cache import CachedViews
-from dfkd_lab.primitives.memory import Batch, ImageRing, PriorityRing
-from dfkd_lab.primitives.observe import Classifier, Frozen, Observer
+from dfkd_lab.engine.precision import Autocast
+from dfkd_lab.nets.wrap import Classifier, Frozen
+from dfkd_lab.primitives.batch import Batch
+from dfkd_lab.primitives.memories import CachedViews, ImageBuffer, PriorityBuffer
+from dfkd_lab.primitives.observer import Observer
 from dfkd_lab.primitives.views import CropFlip, Identity, ResizedCrop, Roll, View
 
 VIEWS = 4
@@ -71,18 +72,18 @@ def memories(
 
 def filled(kind: str, count: int, shape: tuple[int, int, int], device: torch.device) -> Any:
     """A memory full of random images; of cached views a quarter of the images, so that it holds as many views."""
-    ring = PriorityRing(count, shape, 0.6, 0.4) if kind == "PriorityRing" else ImageRing(count, shape)
+    ring = PriorityBuffer(count, shape, 0.6, 0.4) if kind == "PriorityRing" else ImageBuffer(count, shape)
     memory: Any = ring
     if kind == "CachedViews":
         teacher = Frozen(Mean(), [0.5] * shape[0], [0.25] * shape[0]).to(device)
-        ring = ImageRing(max(1, count // VIEWS), shape)
+        ring = ImageBuffer(max(1, count // VIEWS), shape)
         memory = CachedViews(ring, Identity(), Observer(teacher, nn.Identity()), VIEWS, 10)
     memory.to(device)
     for pixels in (each for each in memory.buffers() if each.dtype == torch.uint8):
         pixels.random_(0, 256)  # touches every page
     ring.written.fill_(ring.capacity)
     ring.restored()
-    if isinstance(ring, PriorityRing):
+    if isinstance(ring, PriorityBuffer):
         index = torch.arange(count, device=device)
         ring.feedback(Batch(ring.images[:0], index=index), torch.rand(count, device=device))
     return memory
@@ -96,7 +97,7 @@ class Mean(nn.Module):
 
 
 def read(memory: Any, n: int) -> None:
-    """What a student step asks of a memory."""
+    """What a student step does with a memory."""
     batch = memory.read(n, lambda n: None)
     memory.feedback(batch, torch.ones(n, device=batch.images.device))
 
@@ -120,7 +121,7 @@ def precisions(pair: Pair, batch: int, repeats: int, device: torch.device) -> li
     calls: dict[Any, Callable[[], object]] = {}
     for held in ("fp32", "bf16"):
         for layout in ("contiguous", "channels last"):
-            for name, call in _passes(pair, batch, Passes(device, held), layout == "channels last", device).items():
+            for name, call in _passes(pair, batch, Autocast(device, held), layout == "channels last", device).items():
                 calls[held, layout, name] = call
     times = in_turns(calls, repeats, device)
     names = dict.fromkeys(name for _, _, name in times)
@@ -130,26 +131,28 @@ def precisions(pair: Pair, batch: int, repeats: int, device: torch.device) -> li
     ]
 
 
-def _passes(pair: Pair, batch: int, passes: Passes, last: bool, device: torch.device) -> dict[str, Callable[[], None]]:
+def _passes(
+    pair: Pair, batch: int, autocast: Autocast, last: bool, device: torch.device
+) -> dict[str, Callable[[], None]]:
     scale = [0.5] * pair.shape[0], [0.25] * pair.shape[0]
     teacher = Frozen(nets.classifier(pair.teacher, pair.shape[0], pair.classes), *scale).to(device)
     student = Classifier(nets.classifier(pair.student, pair.shape[0], pair.classes), *scale).to(device)
     for net in (teacher, student) if last else ():
-        passes.prepare(net)
+        autocast.prepare(net)
     images = torch.rand(batch, *pair.shape, device=device)
 
     def answer() -> None:
-        with torch.no_grad(), passes:
+        with torch.no_grad(), autocast:
             teacher(images)
 
     def invert() -> None:
         shown = images.clone().requires_grad_()
-        with passes:
+        with autocast:
             logits = teacher(shown)
         logits.sum().backward()
 
     def train() -> None:
-        with passes:
+        with autocast:
             logits = student(images)
         student.zero_grad()
         F.cross_entropy(logits.float(), torch.zeros(batch, dtype=torch.long, device=device)).backward()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_lab.spec import SpecError
+from dfkd_lab.errors import SpecError
 
 TRAINING, EVALUATION = ("train",), ("val", "test")
 MODES = {1: "L", 3: "RGB"}
@@ -23,17 +23,17 @@ def find(path: str, splits: Sequence[str]) -> Path:
         SpecError: if it has none, or other classes than another split, whose labels would then mean something else.
     """
     root = Path(path).expanduser()
-    found = [root / split for split in splits if (root / split).is_dir()]
-    if not found:
+    present = [root / split for split in splits if (root / split).is_dir()]
+    if not present:
         wanted = " or ".join(f"{split}/" for split in splits)
         raise SpecError(f"data = 'folder:{path}': there is no {wanted} in {root}; it must hold a folder for each class")
-    classes = _classes(found[0])
+    classes = _classes(present[0])
     if not classes:
-        raise SpecError(f"data = 'folder:{path}': {found[0]} holds no folders; it must hold one for each class")
+        raise SpecError(f"data = 'folder:{path}': {present[0]} holds no folders; it must hold one for each class")
     for other in (root / split for split in (*TRAINING, *EVALUATION)):
         if other.is_dir() and (odd := sorted({*_classes(other)} ^ {*classes})):
-            raise SpecError(f"data = 'folder:{path}': only one of {found[0]} and {other} has the class '{odd[0]}'")
-    return found[0]
+            raise SpecError(f"data = 'folder:{path}': only one of {present[0]} and {other} has the class '{odd[0]}'")
+    return present[0]
 
 
 def read(path: str, splits: Sequence[str], shape: tuple[int, int, int] | None) -> tuple[Tensor, Tensor]:

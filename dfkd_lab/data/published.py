@@ -1,16 +1,10 @@
-"""Published data sets in torchvision's layout: found, verified, decoded; downloaded by torchvision if need be."""
+"""Published data sets through torchvision: looked for in two places, verified, downloaded if need be."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
 import os
-import pickle
 import socket
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +12,38 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_lab.environment import cache
-from dfkd_lab.spec import SpecError
+from dfkd_lab.data.split import Split
+from dfkd_lab.errors import SpecError
+from dfkd_lab.system.environment import cache
 
-Arrays = tuple[np.ndarray, np.ndarray]
-Files = list[tuple[str, str]]
-"""Paths below a root, with the MD5 that torchvision publishes for each."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """A class of torchvision.datasets, the files of a split of it, and how those are decoded."""
-
-    source: str
-    files: Callable[[Any, bool], Files]
-    decode: Callable[[list[bytes]], Arrays]
-
-    def find(self, train: bool) -> tuple[Any, Files]:
-        """The class in torchvision, imported only now because that takes a second; and the files of a split."""
-        import torchvision.datasets
-
-        source = getattr(torchvision.datasets, self.source)
-        return source, self.files(source, train)
+TIMEOUT_S = 30.0
+"""For a server to answer; torchvision sets none, and some clusters drop packets without a word."""
 
 
-def read(name: str, train: bool) -> tuple[Tensor, Tensor]:
-    """Images [N, C, H, W] as uint8 and labels [N] of one split; each file is read once and verified before decoding.
+def read(name: str, source: str, train: bool) -> Split:
+    """One split of the set ``name``: images [N, C, H, W] as uint8 and labels [N].
+
+    Args:
+        name: As the user says it.
+        source: Of torchvision.datasets: "CIFAR10", "MNIST", "SVHN", or a set in the layout of one of these.
+        train: Which split.
 
     Raises:
-        SpecError: if a file is neither here nor to be downloaded, or has another MD5 than the published one.
+        SpecError: if its files are neither here nor to be downloaded, or are not the published ones.
     """
-    source, files = SETS[name].find(train)
-    held = [root for root in roots() if all((root / file).is_file() for file, _ in files)]
-    root = held[0] if held else _download(name, source, train, files)
-    images, labels = SETS[name].decode([_verified(root / file, md5) for file, md5 in files])
-    return torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels.astype(np.int64))
+    for root in roots():
+        if (made := _open(source, root, train)) is not None:
+            return made
+    _download(name, source, train)
+    made = _open(source, roots()[-1], train)
+    if made is None:
+        raise SpecError(f"data = '{name}': what was downloaded to {roots()[-1]} is not what torchvision expects")
+    return made
+
+
+def is_here(source: str, train: bool) -> bool:
+    """Whether the files of a split are in one of the places, unverified."""
+    return any(all(_found(root / file) for file, _ in files_of(source, train)) for root in roots())
 
 
 def roots() -> list[Path]:
@@ -61,100 +52,117 @@ def roots() -> list[Path]:
     return [*([Path(given).expanduser()] if given else []), cache() / "datasets"]
 
 
-def _verified(path: Path, md5: str) -> bytes:
-    content = path.read_bytes()
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise SpecError(f"{path} is damaged or not the published file (MD5 {found}, not {md5}); remove or replace it")
-    return content
-
-
-def _download(name: str, source: Any, train: bool, files: Files) -> Path:
-    """Let torchvision download into a folder beside the cache's, and move in what is complete."""
-    root = roots()[-1]
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(30)  # torchvision sets none, and some clusters drop packets without a word
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root) as temporary:
-            split = {"split": "train" if train else "test"} if name == "svhn" else {"train": train}
-            source(temporary, download=True, **split)
-            for file, _ in SETS[name].files(source, True) + SETS[name].files(source, False):
-                if (fresh := Path(temporary, file)).is_file():
-                    (root / file).parent.mkdir(parents=True, exist_ok=True)
-                    fresh.replace(root / file)
-    except (OSError, RuntimeError) as error:
-        missing = next(file for file, _ in files if not (root / file).is_file())
-        places = " and ".join(map(str, roots()))
-        reason = (str(error) or type(error).__name__).strip().splitlines()[-1]
-        raise SpecError(
-            f"data = '{name}': no {missing} in {places}, and it cannot be downloaded ({reason}); "
-            "put torchvision's files into one of these folders, or set DFKD_DATA to the folder that has them"
-        ) from None
-    finally:
-        socket.setdefaulttimeout(before)
-    return root
-
-
-def _cifar_files(source: Any, train: bool) -> Files:
-    return [(f"{source.base_folder}/{file}", md5) for file, md5 in (source.train_list if train else source.test_list)]
-
-
-def _mnist_files(source: Any, train: bool) -> Files:
-    rows = source.resources[:2] if train else source.resources[2:]
-    return [(f"{source.__name__}/raw/{file}", md5) for file, md5 in rows]
-
-
-def _svhn_files(source: Any, train: bool) -> Files:
-    _, file, md5 = source.split_list["train" if train else "test"]
+def files_of(source: str, train: bool) -> list[tuple[str, str]]:
+    """The files of a split below a root, each with the MD5 that torchvision publishes for it."""
+    published = _class(source)
+    if hasattr(published, "train_list"):
+        files = published.train_list if train else published.test_list
+        return [(f"{published.base_folder}/{file}", md5) for file, md5 in files]
+    if hasattr(published, "resources"):
+        files = published.resources[:2] if train else published.resources[2:]
+        return [(f"{published.__name__}/raw/{file}", md5) for file, md5 in files]
+    _, file, md5 = published.split_list["train" if train else "test"]
     return [(file, md5)]
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Makes arrays and plain values, and refuses all else.
+def _class(source: str) -> Any:
+    import torchvision.datasets  # only now, because that takes a second
 
-    A second lock behind the MD5, so that what is decoded under a checksum of one's own, as tests do, runs nothing.
+    return getattr(torchvision.datasets, source)
+
+
+def _found(path: Path) -> bool:
+    return path.is_file() or path.with_suffix("").is_file()  # torchvision unpacks MNIST's files beside the archives
+
+
+def _open(source: str, root: Path, train: bool) -> Split | None:
+    """The split from ``root``; None if it is not there.
+
+    Raises:
+        SpecError: if it is there, but a file is not the published one.
     """
-
-    KNOWN = frozenset({"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
-                       "numpy.ndarray", "numpy.dtype"})  # fmt: skip
-
-    def find_class(self, module: str, name: str) -> Any:
-        if f"{module}.{name}" not in self.KNOWN:
-            raise pickle.UnpicklingError(f"{module}.{name} is not an array")
-        return super().find_class(module, name)
-
-
-def _cifar(contents: list[bytes]) -> Arrays:
-    batches = [_ArraysOnly(io.BytesIO(content), encoding="latin1").load() for content in contents]
-    images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
-    labels = np.concatenate([batch["labels" if "labels" in batch else "fine_labels"] for batch in batches])
-    return images, labels
+    files = files_of(source, train)
+    if not all(_found(root / file) for file, _ in files):
+        return None
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            data_set = _open_one_split(source, _unpacked(root, files, Path(temporary)), train)
+    except (RuntimeError, OSError, ValueError, EOFError) as error:
+        damaged = [root / file for file, md5 in files if (root / file).is_file() and _md5(root / file) != md5]
+        which = damaged[0] if damaged else root / files[0][0]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise SpecError(f"{which} is damaged or not the published file ({reason}); remove or replace it") from None
+    labels = getattr(data_set, "targets", getattr(data_set, "labels", None))  # SVHN calls them labels
+    return Split(_images(data_set.data), torch.as_tensor(labels).long())
 
 
-def _mnist(contents: list[bytes]) -> Arrays:
-    images, labels = (_idx(gzip.decompress(content)) for content in contents)
-    return images[:, None], labels
+def _open_one_split(source: str, root: Path, train: bool) -> Any:
+    """Torchvision's data set, asked for the files of one split only."""
+    published = _class(source)
+    only: dict[str, Any] = {}
+    if hasattr(published, "train_list"):
+        only = {"test_list" if train else "train_list": [], "_load_meta": lambda self: None}
+    elif hasattr(published, "resources"):
+        only = {"resources": published.resources[:2] if train else published.resources[2:]}
+    one_split = type(published.__name__, (published,), only)  # the name is that of its folder
+    return one_split(root, **({"train": train} if only else {"split": "train" if train else "test"}))
 
 
-def _idx(content: bytes) -> np.ndarray:
-    """An array of bytes in IDX: two zeros, the type (8), the number of axes, their big-endian sizes, the bytes."""
-    axes = content[3]
-    sizes = np.frombuffer(content, ">u4", axes, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(sizes).copy()  # torch wants to write
+def _unpacked(root: Path, files: list[tuple[str, str]], temporary: Path) -> Path:
+    """``root``, or ``temporary`` with what in ``root`` is only there packed; torchvision unpacks after downloads only.
+
+    Raises:
+        RuntimeError: if an archive is not the published one.
+    """
+    packed = [(root / file, md5) for file, md5 in files if file.endswith(".gz")]
+    if all(path.with_suffix("").is_file() for path, _ in packed):
+        return root
+    from torchvision.datasets.utils import extract_archive
+
+    for path, md5 in packed:
+        if _md5(path) != md5:
+            raise RuntimeError(f"its MD5 is not {md5}")
+        folder = temporary / path.parent.relative_to(root)
+        folder.mkdir(parents=True, exist_ok=True)
+        extract_archive(str(path), str(folder))
+    return temporary
 
 
-def _svhn(contents: list[bytes]) -> Arrays:
-    from scipy.io import loadmat
+def _images(pixels: Any) -> Tensor:
+    """Torchvision's pixels, [N, H, W], [N, H, W, 3] or [N, 3, H, W], as [N, C, H, W]."""
+    images = torch.as_tensor(np.ascontiguousarray(pixels))
+    if images.ndim == 3:
+        return images[:, None]
+    return images if images.shape[1] == 3 else images.permute(0, 3, 1, 2).contiguous()
 
-    found = loadmat(io.BytesIO(contents[0]))
-    return found["X"].transpose(3, 2, 0, 1), found["y"].ravel() % 10  # the file calls the digit 0 ten
+
+def _md5(path: Path) -> str:
+    from torchvision.datasets.utils import calculate_md5
+
+    return str(calculate_md5(str(path)))
 
 
-SETS = {
-    "cifar10": Published("CIFAR10", _cifar_files, _cifar),
-    "cifar100": Published("CIFAR100", _cifar_files, _cifar),
-    "mnist": Published("MNIST", _mnist_files, _mnist),
-    "fashion_mnist": Published("FashionMNIST", _mnist_files, _mnist),
-    "svhn": Published("SVHN", _svhn_files, _svhn),
-}
+def _download(name: str, source: str, train: bool) -> None:
+    """Let torchvision download into a folder beside the cache's, and move in what is complete."""
+    root, before = roots()[-1], socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_S)
+    published = _class(source)
+    split = {"split": "train" if train else "test"} if hasattr(published, "split_list") else {}
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root) as temporary:
+            published(temporary, download=True, **split)
+            for file in [path for path in Path(temporary).rglob("*") if path.is_file()]:
+                place = root / file.relative_to(temporary)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(place)
+    except (OSError, RuntimeError) as error:
+        missing = next((file for file, _ in files_of(source, train) if not _found(root / file)), "its files")
+        reason = (str(error) or type(error).__name__).strip().splitlines()[-1]
+        raise SpecError(
+            f"data = '{name}': no {missing} in {' and '.join(map(str, roots()))}, and it cannot be downloaded "
+            f"({reason}); put torchvision's files into one of these folders, or set DFKD_DATA to the folder that has "
+            "them"
+        ) from None
+    finally:
+        socket.setdefaulttimeout(before)

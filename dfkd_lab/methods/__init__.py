@@ -1,9 +1,11 @@
 """One paper a file. A new method is its file, and its line in ``CLASSES``."""
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
-from dfkd_lab.spec import SpecError, unknown
+from dfkd_lab.errors import SpecError
+from dfkd_lab.spec import unknown
 
 CLASSES = {
     "alone": "Alone",
@@ -44,6 +46,11 @@ def find(name: str) -> type[Any]:
     if name not in METHODS:
         raise SpecError(unknown(name, METHODS, "method"))
     return METHODS[name]
+
+
+def suiting_preset(method: type[Any], families: Iterable[str]) -> str:
+    """The first of ``families`` that ``method`` has settings for; "paper" if it has none of them."""
+    return next((name for name in families if name in method.presets), "paper")
 
 
 def remark(method: Any) -> str:

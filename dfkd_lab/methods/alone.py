@@ -7,12 +7,12 @@ The reference for what the student's network reaches by itself, a row of most ta
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.memory import Live
-from dfkd_lab.primitives.sources import Given
+from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.memories import Live
+from dfkd_lab.primitives.synthesizers import FixedImages
 from dfkd_lab.primitives.views import CropFlip
-from dfkd_lab.recipe import Lab, Recipe, Weighted
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,22 @@ class Alone:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "s_steps": 40, "padding": 1, "flip": False},
-        "cifar10": {"rounds": 200},
-        "cifar100": {"rounds": 200},
+        "cifar": {"rounds": 200},
     }
 
-    s_lr: float = vocabulary.s_lr(0.1)
-    s_steps: int = vocabulary.s_steps(391)
-    batch: int = vocabulary.batch(128)
-    padding: int = vocabulary.padding(4)
-    flip: bool = vocabulary.flip(True)
+    s_lr: float = settings.s_lr(0.1)
+    s_steps: int = settings.s_steps(391)
+    batch: int = settings.batch(128)
+    padding: int = settings.padding(4)
+    flip: bool = settings.flip(True)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: nothing is synthesized."""
-        real = lab.real
-        assert real.labels is not None
         return Recipe(
-            synthesizer=Given(real.images, real.labels, self.batch),
-            terms={},
-            student={"student_label": Weighted(1.0, terms.student_label)},
+            synthesizer=FixedImages(self.batch),
+            losses={},
+            student_losses={"student_label": WeightedLoss(1.0, losses.student_label)},
             student_view=CropFlip(self.padding, self.flip),
             memory=Live(),
-            schedule=parts.no_synthesis(self.s_steps, self.batch, self.s_lr),
+            schedule=recipes.no_synthesis(self.s_steps, self.batch, self.s_lr),
         )

@@ -7,14 +7,14 @@ paper's text was not available.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.contrast import Contrast
-from dfkd_lab.primitives.memory import ImageRing
-from dfkd_lab.primitives.phases import NoiseCode, PhaseGenerator
+from dfkd_lab.engine.recipe import MethodContext, Recipe, Schedule, WeightedLoss
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.losses.contrastive import Contrast
+from dfkd_lab.primitives.memories import ImageBuffer
+from dfkd_lab.primitives.synthesizers import NoiseCode, PerBatchGenerator
 from dfkd_lab.primitives.views import CropFlip, ResizedCrop
-from dfkd_lab.recipe import Lab, Recipe, Schedule, Weighted
-from dfkd_lab.spec import knob
+from dfkd_lab.spec import setting
 
 
 @dataclass(frozen=True)
@@ -28,31 +28,30 @@ class CMI:
         "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "g_steps": 10, "g_lr": 1e-2, "z_lr": 1e-2,
                    "s_steps": 40, "padding": 1, "flip": False, "temperature": 4.0, "capacity": 3840, "bank": 3840,
                    "negatives": 256},
-        "cifar10": {},
-        "cifar100": {},
+        "cifar": {},
     }  # fmt: skip
 
-    label: float = vocabulary.label(1.0)
-    bn_gap: float = vocabulary.bn_gap(1.0)
-    gap: float = vocabulary.gap(0.5, "where both agree")
-    contrast: float = knob(0.8, "weight of the contrast with earlier images", low=0, high=100)
-    contrast_temperature: float = knob(0.2, "temperature of the contrast", low=0.01, high=10)
-    bank: int = knob(40_960, "embeddings of earlier images that the contrast keeps", low=1, high=10_000_000)
-    negatives: int = knob(4096, "of those in one step", low=1, high=1_000_000)
-    g_lr: float = vocabulary.g_lr(1e-3, "and of the contrast's projection")
-    z_lr: float = vocabulary.z_lr(1e-3)
-    g_steps: int = vocabulary.g_steps(200)
-    z_dim: int = vocabulary.z_dim(256)
-    width: int = vocabulary.width(64)
-    s_lr: float = vocabulary.s_lr(0.1)
-    s_steps: int = vocabulary.s_steps(400)
-    batch: int = vocabulary.batch(256, "and images a round")
-    capacity: int = vocabulary.capacity(51_200, "all of the default run")
-    temperature: float = vocabulary.temperature(20.0)
-    padding: int = vocabulary.padding(4)
-    flip: bool = vocabulary.flip(True)
+    label: float = settings.label(1.0)
+    bn_gap: float = settings.bn_gap(1.0)
+    gap: float = settings.gap(0.5, "where both agree")
+    contrast: float = setting(0.8, "weight of the contrast with earlier images", low=0, high=100)
+    contrast_temperature: float = setting(0.2, "temperature of the contrast", low=0.01, high=10)
+    bank: int = setting(40_960, "embeddings of earlier images that the contrast keeps", low=1, high=10_000_000)
+    negatives: int = setting(4096, "of those in one step", low=1, high=1_000_000)
+    g_lr: float = settings.g_lr(1e-3, "and of the contrast's projection")
+    z_lr: float = settings.z_lr(1e-3)
+    g_steps: int = settings.g_steps(200)
+    z_dim: int = settings.z_dim(256)
+    width: int = settings.width(64)
+    s_lr: float = settings.s_lr(0.1)
+    s_steps: int = settings.s_steps(400)
+    batch: int = settings.batch(256, "and images a round")
+    capacity: int = settings.capacity(51_200, "all of the default run")
+    temperature: float = settings.temperature(20.0)
+    padding: int = settings.padding(4)
+    flip: bool = settings.flip(True)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots.
 
         Differs: the contrast's local view is cut from the global one, and its bank gets fresh views of the best batch;
@@ -62,21 +61,21 @@ class CMI:
         """
         view = CropFlip(self.padding, self.flip)
         contrast = Contrast(
-            lab.observer, view, ResizedCrop(0.25, self.flip), temperature=self.contrast_temperature,
+            context.observer, view, ResizedCrop(0.25, self.flip), temperature=self.contrast_temperature,
             capacity=self.bank, negatives=self.negatives, lr=self.g_lr,
         )  # fmt: skip
         return Recipe(
-            synthesizer=PhaseGenerator(
-                lab.generator(self.z_dim, self.width), NoiseCode(self.z_dim, self.z_lr), self.batch, lab.classes,
-                lr=self.g_lr, life=1, labels="random",
+            synthesizer=PerBatchGenerator(
+                context.generator(self.z_dim, self.width), NoiseCode(self.z_dim, self.z_lr), self.batch,
+                context.classes, lr=self.g_lr, life=1, labels="random",
             ),
             view=view,
-            terms={
-                **parts.inversion(lab, self.label, self.bn_gap, self.gap),
-                "contrast": Weighted(self.contrast, contrast),
+            losses={
+                **recipes.inversion_losses(context, self.label, self.bn_gap, self.gap),
+                "contrast": WeightedLoss(self.contrast, contrast),
             },
-            student={"kd": Weighted(1.0, terms.kl(self.temperature))},
+            student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
             student_view=view,
-            memory=ImageRing(self.capacity, lab.shape),
+            memory=ImageBuffer(self.capacity, context.shape),
             schedule=Schedule(g_steps=self.g_steps, s_steps=self.s_steps, batch=self.batch, s_lr=self.s_lr),
         )  # fmt: skip

@@ -6,10 +6,10 @@ Inferred: from the abstract; weights and schedule are a neighbour's public code 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.memory import Live
-from dfkd_lab.recipe import Lab, Recipe, Weighted
+from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.memories import Live
 
 
 @dataclass(frozen=True)
@@ -21,29 +21,28 @@ class DDAD:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 300},
         "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 8, "bn_gap": 1.0},
-        "cifar10": {},
-        "cifar100": {},
+        "cifar": {},
     }
 
-    gap: float = vocabulary.gap(1.0, "an L1 distance")
-    bn_gap: float = vocabulary.bn_gap(0.1, "lambda")
-    z_dim: int = vocabulary.z_dim(256)
-    width: int = vocabulary.width(64)
-    g_lr: float = vocabulary.g_lr(1e-3)
-    s_lr: float = vocabulary.s_lr(0.1)
-    s_steps: int = vocabulary.turn_steps(5)
-    batch: int = vocabulary.batch(256)
-    cycles: int = vocabulary.cycles(50)
+    gap: float = settings.gap(1.0, "an L1 distance")
+    bn_gap: float = settings.bn_gap(0.1, "lambda")
+    z_dim: int = settings.z_dim(256)
+    width: int = settings.width(64)
+    g_lr: float = settings.g_lr(1e-3)
+    s_lr: float = settings.s_lr(0.1)
+    s_steps: int = settings.turn_steps(5)
+    batch: int = settings.batch(256)
+    cycles: int = settings.cycles(50)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots."""
         return Recipe(
-            synthesizer=parts.noise_generator(lab, self.z_dim, self.width, self.batch, self.g_lr),
-            terms={
-                "gap": Weighted(self.gap, terms.against(terms.l1)),
-                "bn_gap": Weighted(self.bn_gap, terms.BatchNormGap(lab.norms)),
+            synthesizer=recipes.noise_generator(context, self.z_dim, self.width, self.batch, self.g_lr),
+            losses={
+                "gap": WeightedLoss(self.gap, losses.adversarial(losses.l1)),
+                "bn_gap": WeightedLoss(self.bn_gap, losses.BatchNormGap(context.batch_norms)),
             },
-            student={"l1": Weighted(1.0, terms.l1)},
+            student_losses={"l1": WeightedLoss(1.0, losses.l1)},
             memory=Live(),
-            schedule=parts.game(self.s_steps, self.cycles, self.batch, self.s_lr),
+            schedule=recipes.game_schedule(self.s_steps, self.cycles, self.batch, self.s_lr),
         )

@@ -7,18 +7,18 @@ CIFAR script has none.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.memory import ImageRing
-from dfkd_lab.primitives.synthesis import Pixels
+from dfkd_lab.engine.recipe import MethodContext, Recipe, Schedule, WeightedLoss
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.memories import ImageBuffer
+from dfkd_lab.primitives.synthesizers import Pixels
 from dfkd_lab.primitives.views import CropFlip, Roll
-from dfkd_lab.recipe import Lab, Recipe, Schedule, Weighted
-from dfkd_lab.spec import knob
+from dfkd_lab.spec import setting
 
 
 @dataclass(frozen=True)
 class DeepInversion:
-    """Pixels optimized until the teacher sees the class asked for, with the statistics its batch norms remember."""
+    """Pixels optimized until the teacher sees the target class, with the statistics its batch norms remember."""
 
     citation: ClassVar[str] = "Yin et al., CVPR 2020, arXiv:1912.08795"
     certainty: ClassVar[str] = "certain (authors' code; distillation from the CMI toolbox)"
@@ -30,36 +30,36 @@ class DeepInversion:
         "cifar100": {},
     }  # fmt: skip
 
-    label: float = vocabulary.label(1.0)
-    bn_gap: float = vocabulary.bn_gap(10.0, "alpha_f")
-    total_variation: float = knob(2.5e-5, "weight of the total variation, alpha_tv", low=0, high=10)
-    l2: float = knob(0.0, "weight of the L2 prior, alpha_l2", low=0, high=10)
-    gap: float = vocabulary.gap(1.0, "a JS (Adaptive DeepInversion), alpha_c")
-    g_lr: float = knob(0.1, "learning rate of the pixels (Adam)", low=0, high=10)
-    g_steps: int = vocabulary.g_steps(1000)
-    s_lr: float = vocabulary.s_lr(0.1)
-    s_steps: int = vocabulary.s_steps(400)
-    batch: int = vocabulary.batch(256, "and images a round")
-    capacity: int = vocabulary.capacity(51_200)
-    temperature: float = vocabulary.temperature(20.0)
-    jitter: int = knob(2, "largest roll of the images during inversion", low=0, high=64, unit="pixels")
-    padding: int = vocabulary.padding(4, "during distillation")
-    flip: bool = vocabulary.flip(True)
+    label: float = settings.label(1.0)
+    bn_gap: float = settings.bn_gap(10.0, "alpha_f")
+    total_variation: float = setting(2.5e-5, "weight of the total variation, alpha_tv", low=0, high=10)
+    l2: float = setting(0.0, "weight of the L2 prior, alpha_l2", low=0, high=10)
+    gap: float = settings.gap(1.0, "a JS (Adaptive DeepInversion), alpha_c")
+    g_lr: float = setting(0.1, "learning rate of the pixels (Adam)", low=0, high=10)
+    g_steps: int = settings.g_steps(1000)
+    s_lr: float = settings.s_lr(0.1)
+    s_steps: int = settings.s_steps(400)
+    batch: int = settings.batch(256, "and images a round")
+    capacity: int = settings.capacity(51_200)
+    temperature: float = settings.temperature(20.0)
+    jitter: int = setting(2, "largest roll of the images during inversion", low=0, high=64, unit="pixels")
+    padding: int = settings.padding(4, "during distillation")
+    flip: bool = settings.flip(True)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots. Differs: the pool is a ring; the divergence is the true JS, not the code's clamped one."""
         return Recipe(
-            synthesizer=Pixels(self.batch, lab.shape, lab.classes, lab.mean, lab.std, lr=self.g_lr),
+            synthesizer=Pixels(self.batch, context.shape, context.classes, context.mean, context.std, lr=self.g_lr),
             view=Roll(self.jitter, self.flip),
-            terms={
-                "label": Weighted(self.label, terms.label),
-                "bn_gap": Weighted(self.bn_gap, terms.BatchNormGap(lab.norms)),
-                "total_variation": Weighted(self.total_variation, terms.total_variation),
-                "l2": Weighted(self.l2, terms.l2),
-                **parts.disagreement(self.gap),
+            losses={
+                "label": WeightedLoss(self.label, losses.label),
+                "bn_gap": WeightedLoss(self.bn_gap, losses.BatchNormGap(context.batch_norms)),
+                "total_variation": WeightedLoss(self.total_variation, losses.total_variation),
+                "l2": WeightedLoss(self.l2, losses.l2),
+                **recipes.js_gap(self.gap),
             },
-            student={"kd": Weighted(1.0, terms.kl(self.temperature))},
+            student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
             student_view=CropFlip(self.padding, self.flip),
-            memory=ImageRing(self.capacity, lab.shape),
+            memory=ImageBuffer(self.capacity, context.shape),
             schedule=Schedule(g_steps=self.g_steps, s_steps=self.s_steps, batch=self.batch, s_lr=self.s_lr),
         )

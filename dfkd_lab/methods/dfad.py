@@ -6,10 +6,10 @@ Certain for the authors' code; the paper's text was not available.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.memory import Live
-from dfkd_lab.recipe import Lab, Recipe, Weighted
+from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.memories import Live
 
 
 @dataclass(frozen=True)
@@ -22,29 +22,28 @@ class DFAD:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 500},
         "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 8},
-        "cifar10": {},
-        "cifar100": {},
+        "cifar": {},
     }
 
-    gap: float = vocabulary.gap(1.0, "an L1 distance")
-    z_dim: int = vocabulary.z_dim(256)
-    width: int = vocabulary.width(64)
-    g_lr: float = vocabulary.g_lr(1e-3)
-    s_lr: float = vocabulary.s_lr(0.1)
-    s_steps: int = vocabulary.turn_steps(5)
-    batch: int = vocabulary.batch(256)
-    cycles: int = vocabulary.cycles(50)
+    gap: float = settings.gap(1.0, "an L1 distance")
+    z_dim: int = settings.z_dim(256)
+    width: int = settings.width(64)
+    g_lr: float = settings.g_lr(1e-3)
+    s_lr: float = settings.s_lr(0.1)
+    s_steps: int = settings.turn_steps(5)
+    batch: int = settings.batch(256)
+    cycles: int = settings.cycles(50)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: fresh noise for each player's step.
 
         Differs: the generator moves first in a turn, and both learning rates fall along a cosine, not in steps.
         """
-        steps = lab.rounds * self.cycles
+        steps = context.rounds * self.cycles
         return Recipe(
-            synthesizer=parts.noise_generator(lab, self.z_dim, self.width, self.batch, self.g_lr, fade=steps),
-            terms={"gap": Weighted(self.gap, terms.against(terms.l1))},
-            student={"l1": Weighted(1.0, terms.l1)},
+            synthesizer=recipes.noise_generator(context, self.z_dim, self.width, self.batch, self.g_lr, fade=steps),
+            losses={"gap": WeightedLoss(self.gap, losses.adversarial(losses.l1))},
+            student_losses={"l1": WeightedLoss(1.0, losses.l1)},
             memory=Live(),
-            schedule=parts.game(self.s_steps, self.cycles, self.batch, self.s_lr),
+            schedule=recipes.game_schedule(self.s_steps, self.cycles, self.batch, self.s_lr),
         )

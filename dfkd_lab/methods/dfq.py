@@ -7,11 +7,11 @@ was available.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.memory import Live
-from dfkd_lab.primitives.synthesis import NoiseGenerator
-from dfkd_lab.recipe import Lab, Recipe, Weighted
+from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.memories import Live
+from dfkd_lab.primitives.synthesizers import NoiseGenerator
 
 
 @dataclass(frozen=True)
@@ -23,36 +23,36 @@ class DFQ:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 5, "s_steps": 8},
-        "cifar10": {},
+        "cifar": {},
         "cifar100": {"s_lr": 0.05},
     }
 
-    gap: float = vocabulary.gap(1.0, "a KL")
-    bn_gap: float = vocabulary.bn_gap(1.0)
-    confidence: float = vocabulary.confidence(1.0)
-    balance: float = vocabulary.balance(20.0, "in nats")
-    z_dim: int = vocabulary.z_dim(256)
-    width: int = vocabulary.width(64)
-    g_lr: float = vocabulary.g_lr(1e-3)
-    s_lr: float = vocabulary.s_lr(0.1)
-    s_steps: int = vocabulary.turn_steps(10)
-    batch: int = vocabulary.batch(256)
-    cycles: int = vocabulary.cycles(40)
+    gap: float = settings.gap(1.0, "a KL")
+    bn_gap: float = settings.bn_gap(1.0)
+    confidence: float = settings.confidence(1.0)
+    balance: float = settings.balance(20.0, "in nats")
+    z_dim: int = settings.z_dim(256)
+    width: int = settings.width(64)
+    g_lr: float = settings.g_lr(1e-3)
+    s_lr: float = settings.s_lr(0.1)
+    s_steps: int = settings.turn_steps(10)
+    batch: int = settings.batch(256)
+    cycles: int = settings.cycles(40)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots with the toolbox's weights and its un-squared batch-norm distance; no warm-up."""
-        generator = lab.generator(self.z_dim, self.width)
+        generator = context.generator(self.z_dim, self.width)
         return Recipe(
             synthesizer=NoiseGenerator(generator, self.batch, self.z_dim, lr=self.g_lr, betas=(0.5, 0.999)),
-            terms={
-                "gap": Weighted(self.gap, terms.against(terms.kl())),
-                "bn_gap": Weighted(self.bn_gap, terms.BatchNormGap(lab.norms)),
-                "confidence": Weighted(self.confidence, terms.confidence),
-                "balance": Weighted(self.balance, terms.balance()),
+            losses={
+                "gap": WeightedLoss(self.gap, losses.adversarial(losses.kl())),
+                "bn_gap": WeightedLoss(self.bn_gap, losses.BatchNormGap(context.batch_norms)),
+                "confidence": WeightedLoss(self.confidence, losses.confidence),
+                "balance": WeightedLoss(self.balance, losses.balance()),
             },
-            student={"kd": Weighted(1.0, terms.kl())},
+            student_losses={"kd": WeightedLoss(1.0, losses.kl())},
             memory=Live(),
-            schedule=parts.game(
+            schedule=recipes.game_schedule(
                 self.s_steps, self.cycles, self.batch, self.s_lr, weight_decay=1e-4, student_mode="eval"
             ),
         )

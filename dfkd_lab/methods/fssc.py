@@ -8,12 +8,12 @@ excitation), all weights, the memory and the schedule are ours, after SpaceshipN
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives.memory import ImageRing
-from dfkd_lab.primitives.phases import NoiseCode, PhaseGenerator
+from dfkd_lab.engine.recipe import MethodContext, Recipe, Schedule
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives.memories import ImageBuffer
+from dfkd_lab.primitives.synthesizers import NoiseCode, PerBatchGenerator
 from dfkd_lab.primitives.views import CropFlip
-from dfkd_lab.recipe import Lab, Recipe, Schedule
-from dfkd_lab.spec import knob
+from dfkd_lab.spec import setting
 
 
 @dataclass(frozen=True)
@@ -26,38 +26,37 @@ class FSSC:
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "g_steps": 10, "s_steps": 40, "padding": 1,
                    "flip": False, "temperature": 4.0, "capacity": 3840},
-        "cifar10": {},
-        "cifar100": {},
+        "cifar": {},
     }  # fmt: skip
 
-    label: float = vocabulary.label(0.5)
-    bn_gap: float = vocabulary.bn_gap(1.0)
-    gap: float = vocabulary.gap(0.5, "where both agree")
-    squeeze: bool = knob(True, "channel attention (squeeze and excitation) at the end of the generator's blocks")
-    cam: float = vocabulary.cam(1.0)
-    grad_cam: float = vocabulary.grad_cam(1.0)
-    g_lr: float = vocabulary.g_lr(1e-3)
-    g_steps: int = vocabulary.g_steps(200)
-    z_dim: int = vocabulary.z_dim(256)
-    width: int = vocabulary.width(64)
-    s_lr: float = vocabulary.s_lr(0.1)
-    s_steps: int = vocabulary.s_steps(2000)
-    batch: int = vocabulary.batch(256, "and images a round")
-    capacity: int = vocabulary.capacity(51_200, "all of the default run")
-    temperature: float = vocabulary.temperature(30.0)
-    padding: int = vocabulary.padding(4)
-    flip: bool = vocabulary.flip(True)
+    label: float = settings.label(0.5)
+    bn_gap: float = settings.bn_gap(1.0)
+    gap: float = settings.gap(0.5, "where both agree")
+    squeeze: bool = setting(True, "channel attention (squeeze and excitation) at the end of the generator's blocks")
+    cam: float = settings.cam(1.0)
+    grad_cam: float = settings.grad_cam(1.0)
+    g_lr: float = settings.g_lr(1e-3)
+    g_steps: int = settings.g_steps(200)
+    z_dim: int = settings.z_dim(256)
+    width: int = settings.width(64)
+    s_lr: float = settings.s_lr(0.1)
+    s_steps: int = settings.s_steps(2000)
+    batch: int = settings.batch(256, "and images a round")
+    capacity: int = settings.capacity(51_200, "all of the default run")
+    temperature: float = settings.temperature(30.0)
+    padding: int = settings.padding(4)
+    flip: bool = settings.flip(True)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: SpaceshipNet's, with a gap that the generator seeks, and images in place of hidden maps."""
         view = CropFlip(self.padding, self.flip)
-        net = lab.generator(self.z_dim, self.width, squeeze=self.squeeze)
+        net = context.generator(self.z_dim, self.width, squeeze=self.squeeze)
         return Recipe(
-            synthesizer=PhaseGenerator(net, NoiseCode(self.z_dim), self.batch, lab.classes, lr=self.g_lr),
+            synthesizer=PerBatchGenerator(net, NoiseCode(self.z_dim), self.batch, context.classes, lr=self.g_lr),
             view=view,
-            terms=parts.inversion(lab, self.label, self.bn_gap, self.gap),
-            student=parts.regions(lab, self.temperature, self.cam, self.grad_cam),
+            losses=recipes.inversion_losses(context, self.label, self.bn_gap, self.gap),
+            student_losses=recipes.cam_losses(context, self.temperature, self.cam, self.grad_cam),
             student_view=view,
-            memory=ImageRing(self.capacity, lab.shape),
+            memory=ImageBuffer(self.capacity, context.shape),
             schedule=Schedule(g_steps=self.g_steps, s_steps=self.s_steps, batch=self.batch, s_lr=self.s_lr),
         )

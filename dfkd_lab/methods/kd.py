@@ -6,13 +6,13 @@ The reference that data-free methods are measured against: it reads real images,
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.memory import Live
-from dfkd_lab.primitives.sources import Given, few
+from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.memories import Live
+from dfkd_lab.primitives.synthesizers import FixedImages
 from dfkd_lab.primitives.views import CropFlip
-from dfkd_lab.recipe import Lab, Recipe, Weighted
-from dfkd_lab.spec import knob
+from dfkd_lab.spec import setting
 
 
 @dataclass(frozen=True)
@@ -25,33 +25,29 @@ class KD:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "s_steps": 40, "padding": 1, "flip": False},
-        "cifar10": {"rounds": 200},
-        "cifar100": {"rounds": 200},
+        "cifar": {"rounds": 200},
     }
 
-    images: int = knob(0, "real images to learn from, as many of each class; 0, or more than there are, takes all",
+    images: int = setting(0, "real images to learn from, as many of each class; 0, or more than there are, takes all",
                        low=0, high=10_000_000, unit="images")  # fmt: skip
-    temperature: float = vocabulary.temperature(4.0)
-    s_lr: float = vocabulary.s_lr(0.1)
-    s_steps: int = vocabulary.s_steps(391)
-    batch: int = vocabulary.batch(128)
-    padding: int = vocabulary.padding(4)
-    flip: bool = vocabulary.flip(True)
+    temperature: float = settings.temperature(4.0)
+    s_lr: float = settings.s_lr(0.1)
+    s_steps: int = settings.s_steps(391)
+    batch: int = settings.batch(128)
+    padding: int = settings.padding(4)
+    flip: bool = settings.flip(True)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: nothing is synthesized.
 
         Differs: the paper adds a small cross entropy to the true labels, which is left out, so that the student knows
         of the images what data-free students know of theirs; images are drawn with replacement, not by epochs.
         """
-        real = lab.real
-        assert real.labels is not None
-        chosen = few(real.labels, self.images or len(real.images))
         return Recipe(
-            synthesizer=Given(real.images[chosen], real.labels[chosen], self.batch),
-            terms={},
-            student={"kd": Weighted(1.0, terms.kl(self.temperature))},
+            synthesizer=FixedImages(self.batch, self.images),
+            losses={},
+            student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
             student_view=CropFlip(self.padding, self.flip),
             memory=Live(),
-            schedule=parts.no_synthesis(self.s_steps, self.batch, self.s_lr),
+            schedule=recipes.no_synthesis(self.s_steps, self.batch, self.s_lr),
         )

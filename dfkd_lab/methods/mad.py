@@ -9,12 +9,12 @@ what it is the norm of is unknown.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.replay import EMAMemory
-from dfkd_lab.primitives.synthesis import NoiseGenerator
-from dfkd_lab.recipe import Lab, Recipe, Weighted
-from dfkd_lab.spec import knob
+from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.memories import EMAMemory
+from dfkd_lab.primitives.synthesizers import NoiseGenerator
+from dfkd_lab.spec import setting
 
 
 @dataclass(frozen=True)
@@ -26,46 +26,45 @@ class MAD:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 220},
         "digits": {"rounds": 34, "warm_up": 4, "cycles": 8, "z_dim": 64, "width": 32, "batch": 128, "replayed": 128},
-        "cifar10": {},
-        "cifar100": {},
+        "cifar": {},
     }
 
-    gap: float = vocabulary.gap(1.0, "a bounded KL")
-    bound: float = knob(5.0, "largest KL that counts, for both players", low=0, high=1000)
-    confidence: float = vocabulary.confidence(1.0, "or of the label asked for")
-    bn_gap: float = vocabulary.bn_gap(1.0)
-    conditional: bool = knob(False, "ask the generator for labels, as the paper does for large data sets")
-    momentum: float = knob(0.95, "share that the averaged generator keeps of itself", low=0, high=0.9999)
-    replayed: int = vocabulary.replayed(256)
-    past: float = knob(1.0, "share of the replayed images' loss, beside 1 for that of new ones", low=0, high=100)
-    temperature: float = vocabulary.temperature(1.0, "for both players")
-    z_dim: int = vocabulary.z_dim(256)
-    width: int = vocabulary.width(64)
-    g_lr: float = vocabulary.g_lr(1e-3)
-    s_lr: float = vocabulary.s_lr(0.1)
-    s_steps: int = vocabulary.turn_steps(5)
-    batch: int = vocabulary.batch(256)
-    cycles: int = vocabulary.cycles(50)
-    warm_up: int = vocabulary.warm_up(20)
+    gap: float = settings.gap(1.0, "a bounded KL")
+    bound: float = setting(5.0, "largest KL that counts, for both players", low=0, high=1000)
+    confidence: float = settings.confidence(1.0, "or of the target class")
+    bn_gap: float = settings.bn_gap(1.0)
+    conditional: bool = setting(False, "a generator of the target class, as in the paper for large data sets")
+    momentum: float = setting(0.95, "share that the averaged generator keeps of itself", low=0, high=0.9999)
+    replayed: int = settings.replayed(256)
+    past: float = setting(1.0, "share of the replayed images' loss, beside 1 for that of new ones", low=0, high=100)
+    temperature: float = settings.temperature(1.0, "for both players")
+    z_dim: int = settings.z_dim(256)
+    width: int = settings.width(64)
+    g_lr: float = settings.g_lr(1e-3)
+    s_lr: float = settings.s_lr(0.1)
+    s_steps: int = settings.turn_steps(5)
+    batch: int = settings.batch(256)
+    cycles: int = settings.cycles(50)
+    warm_up: int = settings.warm_up(20)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots.
 
         Inferred: the generator's first rounds are without the game, since nobody plays against it yet.
         """
-        divergence = terms.kl(self.temperature)
-        asked = {"label": terms.label} if self.conditional else {"confidence": terms.confidence}
-        generator = lab.generator(self.z_dim, self.width, "tanh_bn", self.conditional, conditioning="sum")
-        classes = lab.classes if self.conditional else 0
+        divergence = losses.kl(self.temperature)
+        wanted = {"label": losses.label} if self.conditional else {"confidence": losses.confidence}
+        generator = context.generator(self.z_dim, self.width, "tanh_bn", self.conditional, conditioning="sum")
+        classes = context.classes if self.conditional else 0
         synthesizer = NoiseGenerator(generator, self.batch, self.z_dim, lr=self.g_lr, classes=classes)
         return Recipe(
             synthesizer=synthesizer,
-            terms={
-                "gap": Weighted(self.gap, terms.against(divergence, bound=self.bound), start=self.warm_up),
-                **{name: Weighted(self.confidence, term) for name, term in asked.items()},
-                "bn_gap": Weighted(self.bn_gap, terms.BatchNormGap(lab.norms)),
+            losses={
+                "gap": WeightedLoss(self.gap, losses.adversarial(divergence, bound=self.bound), start=self.warm_up),
+                **{name: WeightedLoss(self.confidence, loss) for name, loss in wanted.items()},
+                "bn_gap": WeightedLoss(self.bn_gap, losses.BatchNormGap(context.batch_norms)),
             },
-            student={"kd": Weighted(1.0, terms.bounded(divergence, self.bound))},
-            memory=EMAMemory(synthesizer, self.replayed, lab.classes, self.momentum, self.past),
-            schedule=parts.game(self.s_steps, self.cycles, self.batch, self.s_lr, warm_up=self.warm_up),
+            student_losses={"kd": WeightedLoss(1.0, losses.bounded(divergence, self.bound))},
+            memory=EMAMemory(synthesizer, self.replayed, context.classes, self.momentum, self.past),
+            schedule=recipes.game_schedule(self.s_steps, self.cycles, self.batch, self.s_lr, warm_up=self.warm_up),
         )

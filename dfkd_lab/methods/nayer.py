@@ -13,13 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.memory import ImageRing
-from dfkd_lab.primitives.phases import NoisyLabels, PhaseGenerator, recreate
+from dfkd_lab.engine.recipe import MethodContext, Recipe, Schedule, WeightedLoss
+from dfkd_lab.errors import RecipeError
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.memories import ImageBuffer
+from dfkd_lab.primitives.synthesizers import NoisyLabels, PerBatchGenerator, reset_parameters
 from dfkd_lab.primitives.views import CropFlip
-from dfkd_lab.recipe import Lab, Recipe, RecipeError, Schedule, Weighted
-from dfkd_lab.spec import knob
+from dfkd_lab.spec import setting
 
 
 @dataclass(frozen=True)
@@ -32,32 +33,34 @@ class NAYER:
         "paper": {"rounds": 200},
         "digits": {"rounds": 34, "z_dim": 64, "width": 32, "batch": 128, "s_batch": 128, "g_steps": 8, "s_steps": 20,
                    "warm_up": 4, "padding": 1, "flip": False, "s_lr": 0.1, "temperature": 4.0, "capacity": 8704},
-        "cifar10": {},
+        "cifar": {},
         "cifar100": {"g_steps": 40},
     }  # fmt: skip
 
-    embeddings: str = knob("", "a .safetensors file with the class names' embeddings [K, E]; empty takes random ones")
-    label: float = vocabulary.label(0.5)
-    bn_gap: float = vocabulary.bn_gap(10.0)
-    gap: float = vocabulary.gap(1.33, "after warm-up")
-    bn_momentum: float = vocabulary.bn_momentum(0.9)
-    g_lr: float = vocabulary.g_lr(4e-3, "and of the noisy layers")
-    g_steps: int = vocabulary.g_steps(30, "times the turns")
-    g_life: int = knob(10, "rounds after which the generator is made new", low=1, high=100_000, unit="rounds")
-    z_dim: int = vocabulary.z_dim(1000)
-    width: int = vocabulary.width(64)
-    s_lr: float = vocabulary.s_lr(0.2)
-    s_steps: int = vocabulary.s_steps(200, "times the turns")
-    cycles: int = vocabulary.cycles(2)
-    warm_up: int = vocabulary.warm_up(100)
-    batch: int = vocabulary.batch(400, "of the synthesis")
-    s_batch: int = vocabulary.batch(512, "of the student")
-    capacity: int = vocabulary.capacity(160_000, "all of the default run")
-    temperature: float = vocabulary.temperature(20.0)
-    padding: int = vocabulary.padding(4)
-    flip: bool = vocabulary.flip(True)
+    embeddings: str = setting(
+        "", "a .safetensors file with the class names' embeddings [K, E]; empty takes random ones"
+    )
+    label: float = settings.label(0.5)
+    bn_gap: float = settings.bn_gap(10.0)
+    gap: float = settings.gap(1.33, "after warm-up")
+    bn_momentum: float = settings.bn_momentum(0.9)
+    g_lr: float = settings.g_lr(4e-3, "and of the noisy layers")
+    g_steps: int = settings.g_steps(30, "times the turns")
+    g_life: int = setting(10, "rounds after which the generator is made new", low=1, high=100_000, unit="rounds")
+    z_dim: int = settings.z_dim(1000)
+    width: int = settings.width(64)
+    s_lr: float = settings.s_lr(0.2)
+    s_steps: int = settings.s_steps(200, "times the turns")
+    cycles: int = settings.cycles(2)
+    warm_up: int = settings.warm_up(100)
+    batch: int = settings.batch(400, "of the synthesis")
+    s_batch: int = settings.batch(512, "of the student")
+    capacity: int = settings.capacity(160_000, "all of the default run")
+    temperature: float = settings.temperature(20.0)
+    padding: int = settings.padding(4)
+    flip: bool = settings.flip(True)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots.
 
         Differs: the embeddings are CLIP's, of "a image of <class>", only if a file gives them; without one they are
@@ -68,19 +71,19 @@ class NAYER:
         Inferred: the batch norm of the embeddings is made new with the generator.
         """
         view = CropFlip(self.padding, self.flip)
-        code = NoisyLabels(table(self.embeddings, lab.classes), self.z_dim)
+        code = NoisyLabels(table(self.embeddings, context.classes), self.z_dim)
         return Recipe(
-            synthesizer=PhaseGenerator(
-                lab.generator(self.z_dim, self.width), code, self.batch, lab.classes, lr=self.g_lr,
-                life=self.g_life * self.cycles, restart=self.warm_up * self.cycles, renew=recreate,
+            synthesizer=PerBatchGenerator(
+                context.generator(self.z_dim, self.width), code, self.batch, context.classes, lr=self.g_lr,
+                life=self.g_life * self.cycles, restart=self.warm_up * self.cycles, reset=reset_parameters,
             ),
             view=view,
-            terms=parts.inversion(
-                lab, self.label, self.bn_gap, self.gap, momentum=self.bn_momentum, start=self.warm_up
+            losses=recipes.inversion_losses(
+                context, self.label, self.bn_gap, self.gap, momentum=self.bn_momentum, start=self.warm_up
             ),
-            student={"kd": Weighted(1.0, terms.kl(self.temperature))},
+            student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
             student_view=view,
-            memory=ImageRing(self.capacity, lab.shape),
+            memory=ImageBuffer(self.capacity, context.shape),
             schedule=Schedule(
                 g_steps=self.g_steps, s_steps=self.s_steps, cycles=self.cycles, batch=self.s_batch,
                 warm_up=self.warm_up, s_lr=self.s_lr, s_lr_floor=self.s_lr / 1000,
@@ -97,10 +100,10 @@ def table(path: str, classes: int, length: int = 512) -> Tensor:
     if not path:
         return torch.randn(classes, length, generator=torch.Generator().manual_seed(0))
     try:
-        found = load(Path(path).read_bytes())
+        tensors = load(Path(path).read_bytes())
     except (OSError, SafetensorError) as error:
         raise RecipeError(f"embeddings = {path!r} cannot be read as a .safetensors file: {error}") from None
-    shapes = [tuple(each.shape) for each in found.values()]
+    shapes = [tuple(each.shape) for each in tensors.values()]
     if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][0] != classes:
         raise RecipeError(f"embeddings = {path!r} holds tensors of the shapes {shapes}; wanted: one, ({classes}, E)")
-    return next(iter(found.values())).float()
+    return next(iter(tensors.values())).float()

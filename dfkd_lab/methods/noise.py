@@ -6,12 +6,12 @@ Inferred: the tables say "noise" and no more; the distributions and all settings
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.memory import Live
-from dfkd_lab.primitives.sources import NoisePixels
-from dfkd_lab.recipe import Lab, Recipe, Weighted
-from dfkd_lab.spec import knob
+from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.memories import Live
+from dfkd_lab.primitives.synthesizers import NoisePixels
+from dfkd_lab.spec import setting
 
 
 @dataclass(frozen=True)
@@ -24,23 +24,22 @@ class Noise:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "s_steps": 40},
-        "cifar10": {"rounds": 200},
-        "cifar100": {"rounds": 200},
+        "cifar": {"rounds": 200},
     }
 
-    pixels: str = knob("gaussian", "distribution of the pixels, with the mean and deviation of the teacher's "
+    pixels: str = setting("gaussian", "distribution of the pixels, with the mean and deviation of the teacher's "
                        "normalization", choices=("gaussian", "uniform"))  # fmt: skip
-    temperature: float = vocabulary.temperature(4.0)
-    s_lr: float = vocabulary.s_lr(0.1)
-    s_steps: int = vocabulary.s_steps(391)
-    batch: int = vocabulary.batch(128)
+    temperature: float = settings.temperature(4.0)
+    s_lr: float = settings.s_lr(0.1)
+    s_steps: int = settings.s_steps(391)
+    batch: int = settings.batch(128)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: new noise for every step, nothing of it learned."""
         return Recipe(
-            synthesizer=NoisePixels(lab.shape, lab.mean, lab.std, self.batch, self.pixels),
-            terms={},
-            student={"kd": Weighted(1.0, terms.kl(self.temperature))},
+            synthesizer=NoisePixels(context.shape, context.mean, context.std, self.batch, self.pixels),
+            losses={},
+            student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
             memory=Live(),
-            schedule=parts.no_synthesis(self.s_steps, self.batch, self.s_lr),
+            schedule=recipes.no_synthesis(self.s_steps, self.batch, self.s_lr),
         )

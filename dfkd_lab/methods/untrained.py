@@ -6,11 +6,11 @@ Inferred: no paper; the generator is that of DFAD (arXiv:1912.11006), and all se
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dfkd_lab import parts, vocabulary
-from dfkd_lab.primitives import terms
-from dfkd_lab.primitives.memory import Live
-from dfkd_lab.primitives.sources import Untrained
-from dfkd_lab.recipe import Lab, Recipe, Weighted
+from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
+from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.memories import Live
+from dfkd_lab.primitives.synthesizers import Untrained
 
 
 @dataclass(frozen=True)
@@ -23,24 +23,23 @@ class UntrainedGenerator:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "s_steps": 40, "z_dim": 64, "width": 32},
-        "cifar10": {"rounds": 200},
-        "cifar100": {"rounds": 200},
+        "cifar": {"rounds": 200},
     }
 
-    temperature: float = vocabulary.temperature(4.0)
-    z_dim: int = vocabulary.z_dim(256)
-    width: int = vocabulary.width(64)
-    s_lr: float = vocabulary.s_lr(0.1)
-    s_steps: int = vocabulary.s_steps(391)
-    batch: int = vocabulary.batch(128)
+    temperature: float = settings.temperature(4.0)
+    z_dim: int = settings.z_dim(256)
+    width: int = settings.width(64)
+    s_lr: float = settings.s_lr(0.1)
+    s_steps: int = settings.s_steps(391)
+    batch: int = settings.batch(128)
 
-    def compose(self, lab: Lab) -> Recipe:
+    def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: new noise through the same weights for every step."""
-        generator = lab.generator(self.z_dim, self.width, "tanh_bn")
+        generator = context.generator(self.z_dim, self.width, "tanh_bn")
         return Recipe(
             synthesizer=Untrained(generator, self.z_dim, self.batch),
-            terms={},
-            student={"kd": Weighted(1.0, terms.kl(self.temperature))},
+            losses={},
+            student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
             memory=Live(),
-            schedule=parts.no_synthesis(self.s_steps, self.batch, self.s_lr),
+            schedule=recipes.no_synthesis(self.s_steps, self.batch, self.s_lr),
         )

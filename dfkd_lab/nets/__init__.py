@@ -6,12 +6,13 @@ from importlib import import_module
 
 from torch import nn
 
+from dfkd_lab.errors import SpecError
 from dfkd_lab.nets import zoo
 from dfkd_lab.nets.classifiers import ConvNet, LeNet5
 from dfkd_lab.nets.generators import Generator
 from dfkd_lab.nets.resnet import ResNet, WideResNet
 from dfkd_lab.nets.vae import Encoder
-from dfkd_lab.spec import SpecError, unknown
+from dfkd_lab.spec import unknown
 
 
 def _with_stem(family: str, *details: str, channels: int, classes: int) -> nn.Module:

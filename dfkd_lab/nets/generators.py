@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from dfkd_lab.primitives.convolution import convolution
+from dfkd_lab.system.onednn_conv import convolution
 
 Output = Literal["sigmoid", "tanh_bn", "bn"]
 
@@ -69,10 +69,10 @@ class Generator(nn.Module):
 
         With g = ``width``: [N, 2g, H/4, H/4], [N, 2g, H/2, H/2] and [N, g, H, H].
         """
-        found = [self.head(noise).view(-1, 2 * self.width, self.side, self.side)]
+        maps = [self.head(noise).view(-1, 2 * self.width, self.side, self.side)]
         for begin, end in pairwise((0, *self.ends)):
-            found.append(self._through(begin, end, found[-1]))
-        return found[1:]
+            maps.append(self._through(begin, end, maps[-1]))
+        return maps[1:]
 
     def decode(self, depth: int, maps: Tensor) -> Tensor:
         """Images [N, C, H, W] from hidden maps of ``depth`` 0, 1 or 2, through the layers that are left."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from dfkd_lab.spec import SpecError, unknown
+from dfkd_lab.errors import SpecError
+from dfkd_lab.spec import unknown
 
 SOURCES = ("torchvision", "timm")
 

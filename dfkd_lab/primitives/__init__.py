@@ -1,1 +1,1 @@
-"""The GPU training primitives: synthesis, observe, terms, memory, views."""
+"""The training primitives: batches, observer, views, losses, memories, synthesizers. All of them work on the device."""

@@ -1,4 +1,4 @@
-"""Views: images [N, C, H, W] -> images, on the device, differentiable, a draw of its own for each sample."""
+"""Views (augmentations): images [N, C, H, W] -> images, on the device, differentiable, drawn for each sample."""
 
 from functools import lru_cache
 from typing import Protocol
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class View(Protocol):
-    """Any transform of images that keeps their shape."""
+    """The slot: any transform of images that keeps their shape."""
 
     def __call__(self, images: Tensor, /) -> Tensor:
-        """The images as the networks will see them."""
+        """Augment ``images`` [N, C, H, W] in [0, 1]."""
         ...
 
 
@@ -24,7 +24,12 @@ class Identity:
 
 
 class CropFlip:
-    """Zero-pad by ``padding`` pixels, crop at a place of its own for each sample, flip half of them if ``flip``."""
+    """Zero-pad, crop at a random place, mirror half of the images; the usual augmentation for CIFAR.
+
+    Args:
+        padding: In pixels, on each side; 0 leaves the place alone.
+        flip: Whether to mirror, which changes what a digit means.
+    """
 
     def __init__(self, padding: int, flip: bool):
         self.padding, self.flip = padding, flip
@@ -34,18 +39,23 @@ class CropFlip:
             return images
         n, _, height, width = images.shape
         wide = width + 2 * self.padding
-        place, mirrored = _places(height, width, wide, images.device)
+        pixels, mirrored = _window(height, width, wide, images.device)
         if self.padding:
             images = F.pad(images, [self.padding] * 4)
             top, left = (torch.randint(0, 2 * self.padding + 1, (n, 1), device=images.device) for _ in range(2))
         if self.flip:
-            place = torch.where(torch.rand(n, 1, device=images.device) < 0.5, mirrored, place)
-        place = place + (top * wide + left) if self.padding else place
-        return _take(images, place).view(n, -1, height, width)
+            pixels = torch.where(torch.rand(n, 1, device=images.device) < 0.5, mirrored, pixels)
+        pixels = pixels + (top * wide + left) if self.padding else pixels
+        return _gather(images, pixels).view(n, -1, height, width)
 
 
 class Roll:
-    """Roll every image by up to ``distance`` pixels in both directions (DeepInversion's jitter), maybe flipped."""
+    """Roll each image along both axes by a random number of pixels (DeepInversion's jitter).
+
+    Args:
+        distance: The most pixels, in either direction.
+        flip: Whether to mirror half of the images too.
+    """
 
     def __init__(self, distance: int, flip: bool):
         self.distance, self.flip = distance, flip
@@ -55,18 +65,20 @@ class Roll:
         rows, columns = (
             (torch.arange(size, device=images.device) + self._shift(n, images.device)) % size for size in sizes
         )
-        place = rows[:, :, None] * sizes[1] + columns[:, None, :]
-        return CropFlip(0, self.flip)(_take(images, place.flatten(1)).view_as(images))
+        pixels = rows[:, :, None] * sizes[1] + columns[:, None, :]
+        return CropFlip(0, self.flip)(_gather(images, pixels.flatten(1)).view_as(images))
 
     def _shift(self, n: int, device: torch.device) -> Tensor:
         return torch.randint(-self.distance, self.distance + 1, (n, 1), device=device)
 
 
 class ResizedCrop:
-    """A part of each image, enlarged to the whole size (bilinear), maybe flipped: CMI's local view.
+    """A random part of each image, enlarged to the whole size (bilinear): CMI's local view.
 
-    The part has a share in [``low``, 1] of the area, an aspect in [3/4, 4/3] times the image's, cut off at its border,
-    and a place of its own.
+    Args:
+        low: The smallest share of the image's area, in (0, 1]; the aspect ratio is drawn from [3/4, 4/3] times the
+            image's, and the part is cut off at the border.
+        flip: Whether to mirror half of the images too.
     """
 
     def __init__(self, low: float, flip: bool):
@@ -76,30 +88,33 @@ class ResizedCrop:
         n, _, height, width = images.shape
         area, aspect, top, left = torch.rand(4, n, 1, device=images.device)
         area, aspect = self.low + (1 - self.low) * area, (4 / 3) ** (2 * aspect - 1)
-        rows = _enlarging(height, (area / aspect).sqrt().clamp(max=1), top)
-        columns = _enlarging(width, (area * aspect).sqrt().clamp(max=1), left)
+        rows = _interpolation(height, (area / aspect).sqrt().clamp(max=1), top)
+        columns = _interpolation(width, (area * aspect).sqrt().clamp(max=1), left)
         # as matrices, because grid_sample adds up gradients in an order that changes from run to run on a GPU
         return CropFlip(0, self.flip)(rows[:, None] @ images @ columns[:, None].mT)
 
 
-def _enlarging(size: int, share: Tensor, place: Tensor) -> Tensor:
-    """Matrices [N, size, size] that stretch ``share`` [N, 1] of an axis to all of it, linearly between pixels.
+def _interpolation(size: int, share: Tensor, start: Tensor) -> Tensor:
+    """Matrices [N, size, size] that stretch a part of an axis to all of it, linearly between pixels.
 
-    ``place`` [N, 1] in [0, 1] runs from the first part of the axis to the last.
+    Args:
+        size: Pixels along the axis.
+        share: Of the axis, [N, 1] in (0, 1].
+        start: Of the part, [N, 1] in [0, 1]: from the first place it can have to the last.
     """
     pixels = torch.arange(size, device=share.device)
-    wanted = (1 - share) * place * size + share * (pixels + 0.5) - 0.5
-    return (1 - (wanted.clamp(0, size - 1)[:, :, None] - pixels).abs()).clamp(min=0)
+    source = (1 - share) * start * size + share * (pixels + 0.5) - 0.5
+    return (1 - (source.clamp(0, size - 1)[:, :, None] - pixels).abs()).clamp(min=0)
 
 
 @lru_cache(maxsize=16)
-def _places(height: int, width: int, wide: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Places [height * width] of a window at the start of rows of ``wide`` pixels; and the same, mirrored."""
-    place = torch.arange(height, device=device)[:, None] * wide + torch.arange(width, device=device)
-    return place.flatten(), place.flip(1).flatten()
+def _window(height: int, width: int, wide: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Indices [height * width] of a window's pixels in an image whose rows are ``wide``; and the same, mirrored."""
+    pixels = torch.arange(height, device=device)[:, None] * wide + torch.arange(width, device=device)
+    return pixels.flatten(), pixels.flip(1).flatten()
 
 
-def _take(images: Tensor, place: Tensor) -> Tensor:
-    """The pixels [N, C, P] of each image [N, C, H, W] at its own places [N, P], in one gather for both axes."""
+def _gather(images: Tensor, pixels: Tensor) -> Tensor:
+    """The pixels [N, C, P] of each image [N, C, H, W] at its own indices [N, P], in one gather for both axes."""
     flat = images.flatten(2)
-    return flat.gather(2, place[:, None].expand(-1, flat.shape[1], -1))
+    return flat.gather(2, pixels[:, None].expand(-1, flat.shape[1], -1))

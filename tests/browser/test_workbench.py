@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from dfkd_lab.runs import list_runs
+from dfkd_lab.runs.folder import list_runs
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -75,7 +75,7 @@ def listening(port: int) -> bool:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, digits_cache: Path) -> Iterator[str]:
+def context(tmp_path: Path, digits_cache: Path) -> Iterator[str]:
     """The address of a JupyterLab that knows nothing of this user, serving a copy of the notebooks."""
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", ignore=shutil.ignore_patterns("runs", ".*"))
     with socket.socket() as free:
@@ -151,9 +151,9 @@ class Workbench:
         self.page.screenshot(path=folder / f"{name}.png")
 
 
-def test_choose_start_watch_pause_resume_reload_stop(lab: str, page: Page, tmp_path: Path) -> None:
+def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, tmp_path: Path) -> None:
     artefacts = Path(os.environ.get("DFKD_ARTEFACTS") or tmp_path / "artefacts")
-    bench = Workbench(page, lab)
+    bench = Workbench(page, context)
     choose(bench)
     bench.screenshot("before", artefacts)
     bench.button("Start").press("Space")

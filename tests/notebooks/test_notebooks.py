@@ -10,7 +10,7 @@ import papermill
 import pytest
 
 from dfkd_lab import RunFolder, RunSpec, Session, plan
-from dfkd_lab.spec import kind, knobs, parameters_cell
+from dfkd_lab.spec import parameters_cell, setting_type, settings_of
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 SMALL = {"method": "dafl", "rounds": 2, "settings": {"cycles": 2, "batch": 16, "width": 8, "z_dim": 8}, "device": "cpu"}
@@ -76,9 +76,9 @@ def test_the_parameters_are_the_run_spec() -> None:
 def test_papermill_can_read_every_parameter() -> None:
     (path,) = (each for each in NOTEBOOKS if each.stem == "10_run")
     found = papermill.inspect_notebook(str(path))
-    assert set(found) == set(knobs(RunSpec))
+    assert set(found) == set(settings_of(RunSpec))
     for name, facts in found.items():
-        assert facts["inferred_type_name"] == kind(RunSpec, name).__name__
+        assert facts["inferred_type_name"] == setting_type(RunSpec, name).__name__
         assert facts["help"]
 
 

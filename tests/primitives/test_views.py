@@ -113,12 +113,12 @@ def test_parts_are_from_all_over_the_image_and_flipped_only_if_asked() -> None:
     assert 400 < int((lambda x: x[:, 1, 0, -1] < x[:, 1, 0, 0])(ResizedCrop(0.25, flip=True)(ramp(1000))).sum()) < 600
 
 
-def test_enlarging_is_bilinear_sampling_and_of_all_of_an_axis_nothing_changes() -> None:
+def test_interpolation_is_bilinear_sampling_and_of_all_of_an_axis_nothing_changes() -> None:
     images, share, place = torch.rand(5, 2, 6, 9), 0.5 + torch.rand(5, 1) / 2, torch.rand(5, 1)
-    found = views._enlarging(6, share, place)[:, None] @ images
+    found = views._interpolation(6, share, place)[:, None] @ images
     theta = torch.zeros(5, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, 1, 2] = 1, share[:, 0], ((1 - share) * (2 * place - 1))[:, 0]
     grid = torch.nn.functional.affine_grid(theta, [5, 2, 6, 9], align_corners=False)
     wanted = torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
     assert torch.allclose(found, wanted, atol=1e-5)
-    assert torch.allclose(views._enlarging(6, torch.ones(5, 1), place), torch.eye(6).expand(5, -1, -1), atol=1e-5)
+    assert torch.allclose(views._interpolation(6, torch.ones(5, 1), place), torch.eye(6).expand(5, -1, -1), atol=1e-5)

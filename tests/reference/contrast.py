@@ -22,11 +22,11 @@ def dot(a: Array, b: Array) -> float:
 
 
 def contrast(
-    near: Sequence[Array], far: Sequence[Array], bank: Sequence[Array], weights: Sequence[Array], tau: float
+    near: Sequence[Array], far: Sequence[Array], queue: Sequence[Array], weights: Sequence[Array], tau: float
 ) -> Array:
-    """l_i of the batch, each plus the mean of l over the bank's rows [2, D] (near, far) if there are any."""
-    queries = [projected(e, *weights) for e in [*near, *(row[0] for row in bank)]]
-    keys = [projected(e, *weights) for e in [*far, *(row[1] for row in bank)]]
+    """l_i of the batch, each plus the mean of l over the queue's rows [2, D] (near, far) if there are any."""
+    queries = [projected(e, *weights) for e in [*near, *(row[0] for row in queue)]]
+    keys = [projected(e, *weights) for e in [*far, *(row[1] for row in queue)]]
     losses = []
     for i, query in enumerate(queries):
         exponentials = [math.exp(dot(query, key) / tau) for key in keys]

@@ -166,7 +166,7 @@ def bounded(losses: Array, bound: float) -> Array:
     return np.array([min(loss, bound) for loss in losses])
 
 
-def against(losses: Array, t: Array, s: Array, agreeing: bool, bound: float) -> Array:
+def adversarial(losses: Array, t: Array, s: Array, agreeing: bool, bound: float) -> Array:
     """-1[argmax s = argmax t] min(D, bound)."""
     values = []
     for loss, mine, other in zip(losses, t, s, strict=True):

@@ -6,15 +6,14 @@ import plotly.graph_objects as go
 import pytest
 from ipywidgets.widgets.widget import _instances
 
+from dfkd_lab.engine.report import Report
 from widgets import figures, form
 from widgets.chart import LIBRARY, Chart
 
 
-def many(rounds: int) -> list[dict[str, Any]]:
+def many(rounds: int) -> list[Report]:
     health = dict.fromkeys(figures.HEALTH, 0.5)
-    return [
-        {"round": n + 1, "rounds": rounds, "accuracy": 0.5, "expected": 0.5, "health": health} for n in range(rounds)
-    ]
+    return [Report(n + 1, rounds, {}, {}, health, [], 0.5) for n in range(rounds)]
 
 
 def test_the_state_is_the_whole_figure_and_says_so_once() -> None:

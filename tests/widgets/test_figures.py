@@ -1,30 +1,31 @@
-import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 from dfkd_lab import RunFolder
-from widgets import figures
+from dfkd_lab.engine.report import Report
+from widgets import figures, series
 
 ALL = [figures.overview, figures.curves, figures.health, figures.losses, figures.cost]
 
 
-def many(folder: RunFolder, rounds: int) -> list[dict]:
-    """Events of a long run: the last one of a short run again and again."""
-    last = folder.events()[-1]
-    return [{**copy.deepcopy(last), "round": number} for number in range(1, rounds + 1)]
+def many(folder: RunFolder, rounds: int) -> list[Report]:
+    """Reports of a long run: the last one of a short run again and again."""
+    last = folder.reports()[-1]
+    return [replace(last, round=number) for number in range(1, rounds + 1)]
 
 
 @pytest.mark.parametrize("draw", ALL)
-def test_no_events_give_a_note_that_says_what_to_do(draw) -> None:
+def test_no_reports_give_a_note_that_says_what_to_do(draw) -> None:
     assert draw([]).layout.annotations[-1].text == figures.EMPTY
 
 
 @pytest.mark.parametrize("draw", ALL)
 def test_figures_read_on_light_and_dark_and_every_axis_has_a_unit(draw, finished: RunFolder) -> None:
-    figure = draw(finished.events())
+    figure = draw(finished.reports())
     assert figure.layout.annotations[-1].text == ""
     assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
     assert figure.layout.font.color == figures.TEXT
@@ -34,53 +35,56 @@ def test_figures_read_on_light_and_dark_and_every_axis_has_a_unit(draw, finished
 @pytest.mark.parametrize("draw", ALL)
 def test_long_runs_are_thinned_and_sent_as_float32(draw, finished: RunFolder) -> None:
     for trace in draw(many(finished, 5000)).data:
-        assert len(trace.x) <= figures.MOST_POINTS
+        assert len(trace.x) <= series.MOST_POINTS
         assert np.asarray(trace.x).dtype == np.asarray(trace.y).dtype == np.float32
 
 
 def test_thinning_keeps_both_ends(finished: RunFolder) -> None:
-    rounds = [event["round"] for event in figures.thin(many(finished, 5001))]
-    assert (rounds[0], rounds[-1], len(rounds)) == (1, 5001, figures.MOST_POINTS)
+    rounds = [report.round for report in series.thin(many(finished, 5001))]
+    assert (rounds[0], rounds[-1], len(rounds)) == (1, 5001, series.MOST_POINTS)
 
 
 def test_curves_show_the_accuracy_of_every_round_and_the_teacher(finished: RunFolder) -> None:
-    events = finished.events()
-    student, _, teacher, mu = figures.curves(events, 0.9).data
-    assert mu.y == pytest.approx(np.cumsum(student.y) / np.arange(1, len(events) + 1))
-    assert student.y == pytest.approx([event["accuracy"] for event in events])
+    reports = finished.reports()
+    student, _, teacher, mu = figures.curves(reports, 0.9).data
+    assert mu.y == pytest.approx(np.cumsum(student.y) / np.arange(1, len(reports) + 1))
+    assert student.y == pytest.approx([report.accuracy for report in reports])
     assert teacher.y == pytest.approx([0.9, 0.9])
     assert teacher.line.dash == "dash"
 
 
 def test_agreement_stands_in_where_there_is_no_accuracy(finished: RunFolder) -> None:
-    events = [{**event, "accuracy": None} for event in finished.events()]
-    student, agreement, teacher, _ = figures.curves(events, None).data
+    reports = [replace(report, accuracy=None) for report in finished.reports()]
+    student, agreement, teacher, _ = figures.curves(reports, None).data
     assert (student.showlegend, agreement.showlegend, teacher.showlegend) == (False, True, False)
     assert np.isnan(student.y).all()
-    assert agreement.y == pytest.approx([event["health"]["agreement"] for event in events])
+    assert agreement.y == pytest.approx([report.health["agreement"] for report in reports])
 
 
 def test_the_cost_of_a_run_from_before_writing_was_counted_is_shown(finished: RunFolder) -> None:
-    events = finished.events()
-    by_name = lambda: {trace.name: trace for trace in figures.cost(events).data}  # noqa: E731
-    assert by_name()["writing"].y == pytest.approx([event["cost"]["writing_s"] for event in events])
-    for event in events:
+    reports = finished.reports()
+    by_name = lambda rows: {trace.name: trace for trace in figures.cost(rows).data}  # noqa: E731
+    assert by_name(reports)["writing"].y == pytest.approx([report.cost.writing_s for report in reports])
+    older = [report.event() for report in reports]
+    for event in older:
         del event["cost"]["writing_s"]
-    assert np.isnan(by_name()["writing"].y).all()
-    assert by_name()["evaluation"].y == pytest.approx([event["cost"]["evaluation_s"] for event in events])
+    read = by_name([Report.from_event(event) for event in older])
+    assert (read["writing"].y == 0).all()
+    assert read["evaluation"].y == pytest.approx([report.cost.evaluation_s for report in reports])
 
 
 @pytest.mark.parametrize("rounds", [6, 7000])
 def test_curves_join_the_rounds_that_were_evaluated(finished: RunFolder, rounds: int) -> None:
-    events = many(finished, rounds)
-    for event in events:
-        event["accuracy"] = event["round"] / rounds if event["round"] % 3 == 0 else None
-    student, agreement, _, mu = figures.curves(events).data
+    reports = [
+        replace(report, accuracy=report.round / rounds if report.round % 3 == 0 else None)
+        for report in many(finished, rounds)
+    ]
+    student, agreement, _, mu = figures.curves(reports).data
     assert set(student.x % 3) == set(mu.x % 3) == {0}
     assert (student.x[0], student.x[-1]) == (3, rounds - rounds % 3)
     assert student.y == pytest.approx(student.x / rounds)
     assert mu.y == pytest.approx((student.x + 3) / 2 / rounds)
-    assert len(agreement.x) == min(rounds, figures.MOST_POINTS)
+    assert len(agreement.x) == min(rounds, series.MOST_POINTS)
     assert student.showlegend
 
 
@@ -97,7 +101,7 @@ def test_a_round_is_not_labelled_twice(rounds: int) -> None:
 def test_no_figure_offers_an_upload(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[dict] = []
     monkeypatch.setattr(figures, "display", lambda bundle, raw: shown.append(bundle))
-    figures.show(figures.curves(finished.events()))
+    figures.show(figures.curves(finished.reports()))
     (bundle,) = shown
     assert bundle["application/vnd.plotly.v1+json"]["config"]["showSendToCloud"] is False
     assert len(json.dumps(bundle)) < 30_000

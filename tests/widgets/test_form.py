@@ -2,7 +2,7 @@ import ipywidgets
 import pytest
 
 from dfkd_lab import METHODS, RunSpec, SpecError
-from dfkd_lab.spec import build, kind, knobs, record
+from dfkd_lab.spec import build, record, setting_type, settings_of
 from widgets.form import CHANGED, INVALID, Form, written
 
 
@@ -23,9 +23,9 @@ def test_what_the_form_says_builds_the_method(method) -> None:
 @pytest.mark.parametrize("spec", [RunSpec, *METHODS.values()])
 def test_every_field_has_its_help_and_its_type(spec) -> None:
     for name, field in Form(spec).fields.items():
-        facts = knobs(spec)[name].metadata
+        facts = settings_of(spec)[name].metadata
         assert field.control.tooltip == facts["help"]
-        assert type(field.value) is kind(spec, name)
+        assert type(field.value) is setting_type(spec, name)
         if facts.get("choices"):
             assert field.control.options == facts["choices"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from dfkd_lab import RunFolder
 from widgets import figures, live
-from widgets.history import MOST_EVENTS, History
+from widgets.history import MOST_REPORTS, History
 
 ROUNDS = 100_000
 
@@ -35,12 +35,12 @@ def append(folder: RunFolder, text: str) -> None:
 def test_a_long_run_is_few_events_evenly_spread_and_all_of_its_alarms(long: RunFolder) -> None:
     history = History(long)
     assert history.read()
-    rounds = [each["round"] for each in history.events]
-    assert MOST_EVENTS / 2 <= len(rounds) <= MOST_EVENTS + 1
+    rounds = [each.round for each in history.reports]
+    assert MOST_REPORTS / 2 <= len(rounds) <= MOST_REPORTS + 1
     assert (rounds[0], rounds[-1]) == (1, ROUNDS)
     steps = {after - before for before, after in pairwise(rounds[:-1])}
     assert len(steps) == 1
-    assert history.events[-1]["expected"] == pytest.approx((ROUNDS + 1) / 2 / ROUNDS), "the mean is over all rounds"
+    assert history.expected[ROUNDS] == pytest.approx((ROUNDS + 1) / 2 / ROUNDS), "the mean is over all rounds"
     (alarm,) = history.alarms.values()
     assert (alarm.text, alarm.first, alarm.last) == ("collapse", ROUNDS - 1, ROUNDS - 1)
 
@@ -51,14 +51,14 @@ def test_a_long_run_that_is_not_always_evaluated_keeps_the_rounds_that_were(tmp_
     (tmp_path / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in logged))
     history = History(RunFolder(tmp_path))
     history.read()
-    rounds = [each["round"] for each in history.events]
-    evaluated = [each["round"] for each in history.events if each["accuracy"] is not None]
+    rounds = [each.round for each in history.reports]
+    evaluated = [each.round for each in history.reports if each.accuracy is not None]
     assert rounds == sorted(set(rounds))
-    assert len(rounds) <= 2 * (MOST_EVENTS + 1)
-    assert min(19_999 // every, MOST_EVENTS / 2) <= len(evaluated)
+    assert len(rounds) <= 2 * (MOST_REPORTS + 1)
+    assert min(19_999 // every, MOST_REPORTS / 2) <= len(evaluated)
     assert evaluated[-1] == 19_999 // every * every
-    last = history.events[-1]
-    assert (last["round"], last["expected"]) == (19_999, pytest.approx((every + evaluated[-1]) / 2 / ROUNDS))
+    assert rounds[-1] == 19_999
+    assert history.expected[evaluated[-1]] == pytest.approx((every + evaluated[-1]) / 2 / ROUNDS)
 
 
 def test_what_is_being_written_is_read_when_it_is_whole(long: RunFolder) -> None:
@@ -69,7 +69,7 @@ def test_what_is_being_written_is_read_when_it_is_whole(long: RunFolder) -> None
     assert not history.read()
     append(long, text[40:])
     assert history.read()
-    assert history.events[-1]["round"] == ROUNDS + 1
+    assert history.reports[-1].round == ROUNDS + 1
 
 
 def test_a_long_run_sends_little_and_nothing_when_nothing_is_new(

@@ -10,12 +10,14 @@ import plotly.graph_objects as go
 import pytest
 import torch
 from PIL import Image
+from support import events_of
 
 from dfkd_lab import RunFolder, Session, plan
-from dfkd_lab.primitives.memory import Batch
-from dfkd_lab.samples import sample_grid
+from dfkd_lab.engine.report import Report
+from dfkd_lab.primitives.batch import Batch
+from dfkd_lab.runs.samples import sample_grid
 from widgets import figures, lessons
-from widgets.lessons import adversary, asking, bench, drawing, explorer, forgetting, inversion, small
+from widgets.lessons import adversary, asking, drawing, explorer, forgetting, inversion, lesson_runs, small
 from widgets.status import AMBER
 
 GAME = {"method": "dafl", "rounds": 2, "cycles": 1, "batch": 16, "width": 8, "z_dim": 8, "device": "cpu"}
@@ -30,7 +32,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def inverted(steps: int) -> inversion.Inverted:
     asked = torch.tensor([0, 1, 2])
-    facts = {"bn_gap": float(steps), "confidence": 0.5, "as_asked": 2 / 3}
+    facts = {"bn_gap": float(steps), "confidence": 0.5, "as_target": 2 / 3}
     return inversion.Inverted(torch.rand(3, 4, 4), asked, torch.tensor([0, 1, 9]), torch.full((3,), 0.5), facts)
 
 
@@ -39,9 +41,9 @@ def held(images: int) -> small.Held:
     return small.Held([1, 0, 3], of, of[..., 0, 0].long(), of[..., 0, 0], [0.1, 0.5])
 
 
-def events(entropy: float) -> list[dict[str, Any]]:
+def reports(entropy: float) -> list[Report]:
     health = {"entropy": entropy, "agreement": 1.0}
-    return [{"round": n, "accuracy": 0.1 * n, "health": health, "terms": {"gap": -2.0}} for n in (1, 2, 3)]
+    return [Report(n, 3, {"gap": -2.0}, {}, health, [], 0.1 * n) for n in (1, 2, 3)]
 
 
 def grid(path: Path, seen: list[int]) -> Path:
@@ -63,7 +65,7 @@ def drawn(path: Path) -> dict[str, Callable[[Any], go.Figure]]:
     """Every lesson's figure as a function of its choice, with two choices each in CHOICES."""
     found = {(arm, steps): inverted(steps) for arm in ("label", "gap") for steps in (1, 10)}
     grids = {"alone": grid(path / "a.png", [5] * 12), "balance": grid(path / "b.png", [*range(10)])}
-    runs = {"alone": events(0.1), "balance": events(2.0)}
+    runs = {"alone": reports(0.1), "balance": reports(2.0)}
     buffers = {(arm, n): held(n) for arm in ("uniform", "SSD-KD") for n in (14, 1000)}
     values = {("ring", 0): [0.1, 0.2], ("ring", 1): [0.3, 0.4], ("VAE", 0): [0.5, 0.6], ("VAE", 1): [0.5, 0.7]}
     answered = answers()
@@ -141,9 +143,9 @@ def test_a_finished_run_is_read_and_another_plan_is_another_run(here: Path, monk
     assert first.path.resolve().parent == here.resolve()
     assert first.status()["state"] == "finished"
     assert rounds == [1, 2]
-    monkeypatch.setattr(bench, "Session", None)  # a second execution computes nothing
+    monkeypatch.setattr(lesson_runs, "Session", None)  # a second execution computes nothing
     assert lessons.run("99", {"one": plan(GAME)}, keep)["one"].path == first.path
-    assert bench.folder_of("99", plan(GAME, seed=1)).path != first.path
+    assert lesson_runs.folder_of("99", plan(GAME, seed=1).spec).path != first.path
 
 
 def test_an_interrupted_run_goes_on(here: Path) -> None:
@@ -157,7 +159,7 @@ def test_an_interrupted_run_goes_on(here: Path) -> None:
     rounds: list[int] = []
     folder = lessons.run("99", {"one": spec}, lambda session: rounds.append(session.run.round))["one"]
     assert rounds == [2]
-    assert len(folder.events()) == 2
+    assert len(events_of(folder)) == 2
 
 
 def test_what_a_ring_holds(tmp_path: Path) -> None:
@@ -165,7 +167,7 @@ def test_what_a_ring_holds(tmp_path: Path) -> None:
     spec = plan(method="deepinversion", rounds=2, device="cpu", out=str(tmp_path / "run"), **settings)
     session = Session(spec)
     assert len(list(session)) == 2
-    kept = bench.stored(session.folder)
+    kept = lesson_runs.stored(session.folder)
     assert kept["labels"].tolist() == [*range(10)] * 2
     assert kept["images"].shape == (20, 1, 16, 16)
     assert 0.1 < kept["images"].mean() < 1
@@ -246,7 +248,7 @@ def test_a_conditional_generator_is_asked_for_every_class_with_the_same_noise(he
                          out="plain"))  # fmt: skip
     assert len(list(plain)) == 2
     folder = lessons.run("24", {"CGDD": spec}, asking.keep)["CGDD"]
-    first, second = (np.asarray(Image.open(path)) for path in sorted(asking.asked(folder).iterdir()))
+    first, second = (np.asarray(Image.open(path)) for path in sorted(asking.targets(folder).iterdir()))
     assert (first == second).all()  # a generator that does not learn, and the same noise
     student = "student.safetensors"
     assert (folder.path / student).read_bytes() == (plain.folder.path / student).read_bytes()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dfkd_lab import Session, plan
+from dfkd_lab.engine.report import Cost, Report
 from widgets import Progress, progress, status
 
 
@@ -79,8 +80,7 @@ def test_who_watches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_line_escapes_what_files_say_and_shows_alarms() -> None:
-    event = {"round": 1, "rounds": 4, "accuracy": None, "health": {"agreement": 0.5}, "alarms": ["<b>odd"],
-             "cost": {"synthesis_s": 20.0, "images": 7}}  # fmt: skip
+    event = Report(1, 4, {}, {}, {"agreement": 0.5}, ["<b>odd"], None, cost=Cost(synthesis_s=20.0, images=7, s_steps=1))
     line = status.line({"state": "running", "message": "<i>"}, [event], None)
     assert "<i>" not in line
     assert "alarm: &lt;b&gt;odd" in line

@@ -1,6 +1,8 @@
 import json
 import re
 
+from support import events_of
+
 from dfkd_lab import RunFolder
 from widgets import report
 
@@ -40,7 +42,7 @@ def test_what_a_file_says_is_escaped(make_folder) -> None:
     manifest["method"] = {"name": HOSTILE, "certainty": HOSTILE}
     manifest["teacher"] |= {"name": HOSTILE, "recipe": HOSTILE}
     (folder.path / "manifest.json").write_text(json.dumps(manifest))
-    event = folder.events()[-1] | {"alarms": [HOSTILE], "terms": {HOSTILE: 1.0}}
+    event = events_of(folder)[-1] | {"alarms": [HOSTILE], "terms": {HOSTILE: 1.0}}
     with (folder.path / "events.jsonl").open("a") as file:
         file.write(json.dumps(event) + "\n")
     assert HOSTILE not in report.page(folder)

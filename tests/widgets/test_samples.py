@@ -16,21 +16,21 @@ def test_an_image_has_its_place_in_the_one_png_and_its_confidence_in_words() -> 
     assert html.count(base64.b64encode(PNG).decode()) == 1
     assert "background-position: -68px -34px" in html, "two cells of 16 px and a line to the right, twice as large"
     assert "<small>97</small>" in html
-    assert "title='asked for 1, the teacher sees 1 with confidence 97%'" in html
+    assert "title='target class 1, the teacher sees 1 with confidence 97%'" in html
     assert "<th scope='row'>0</th><td><small>none</small></td>" in html
     assert "≠" not in samples.caption(7, facts()).replace("≠</span> marks", "")
 
 
-def test_what_is_not_the_class_that_was_asked_for_is_marked_and_counted() -> None:
+def test_what_is_not_of_the_target_class_is_marked_and_counted() -> None:
     html = samples.html(PNG, facts(asked=5))
     assert "class=other" in html
     assert "<small>97≠5</small>" in html
     assert "1 of 1" in samples.caption(7, facts(asked=5))
 
 
-def test_where_nothing_was_asked_for_nothing_is_marked() -> None:
+def test_where_there_was_no_target_nothing_is_marked() -> None:
     assert "class=other" not in samples.html(PNG, facts(asked=None))
-    assert "asked" not in samples.caption(7, facts(asked=None))
+    assert "target" not in samples.caption(7, facts(asked=None))
 
 
 def test_a_grid_from_before_its_cells_were_kept_is_a_picture() -> None:

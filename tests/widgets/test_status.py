@@ -1,33 +1,32 @@
-from typing import Any
-
-from dfkd_lab.recipe import Schedule
+from dfkd_lab.engine.recipe import Schedule
+from dfkd_lab.engine.report import Cost, Report
 from widgets import status
 
 
-def event(round_: int, seconds: float, s_steps: int) -> dict[str, Any]:
-    cost = {"synthesis_s": seconds, "s_steps": s_steps, "images": 7}
-    return {"round": round_, "rounds": 10, "accuracy": 0.5, "health": {"agreement": 0.5}, "alarms": [], "cost": cost}
+def report(round_: int, seconds: float, s_steps: int, accuracy: float | None = 0.5) -> Report:
+    cost = Cost(synthesis_s=seconds, s_steps=s_steps, images=7)
+    return Report(round_, 10, {}, {}, {"agreement": 0.5}, [], accuracy, cost=cost)
 
 
 def test_rounds_of_warm_up_say_nothing_of_the_time_left() -> None:
-    events = [event(1, 1, 0), event(2, 2, 0)]
-    assert "known once the student starts" in status.line({"state": "running"}, events)
-    events += [event(3, 12, 40)]
-    assert status.time_left(events) == 70, "seven rounds more like the one in which the student learned"
-    assert "about 70 s left" in status.line({"state": "running"}, events)
-    events += [event(4, 26, 80)]
-    assert status.time_left(events) == 72
+    reports = [report(1, 1, 0), report(2, 2, 0)]
+    assert "known once the student starts" in status.line({"state": "running"}, reports)
+    reports += [report(3, 12, 40)]
+    assert status.time_left(reports) == 70, "seven rounds more like the one in which the student learned"
+    assert "about 70 s left" in status.line({"state": "running"}, reports)
+    reports += [report(4, 26, 80)]
+    assert status.time_left(reports) == 72
 
 
 def test_the_accuracy_is_that_of_the_last_evaluated_round() -> None:
-    events = [event(1, 1, 40), {**event(2, 2, 80), "accuracy": 0.7}, {**event(3, 3, 120), "accuracy": None}]
-    assert "accuracy 0.700 in round 2 (teacher 0.900)" in status.line({"state": "running"}, events, 0.9)
-    assert "accuracy 0.700 (teacher 0.900)" in status.line({"state": "running"}, events[:2], 0.9)
-    assert "accuracy" not in status.line({"state": "running"}, events[2:], 0.9)
+    reports = [report(1, 1, 40), report(2, 2, 80, 0.7), report(3, 3, 120, None)]
+    assert "accuracy 0.700 in round 2 (teacher 0.900)" in status.line({"state": "running"}, reports, 0.9)
+    assert "accuracy 0.700 (teacher 0.900)" in status.line({"state": "running"}, reports[:2], 0.9)
+    assert "accuracy" not in status.line({"state": "running"}, reports[2:], 0.9)
 
 
 def test_an_ended_run_says_what_a_round_took() -> None:
-    line = status.line({"state": "finished"}, [event(1, 3, 40), event(2, 5, 80)])
+    line = status.line({"state": "finished"}, [report(1, 3, 40), report(2, 5, 80)])
     assert "2.5 s a round, 5 s in all" in line
     assert "left" not in line
 

@@ -6,22 +6,22 @@ import base64
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dfkd_lab import RunFolder
-from widgets.figures import TEXT, column
+from widgets.figures import TEXT
 from widgets.lessons import drawing
 from widgets.lessons.explorer import Explorer
+from widgets.series import Reports, Value, accuracy, column, signal
 
 CLASSES = 10
-PANELS = {
-    "entropy": (("health", "entropy"), "class entropy", "nats"),
-    "agreement": (("health", "agreement"), "agreement, on its images", "share of images"),
-    "accuracy": (("accuracy",), "accuracy, on digits", "share of images"),
-    "gap": (("terms", "gap"), "gap that the generator found", "mean L1 of logits"),
+PANELS: dict[str, tuple[Value, str, str]] = {
+    "entropy": (signal("entropy"), "class entropy", "nats"),
+    "agreement": (signal("agreement"), "agreement, on its images", "share of images"),
+    "accuracy": (accuracy, "accuracy, on digits", "share of images"),
+    "gap": (lambda report: report.terms.get("gap"), "gap that the generator found", "mean L1 of logits"),
 }
 BETWEEN = 0.085
 """Room between two panels, as a share of the width."""
@@ -29,15 +29,15 @@ BETWEEN = 0.085
 
 def show(runs: Mapping[str, RunFolder]) -> None:
     """Sample grids of every arm, with a slider over the rounds."""
-    events = {arm: folder.events() for arm, folder in runs.items()}
+    reports = {arm: folder.reports() for arm, folder in runs.items()}
     samples = {arm: folder.samples() for arm, folder in runs.items()}
     rounds = sorted(set.intersection(*(set(each) for each in samples.values())))
     choices = [(str(each), each) for each in rounds]
     grids = lambda chosen: {arm: each[chosen] for arm, each in samples.items()}  # noqa: E731
-    Explorer(lambda chosen: figure(events, grids(chosen), chosen), "round", choices, rounds[0], ordered=True)
+    Explorer(lambda chosen: figure(reports, grids(chosen), chosen), "round", choices, rounds[0], ordered=True)
 
 
-def figure(events: Mapping[str, list[dict[str, Any]]], grids: Mapping[str, Path], round_: int) -> go.Figure:
+def figure(reports: Mapping[str, Reports], grids: Mapping[str, Path], round_: int) -> go.Figure:
     """The images of round ``round_``, beside each other, and below them four figures of every arm by round."""
     wide, narrow = 12 // len(grids), 12 // len(PANELS)
     above = [cell for _ in grids for cell in ({"colspan": wide}, *[None] * (wide - 1))]
@@ -48,11 +48,11 @@ def figure(events: Mapping[str, list[dict[str, Any]]], grids: Mapping[str, Path]
     )  # fmt: skip
     for number, path in enumerate(grids.values()):
         _add_grid(drawn, 1 + number * wide, path, "class the teacher sees" if number == 0 else "")
-    for panel, (name, (keys, title, unit)) in enumerate(PANELS.items()):
+    for panel, (name, (value, title, unit)) in enumerate(PANELS.items()):
         place = {"row": 2, "col": 1 + panel * narrow}
-        for number, (arm, rows) in enumerate(events.items()):
-            values = column(rows, *keys) * (-1 if name == "gap" else 1)
-            rounds = [each["round"] for each in rows]
+        for number, (arm, rows) in enumerate(reports.items()):
+            values = column(rows, value) * (-1 if name == "gap" else 1)
+            rounds = [each.round for each in rows]
             curve = drawing.line(arm, rounds, values.tolist(), drawing.color_of(number), showlegend=panel == 0)
             drawn.add_trace(curve, **place)
         drawn.update_yaxes(title_text=unit, title_standoff=4, rangemode="tozero", nticks=5, **place)
@@ -61,7 +61,7 @@ def figure(events: Mapping[str, list[dict[str, Any]]], grids: Mapping[str, Path]
         drawn.update_xaxes(title_text="round", tickformat="d", nticks=5, domain=domain, **place)
         drawing.add_title(drawn, title, **place)
         drawn.add_vline(round_, line={"color": TEXT, "width": 1, "dash": "dot"}, **place)
-    rounds = [each["round"] for rows in events.values() for each in rows]
+    rounds = [each.round for rows in reports.values() for each in rows]
     most = drawing.line(
         "all classes equally", [min(rounds), max(rounds)], [math.log(CLASSES)] * 2, TEXT, mode="lines", line_dash="dash"
     )

@@ -16,17 +16,18 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from dfkd_lab import RunFolder, Session, teachers
-from dfkd_lab.primitives.memory import Batch
-from dfkd_lab.primitives.observe import Observer
-from dfkd_lab.primitives.synthesis import NoiseGenerator
-from dfkd_lab.runs import write_atomically
-from dfkd_lab.samples import sample_grid
+from dfkd_lab.primitives.batch import Batch
+from dfkd_lab.primitives.observer import Observer
+from dfkd_lab.primitives.synthesizers import NoiseGenerator
+from dfkd_lab.runs.samples import sample_grid
+from dfkd_lab.system.files import write_atomically
 from widgets.figures import TEXT
 from widgets.lessons import drawing
 from widgets.lessons.explorer import Explorer
+from widgets.lessons.lesson_runs import accuracies_of
 
 EACH, SHOWN, ROWS = 10, 8, 5
-"""Images asked for of each class, those shown, and the rounds shown."""
+"""Images drawn of each class, those shown, and the rounds shown."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ def keep(session: Session) -> None:
     images = net(noise.to(device), labels.to(device))
     png = io.BytesIO()
     sample_grid(Batch(images, predicted=labels.to(device)), classes, EACH).save(png, "png")
-    place = asked(session.folder)
+    place = targets(session.folder)
     place.mkdir(exist_ok=True)
     write_atomically(place / f"round_{session.run.round:07d}.png", png.getvalue())
 
 
-def asked(folder: RunFolder) -> Path:
+def targets(folder: RunFolder) -> Path:
     """Where ``keep`` keeps its images."""
     return folder.path / "asked"
 
@@ -71,13 +72,13 @@ def show(runs: Mapping[str, RunFolder]) -> None:
     (folder,) = runs.values()
     answers = read(folder)
     choices = [(str(each), each) for each in range(answers.images.shape[1])]
-    Explorer(lambda chosen: figure(answers, chosen), "class to ask for", choices, 3)
+    Explorer(lambda chosen: figure(answers, chosen), "target class", choices, 3)
 
 
 def read(folder: RunFolder) -> Answers:
     """The answers of a finished run, with what its teacher and its student make of them."""
     teacher, student = teachers.load("digits"), teachers.load(str(folder.path / "student.safetensors"))
-    files = sorted(asked(folder).glob("round_*.png"))
+    files = sorted(targets(folder).glob("round_*.png"))
     images = torch.stack([drawing.tiles(path, teacher.card.classes) for path in files])
     classes, confidences = drawing.seen_as(teacher.model, images)
     seen = Observer(teacher.model, student.model)(images[-1, :, :1], needs=frozenset({"maps"}))
@@ -86,7 +87,7 @@ def read(folder: RunFolder) -> Answers:
         "student": [attention(each) for each in seen.student_maps],
     }
     rounds = [int(path.stem.removeprefix("round_")) for path in files]
-    accuracies = [event["accuracy"] for event in folder.events()]
+    accuracies = accuracies_of(folder)
     return Answers(rounds, images, classes, confidences, maps, accuracies)
 
 
@@ -97,14 +98,14 @@ def attention(maps: Tensor) -> Tensor:
 
 
 def figure(answers: Answers, class_: int) -> go.Figure:
-    """The images of one class by round, the maps of both networks for one of them, and how often it is what it asks."""
+    """The images of one class by round, the maps of both networks for one of them, and how often it is the target."""
     stages = len(answers.maps["teacher"])
     drawn = make_subplots(
         rows=3, cols=2 + stages, column_widths=[0.52, *[0.48 / (1 + stages)] * (1 + stages)],
         specs=[[{"rowspan": 2}, *[{}] * (1 + stages)], [None, *[{}] * (1 + stages)],
                [{"colspan": 2 + stages}, *[None] * (1 + stages)]],
         row_heights=[0.34, 0.34, 0.32], vertical_spacing=0.09, horizontal_spacing=0.025,
-        subplot_titles=[f"asked for a {class_}, the same noise by round", "image",
+        subplot_titles=[f"target class {class_}, the same noise by round", "image",
                         *(f"stage {stage}" for stage in range(1, 1 + stages)), *[""] * (1 + stages),
                         "share of right answers, by round"],
     )  # fmt: skip
@@ -116,10 +117,12 @@ def figure(answers: Answers, class_: int) -> go.Figure:
             _add_map(drawn, row, 3 + stage, each[class_])
     right = answers.classes == torch.arange(answers.classes.shape[1])[:, None]
     by_class = right.float().mean(2)
-    mean = drawing.line("all classes: the teacher sees what was asked", answers.rounds, by_class.mean(1).tolist(), TEXT)
+    mean = drawing.line(
+        "all classes: the teacher sees the target class", answers.rounds, by_class.mean(1).tolist(), TEXT
+    )
     drawn.add_trace(mean, row=3, col=1)
     this = drawing.line(
-        f"class {class_}: the teacher sees what was asked",
+        f"class {class_}: the teacher sees the target class",
         answers.rounds,
         by_class[:, class_].tolist(),
         drawing.color_of(0),

@@ -53,9 +53,9 @@ def add_strip(
     columns: Sequence[str] = (),
     classes: Tensor | None = None,
     confidences: Tensor | None = None,
-    asked: Tensor | None = None,
+    target: Tensor | None = None,
 ) -> None:
-    """Draw ``images`` [R, C, H, W]; below each, if given, class and confidence [R, C], amber where not as asked."""
+    """Draw ``images`` [R, C, H, W]; below each, if given, class and confidence [R, C], amber off target."""
     _, _, height, width = images.shape
     words = WORDS if classes is not None else 0
     across, down = width + GAP, height + GAP + words
@@ -63,7 +63,7 @@ def add_strip(
     x = np.arange(images.shape[1]) * across + (width - 1) / 2
     y = np.arange(images.shape[0]) * down + (height - 1) / 2
     if classes is not None and confidences is not None:
-        right = torch.ones_like(classes, dtype=torch.bool) if asked is None else classes == asked
+        right = torch.ones_like(classes, dtype=torch.bool) if target is None else classes == target
         pairs = zip(classes.flatten().tolist(), confidences.flatten().tolist(), strict=True)
         words_trace = go.Scatter(
             x=np.tile(x, len(y)).astype(np.float32),

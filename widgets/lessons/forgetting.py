@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from dfkd_lab import RunFolder, measure, teachers
+from dfkd_lab import RunFolder, teachers
+from dfkd_lab.engine import metrics
 from widgets.lessons import drawing
 from widgets.lessons.explorer import Explorer
+from widgets.lessons.lesson_runs import accuracies_of
 
 Values = Mapping[tuple[str, int], Sequence[float]]
 
 
 def so_far(name: str) -> Callable[[Sequence[float]], list[float]]:
     """A figure of :func:`~dfkd_lab.measure.expected` over the rounds up to each."""
-    return lambda values: [measure.expected(values[: end + 1])[name] for end in range(len(values))]
+    return lambda values: [metrics.expected(values[: end + 1])[name] for end in range(len(values))]
 
 
 def falls(values: Sequence[float]) -> list[float]:
@@ -41,12 +43,10 @@ LOOK_BACK = "the last student on each round's images"
 
 def show(runs: Mapping[tuple[str, int], RunFolder]) -> None:
     """The curve of every memory, with a list of metrics."""
-    accuracies = {key: [event["accuracy"] for event in folder.events()] for key, folder in runs.items()}
+    accuracies = {key: accuracies_of(folder) for key, folder in runs.items()}
     measured = {name: {key: metric(each) for key, each in accuracies.items()} for name, (_, metric) in METRICS.items()}
     units = {name: unit for name, (unit, _) in METRICS.items()}
-    measured[SECONDS] = {
-        key: [measure.seconds(event["cost"]) for event in folder.events()] for key, folder in runs.items()
-    }
+    measured[SECONDS] = {key: [report.cost.seconds for report in folder.reports()] for key, folder in runs.items()}
     units[SECONDS] = "seconds, summed up"
     rounds = {name: list(range(1, 1 + min(map(len, accuracies.values())))) for name in measured}
     measured[LOOK_BACK] = {key: look_back(folder) for key, folder in runs.items()}

@@ -10,18 +10,19 @@ import torch
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from dfkd_lab import RunFolder, data, measure, teachers
-from dfkd_lab.primitives.observe import Observer
+from dfkd_lab import RunFolder, data, teachers
+from dfkd_lab.engine import metrics
+from dfkd_lab.primitives.observer import Observer
 from widgets.figures import TEXT
 from widgets.lessons import drawing
-from widgets.lessons.bench import stored
 from widgets.lessons.explorer import Explorer
+from widgets.lessons.lesson_runs import stored
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0)
 PANELS = {
     "bn_gap": ("batch-norm gap", "summed norm"),
     "confidence": ("teacher confidence", "mean probability"),
-    "as_asked": ("seen as the class asked for", "share of images"),
+    "as_target": ("seen as the target class", "share of images"),
 }
 
 
@@ -30,7 +31,7 @@ class Inverted:
     """What one inversion came to: its images [N, H, W], and what the teacher says of them."""
 
     images: Tensor
-    asked: Tensor
+    target: Tensor
     classes: Tensor
     confidences: Tensor
     figures: dict[str, float]
@@ -47,7 +48,7 @@ def show(runs: Mapping[tuple[str, int], RunFolder]) -> None:
     observer = Observer(teacher, teacher)
     real = data.evaluation_set("digits")
     assert real is not None
-    gap = measure.health(observer, real.images)[0]["bn_gap"]
+    gap = metrics.health(observer, real.images)[0]["bn_gap"]
     found = {key: _inverted(observer, folder) for key, folder in runs.items()}
     steps = sorted({each for _, each in found})
     choices = [(str(each), each) for each in steps]
@@ -66,8 +67,8 @@ def figure(found: Mapping[tuple[str, int], Inverted], real_gap: float, steps: in
     columns = min(10, len(first[0].images))
     stack = lambda name: torch.stack([getattr(each, name)[:columns] for each in first])  # noqa: E731
     drawing.add_strip(
-        drawn, 1, 1, stack("images"), arms, [f"asked: {each}" for each in first[0].asked[:columns].tolist()],
-        stack("classes"), stack("confidences"), stack("asked"),
+        drawn, 1, 1, stack("images"), arms, [f"target: {each}" for each in first[0].target[:columns].tolist()],
+        stack("classes"), stack("confidences"), stack("target"),
     )  # fmt: skip
     for column, (name, (_, unit)) in enumerate(PANELS.items(), 1):
         for number, arm in enumerate(arms):
@@ -84,9 +85,9 @@ def figure(found: Mapping[tuple[str, int], Inverted], real_gap: float, steps: in
 
 def _inverted(observer: Observer, folder: RunFolder) -> Inverted:
     kept = stored(folder)
-    images, asked = kept["images"], kept["labels"]
-    health, _, _ = measure.health(observer, images)
+    images, target = kept["images"], kept["labels"]
+    health, _, _ = metrics.health(observer, images)
     classes, confidences = drawing.seen_as(observer.teacher, images[:, 0])
-    as_asked = float((classes == asked).float().mean())
-    facts = {"bn_gap": health["bn_gap"], "confidence": health["confidence"], "as_asked": as_asked}
-    return Inverted(images[:, 0], asked, classes, confidences, facts)
+    as_target = float((classes == target).float().mean())
+    facts = {"bn_gap": health["bn_gap"], "confidence": health["confidence"], "as_target": as_target}
+    return Inverted(images[:, 0], target, classes, confidences, facts)

@@ -17,8 +17,8 @@ from torch import Tensor
 from dfkd_lab import RunFolder, teachers
 from widgets.figures import TEXT
 from widgets.lessons import drawing
-from widgets.lessons.bench import stored
 from widgets.lessons.explorer import Explorer
+from widgets.lessons.lesson_runs import accuracies_of, stored
 
 LADDER = Path(__file__).parents[2] / "benchmarks" / "results" / "ladder.json"
 RECORDED = {
@@ -59,7 +59,7 @@ def read(folder: RunFolder, teacher: teachers.Teacher) -> Held:
     images = torch.stack([images[order[:shown]], images[order[-shown:].flip(0)]])
     classes, confidences = drawing.seen_as(teacher.model, images)
     counts = kept["predicted"].bincount(minlength=teacher.card.classes).tolist()
-    return Held(counts, images, classes, confidences, [event["accuracy"] for event in folder.events()])
+    return Held(counts, images, classes, confidences, accuracies_of(folder))
 
 
 def recorded(path: Path = LADDER) -> dict[str, dict[int, list[float]]]:

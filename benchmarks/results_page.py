@@ -1,0 +1,209 @@
+"""RESULTS.md and the headline rows of the README, from what the benchmarks have written into results/."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import speed_page
+from rows import put_between, shown, spread, table
+
+from dfkd_lab import METHODS
+from dfkd_lab.methods import remark
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "benchmarks/results"
+RESULTS, TEACHERS = FOLDER / "cifar.json", FOLDER / "teachers.json"
+
+INTRODUCTION = """# Results
+
+Written by the programs in `benchmarks/` from `benchmarks/results/*.json`, which hold every setting, version and hash.
+*Last* is the student after the last round; nobody without labels can choose the oracle's round. ± is the standard
+deviation over n seeds. Seconds and hours are those of that device, with what else ran on it. `inferred` methods are our
+reading of a paper, not a reproduction.
+
+"""
+
+# digits
+
+FIGURES = {"last": 3, "mu": 3, "sigma": 3, "images": 0, "teacher_queries": 0, "seconds": 0}
+"""The columns, with decimal places."""
+DIGITS = """## Digits
+
+All methods at 1,200 student steps each (`python benchmarks/digits.py`). `last` is the accuracy of the last student on
+450 held-out digits, μ and σ its mean and deviation over the rounds. The presets were tuned lightly with these digits in
+view, so the table ranks nobody. Seconds are those of one thread on a shared machine with other work on it: compare them
+with nothing outside this table, and with little inside it.
+
+"""
+LADDER = """### SSD-KD taken apart
+
+On digits (`python benchmarks/digits.py --ladder`). The original set has 1,347 images, so 135 and 14 are 10 % and 1 % of
+it.
+
+"""
+CROSSED = ("ssd_kd with pre_dfkd's VAE", "cgdd with ssd_kd's buffer", "fast with attention transfer")
+
+
+def runs_table(name: str) -> str:
+    """The table of results/``name``.json, a row a setting."""
+    rows: dict[str, list[dict[str, Any]]] = recorded(name)
+    with_remarks = name == "digits"
+    lines = []
+    for row, runs in rows.items():
+        cells = [shown(spread(runs, figure), places) for figure, places in FIGURES.items() if runs]
+        remarks = [row_remark(row, runs)] if with_remarks else []
+        lines.append([row, str(len(runs)), *(cells or ["not measured"] * len(FIGURES)), *remarks])
+    return table(["", "n", *FIGURES, *(["remark"] if with_remarks else [])], lines)
+
+
+def row_remark(row: str, runs: list[dict[str, Any]]) -> str:
+    """What a reader has to know of a row; below 90 % the method's own caveat."""
+    method = METHODS.get(row.split(" ")[0])
+    real = "reference, uses real images" if remark(method) else ""
+    cross = "no paper's method" if row in CROSSED else ""
+    last = spread(runs, "last")["mean"] if runs else None
+    caveat = getattr(method, "caveat", "") if last is not None and last < 0.9 else ""
+    return "; ".join(filter(None, [real, cross, caveat]))
+
+
+# CIFAR
+
+PLANNED = (
+    ("cpu", "resnet20:resnet8", "cifar10", ("ssd_kd", "fast", "dafl")),
+    ("paper", "wrn40_2:wrn16_1", "cifar10", ("ssd_kd", "fast")),
+    ("paper", "resnet34:resnet18", "cifar10", ("ssd_kd", "fast")),
+)
+FAST = "FastDFKD's README, best epoch"
+PUBLISHED: dict[tuple[str, str, str], tuple[float, str]] = {
+    ("fast", "wrn40_2:wrn16_1", "cifar10"): (89.29, FAST),
+    ("fast", "resnet34:resnet18", "cifar10"): (94.05, FAST),
+    ("dafl", "wrn40_2:wrn16_1", "cifar10"): (65.71, FAST),
+    ("dafl", "resnet34:resnet18", "cifar10"): (92.22, FAST),
+    ("cmi", "wrn40_2:wrn16_1", "cifar10"): (90.01, FAST),
+    ("cmi", "resnet34:resnet18", "cifar10"): (94.84, FAST),
+    ("zskt", "wrn40_2:wrn16_1", "cifar10"): (83.74, FAST),
+    ("zskt", "resnet34:resnet18", "cifar10"): (93.32, FAST),
+    ("deepinversion", "wrn40_2:wrn16_1", "cifar10"): (83.04, FAST),
+    ("deepinversion", "resnet34:resnet18", "cifar10"): (93.26, FAST),
+}
+"""Top-1 in percent and where it was printed. SSD-KD's own figures are not known to us."""
+
+
+HEAD = ["method", "certainty", "n", "last", "oracle best", "μ", "σ", "published", "images", "teacher queries",
+        "student steps", "synthesis h", "distillation h", "device", "commit"]  # fmt: skip
+
+
+SAID = {
+    "cpu": "a small budget: about half an hour of one CPU core",
+    "paper": "the papers' budget",
+}
+TEACHER_HEAD = [
+    "net",
+    "data",
+    "n",
+    "top-1",
+    "top-5",
+    "calibration error",
+    "parameters",
+    "sha256",
+    "seconds",
+    "device",
+    "commit",
+]
+
+
+def line(row: tuple[str, str, str, str], found: dict[str, dict[str, Any]]) -> list[str]:
+    """One row of the table."""
+    budget, pair, data, method = row
+    runs = found.get("-".join([budget, pair.replace(":", "-"), data, method]), {}).get("runs", [])
+    certainty = METHODS[method].certainty.split(" ")[0] if method in METHODS else "unknown"
+    printed = PUBLISHED.get((method, pair, data))
+    published = f"{printed[0]:.2f} ({printed[1]})" if printed else "none known"
+    if remark(METHODS.get(method)):
+        certainty += ", real images"
+    if not runs:
+        return [method, certainty, "0", *["not measured"] * 4, published, *["not measured"] * 7]
+    accuracies = [percent(runs, name) for name in ("last", "oracle_best", "mu", "sigma")]
+    counts = [f"{spread(runs, name)['mean']:,.0f}" for name in ("images", "teacher_queries", "s_steps")]
+    hours = [f"{spread(runs, name)['mean'] / 3600:.2f}" for name in ("synthesis_s", "distillation_s")]
+    where = [", ".join(dict.fromkeys(each[key] for each in runs)) for key in ("device", "commit")]
+    return [method, certainty, str(len(runs)), *accuracies, published, *counts, *hours, where[0], where[1][:7]]
+
+
+def percent(runs: list[dict[str, Any]], name: str) -> str:
+    """Mean and spread of a fraction, in percent."""
+    found = spread(runs, name)
+    deviation = "" if found["standard_deviation"] is None else f" ± {100 * found['standard_deviation']:.2f}"
+    return f"{100 * (found['mean'] or 0.0):.2f}{deviation}"
+
+
+def teacher_lines() -> list[list[str]]:
+    """The teachers that were measured with ``python benchmarks/cifar.py measure-teacher``."""
+    known = recorded("teachers")
+    lines = [
+        [facts["net"], facts["on"], f"{facts['n']:,}", f"{100 * facts['accuracy']:.2f}", f"{100 * facts['top5']:.2f}",
+         f"{facts['calibration_error']:.3f}", f"{facts['parameters']:,}", facts["sha256"][:12],
+         f"{facts['seconds']:.0f}", facts["device"], facts["commit"][:7]]
+        for facts in known.values()
+    ]  # fmt: skip
+    return lines or [["not measured"] * len(TEACHER_HEAD)]
+
+
+def cifar_sections() -> list[str]:
+    """A section a pair, data set and budget: every planned row, measured or not, and every other that was measured."""
+    found = load()
+    rows = [(budget, pair, data, each) for budget, pair, data, names in PLANNED for each in names]
+    rows += [tuple(each[key] for key in ("budget", "pair", "data", "method")) for each in found.values()]
+    parts = []
+    for place in dict.fromkeys(row[:3] for row in rows):
+        names = dict.fromkeys(row[3] for row in rows if row[:3] == place)
+        budget, pair, data = place
+        teacher, student = pair.split(":")
+        lines = [line((budget, pair, data, name), found) for name in names]
+        parts.append(f"## {teacher} → {student} on {data}, {SAID[budget]}\n\n{CIFAR}{table(HEAD, lines)}\n")
+    return parts
+
+
+CIFAR = "Top-1 in percent on the test set. Published figures are best epochs: compare them with the oracle column.\n\n"
+
+
+def load() -> dict[str, dict[str, Any]]:
+    """What results/cifar.json holds, by a row's name."""
+    return recorded("cifar")
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """What results/``name``.json holds; nothing if there is none."""
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+# pages
+
+
+def render() -> None:
+    """Write RESULTS.md, and the headline rows of the README."""
+    parts = [
+        INTRODUCTION,
+        f"{DIGITS}{runs_table('digits')}\n",
+        f"{LADDER}{runs_table('ladder')}\n",
+        *cifar_sections(),
+        "## Teachers\n\n" + table(TEACHER_HEAD, teacher_lines()) + "\n",
+        speed_page.section(),
+    ]
+    (ROOT / "RESULTS.md").write_text("\n".join(parts))
+    put_between(ROOT / "README.md", "headline", headline())
+
+
+def headline() -> str:
+    """A row of each table: SSD-KD on digits and, at the small budget, on CIFAR-10; and how fast the loop is."""
+    lines = []
+    if runs := recorded("digits").get("ssd_kd"):
+        lines.append(["digits, convnet_32 → convnet_8, SSD-KD", str(len(runs)), shown(spread(runs, "last"), 3)])
+    best = max(load().values(), key=lambda row: spread(row["runs"], "last")["mean"] or 0.0, default=None)
+    if best:
+        what = f"{best['data']}, {best['pair'].replace(':', ' → ')}, {best['method']}, {SAID[best['budget']]}"
+        lines.append([what, str(len(best["runs"])), shown(spread(best["runs"], "last"), 3)])
+    return table(["what", "n", "accuracy of the last student"], lines or [["nothing", "0", "not measured"]])

@@ -1,0 +1,102 @@
+"""What commands share: flags from settings (tyro), refused in one sentence, and an interrupt that first only stops."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import tyro
+from tqdm import tqdm
+
+from dfkd_lab import methods
+from dfkd_lab.errors import SpecError
+from dfkd_lab.runs.planning import plan
+from dfkd_lab.spec import RunSpec, check, record, setting_type, settings_of, unknown
+
+T = TypeVar("T")
+
+
+def parse(name: str, arguments: list[str]) -> dict[str, Any]:
+    """The flags of ``run`` that were given; what was not comes from the preset that those choose.
+
+    Raises:
+        SpecError: for a flag that neither the run nor the method has.
+    """
+    arguments = [f"--data{word[6:]}" if word.split("=")[0] == "--eval" else word for word in arguments]
+    flags = _flags(name)
+    values = read(flags, arguments, name)
+    given = {each: getattr(values, each) for each in _names(arguments, flags)}
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        resolved = record(plan(method=name, **given).spec)
+        defaults = {**resolved, **resolved["settings"]}
+        filled = flags(**{key: defaults[key] for key in settings_of(flags)})
+        tyro.cli(flags, args=["--help"], default=filled, prog=f"dfkd_lab run {name}")
+    return given
+
+
+def _names(arguments: list[str], flags: type[Any]) -> list[str]:
+    """The settings that ``arguments`` name, as --name or as --no-name."""
+    words = [word[2:].split("=")[0].replace("-", "_") for word in arguments if word.startswith("--")]
+    return [each for each in settings_of(flags) if each in words or f"no_{each}" in words]
+
+
+def read(flags: type[T], arguments: list[str], name: str) -> T:
+    """The dataclass of settings ``flags`` from ``arguments``, without their --help; ``name`` is whose they are.
+
+    Raises:
+        SpecError: for a flag or a value that cannot be.
+    """
+    helpless = [word for word in arguments if word not in ("-h", "--help")]
+    for word, value in pairwise(helpless):  # before tyro, whose message for a wrong type is a page
+        name_ = word.removeprefix("--").replace("-", "_")
+        if word.startswith("--") and name_ in settings_of(flags) and setting_type(flags, name_) is not bool:
+            check(flags, name_, value)
+    first, rest = tyro.cli(flags, args=helpless, return_unknown_args=True)
+    for word in rest:
+        if word.startswith("-"):
+            typed = word.lstrip("-").split("=")[0].replace("-", "_")
+            raise SpecError(unknown(typed, settings_of(flags), f"setting of {name}"))
+    if rest:
+        raise SpecError(f"'{rest[0]}' belongs to no setting; write --setting value")
+    return first
+
+
+def _flags(name: str) -> type[Any]:
+    """A dataclass of the method's settings and the run's, for tyro."""
+    method = methods.find(name)
+    rows = [
+        (each, setting_type(spec, each), _copy(spec, each)) for spec in (method, RunSpec) for each in settings_of(spec)
+    ]
+    rows = [row for row in rows if row[0] not in ("method", "settings")]
+    made = dataclasses.make_dataclass(name, rows)
+    made.__doc__ = f"{method.__doc__}\n\n{method.citation}; {method.certainty}"
+    return made
+
+
+def _copy(spec: type, name: str) -> Any:
+    source = settings_of(spec)[name]
+    if source.default is dataclasses.MISSING:
+        return dataclasses.field(default_factory=dict, metadata=source.metadata)
+    return dataclasses.field(default=source.default, metadata=source.metadata)
+
+
+@contextlib.contextmanager
+def first_interrupt(stop: Callable[[], None], sentence: str) -> Iterator[None]:
+    """The first interrupt says ``sentence`` and calls ``stop``, the second is one again."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def handler(*_: object) -> None:
+        stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        tqdm.write(sentence, file=sys.stderr)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,140 @@
+"""Run a notebook headlessly through papermill, its parameters checked before a kernel starts."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from dfkd_lab.cli.outcome import conclude
+from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.runs.folder import RunFolder, default_folder, postfix, runs_root
+from dfkd_lab.runs.planning import plan
+from dfkd_lab.spec import RunSpec, check, record, settings_of, unknown
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+QUIETLY: dict[str, Any] = {
+    "kernel_name": "python3",
+    "store_widget_state": False,
+    "progress_bar": False,
+    "extra_arguments": ["--log-level=ERROR"],  # the kernel warns of a loopback socket at each start
+}
+
+
+def run(arguments: list[str]) -> None:
+    """A notebook through papermill."""
+    if not arguments:
+        raise SpecError("notebook takes a name, as in: notebook 10_run -p method dafl")
+    name, *rest = arguments
+    if len(rest) % 3 or any(word != "-p" for word in rest[::3]):
+        raise SpecError("parameters are given as: -p key value")
+    folder = execute(name, dict(zip(rest[1::3], rest[2::3], strict=True)))
+    if folder is not None:
+        conclude(folder)
+
+
+def find(name: str) -> Path:
+    """The notebook called ``name``, among the project's or as a path.
+
+    Raises:
+        SpecError: if there is none.
+    """
+    for path in (NOTEBOOKS / name, NOTEBOOKS / f"{name}.ipynb", Path(name)):
+        if path.is_file():
+            return path
+    raise SpecError(unknown(name, sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")), "notebook"))
+
+
+def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
+    """Execute notebook ``name`` with ``values``; its run folder, or None for a notebook that is no run.
+
+    The first interrupt requests the run to stop after its round, so that everything is saved; a second one kills it.
+
+    Raises:
+        SpecError: for a parameter that the notebook, or the method, does not have, or a value that cannot be.
+        RunError: if a cell fails.
+    """
+    import papermill
+
+    path = find(name)
+    known = papermill.inspect_notebook(str(path))
+    parameters: dict[str, Any] = dict(values)
+    folder = None
+    if set(known) == set(settings_of(RunSpec)):
+        spec = plan(values).spec
+        folder = RunFolder(spec.out or default_folder(spec))
+        parameters = {**record(spec), "out": str(folder.path)}
+        folder.path.mkdir(parents=True, exist_ok=True)
+        output = folder.path / path.name
+    else:
+        parameters = {key: _literal(key, value, known) for key, value in values.items()}
+        output = runs_root() / path.name
+        output.parent.mkdir(exist_ok=True)
+    with _interrupt_requests(folder), progress_bar(folder):
+        try:
+            papermill.execute_notebook(str(path), str(output), parameters, cwd=str(Path.cwd()), **QUIETLY)
+        except papermill.PapermillExecutionError as error:
+            raise RunError(
+                f"{error.ename}: {error.evalue} (in {output})" if error.ename != "RunError" else error.evalue
+            ) from None
+    return folder
+
+
+def _literal(key: str, value: str, known: Mapping[str, Any]) -> Any:
+    if key not in known:
+        raise SpecError(unknown(key, known, "parameter of this notebook"))
+    types = {"int": int, "float": float, "bool": bool}
+    wanted = types.get(known[key]["inferred_type_name"], str)
+    holder = type("Parameters", (), {"__annotations__": {key: wanted}})
+    return check(dataclasses.dataclass(holder), key, value)
+
+
+@contextlib.contextmanager
+def progress_bar(folder: RunFolder | None) -> Iterator[None]:
+    """Show the rounds that another process writes into ``folder``, with the time left."""
+    if folder is None:
+        yield
+        return
+    done = threading.Event()
+
+    def follow() -> None:
+        seen = len(folder.reports())
+        with tqdm(initial=seen, unit="round", dynamic_ncols=True) as bar:
+            while not done.wait(0.3):
+                for report in folder.reports(seen):
+                    seen, bar.total = report.round, report.rounds
+                    bar.set_postfix_str(postfix(report), refresh=False)
+                    bar.update()
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        done.set()
+        follower.join()
+
+
+@contextlib.contextmanager
+def _interrupt_requests(folder: RunFolder | None) -> Iterator[None]:
+    """Turn the first SIGINT into a request to stop after this round."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def handler(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        if folder is None:
+            raise KeyboardInterrupt
+        folder.request("stop")
+        print("stopping after this round; interrupt again to stop at once", flush=True)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

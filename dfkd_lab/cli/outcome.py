@@ -1,0 +1,15 @@
+"""How a command about a run ends."""
+
+from __future__ import annotations
+
+from dfkd_lab.runs import RunFolder, summary
+
+
+def conclude(folder: RunFolder) -> None:
+    """The last line: the result of a finished run, or how to go on with a stopped one."""
+    status = folder.status()
+    if status["state"] == "finished":
+        print(summary(folder))
+        return
+    print(f"{status['state']} after round {status['round']} of {status['rounds']}; continue with: resume {folder.path}")
+    raise SystemExit(130)

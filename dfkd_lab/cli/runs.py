@@ -1,0 +1,128 @@
+"""The commands about runs: demo, run, resume, list, compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tqdm import tqdm
+
+from dfkd_lab import methods
+from dfkd_lab.cli import notebook
+from dfkd_lab.cli.flags import first_interrupt, parse
+from dfkd_lab.cli.outcome import conclude
+from dfkd_lab.cli.tables import plain_table
+from dfkd_lab.errors import SpecError
+from dfkd_lab.runs import (
+    ResolvedRun,
+    RunFolder,
+    Session,
+    list_runs,
+    plan,
+    postfix,
+    remark,
+    resolve,
+)
+from dfkd_lab.spec import difference, record, unknown
+
+
+def demo(arguments: list[str]) -> None:
+    """The main job, through papermill: run folder, executed notebook, report."""
+
+    @dataclasses.dataclass
+    class Demo:
+        """SSD-KD on scikit-learn's digits with a buffer of 1,000 images; needs no file but the installation."""
+
+        seed: int = dataclasses.field(default=0, metadata={"help": "seed of all random numbers of the run"})
+        out: str = dataclasses.field(default="", metadata={"help": "run folder; empty is runs/demo-seed<seed>"})
+
+    request = tyro.cli(Demo, prog="dfkd_lab demo", args=arguments)
+    out = request.out or f"runs/demo-seed{request.seed}"
+    folder = notebook.execute("10_run", {"method": "ssd_kd", "seed": str(request.seed), "out": out})
+    assert folder is not None
+    print(f"report {folder.path / 'report.html'}")
+    conclude(folder)
+
+
+def run(arguments: list[str]) -> None:
+    """One run of one method, settings as flags."""
+    if not arguments or arguments[0].startswith("-"):
+        print("run METHOD [--setting value], as in: run ssd_kd --capacity 500; run METHOD --help lists its settings")
+        print("\nmethods: " + ", ".join(methods.METHODS))
+        return
+    execute(plan(method=arguments[0], **parse(arguments[0], arguments[1:])))
+
+
+def resume(arguments: list[str]) -> None:
+    """Continue a run folder."""
+    if len(arguments) != 1:
+        raise SpecError("resume takes one run folder, as in: resume runs/ssd_kd-digits-convnet_8-seed0")
+    folder = _folder(arguments[0])
+    for sentence in folder.passed_over():
+        print(sentence, file=sys.stderr)
+    execute(resolve(dataclasses.replace(folder.spec(), out=str(folder.path))))
+
+
+def execute(resolved: ResolvedRun) -> None:
+    """Run it with a progress bar. The first interrupt ends it after its round, the second at once."""
+    session = Session(resolved)
+    print(session.memory, file=sys.stderr)
+    bar = tqdm(total=session.spec.rounds, initial=session.run.round, unit="round", dynamic_ncols=True)
+    accuracy: float | None = None
+    try:
+        with first_interrupt(session.stop, "stopping after this round; interrupt again to stop at once"), bar:
+            for report in session:
+                accuracy = accuracy if report.accuracy is None else report.accuracy
+                bar.set_postfix_str(postfix(dataclasses.replace(report, accuracy=accuracy)), refresh=False)
+                bar.update()
+                for alarm in report.alarms:
+                    tqdm.write(f"round {report.round}: {alarm}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"stopped at once; {session.folder.status()['message']}", file=sys.stderr)
+        raise
+    conclude(session.folder)
+
+
+def show(arguments: list[str]) -> None:
+    """The run folders below runs/, newest first."""
+    folders = list_runs(*arguments[:1])
+    if not folders:
+        print("no runs yet; begin with: python -m dfkd_lab demo")
+    rows = [{"run": folder.path, **_headline(folder.result())} for folder in folders]
+    print(plain_table(rows))
+    _print_remarks(folders)
+
+
+def compare(arguments: list[str]) -> None:
+    """Results side by side, and the settings that differ."""
+    if not arguments:
+        raise SpecError("compare takes run folders, as in: compare runs/a runs/b")
+    folders = [_folder(name) for name in arguments]
+    print(plain_table([{"run": folder.name, **_headline(folder.result())} for folder in folders]))
+    _print_remarks(folders)
+    first = record(folders[0].spec())
+    for folder in folders[1:]:
+        changed = difference(record(folder.spec()), first)
+        print(f"\n{folders[0].name} -> {folder.name}: " + ("; ".join(changed) or "same settings"))
+
+
+def _folder(name: str) -> RunFolder:
+    for path in (Path(name), Path("runs") / name):
+        if RunFolder(path).exists():
+            return RunFolder(path)
+    raise SpecError(unknown(name, [str(folder.path) for folder in list_runs()], "run folder"))
+
+
+def _headline(result: dict[str, Any]) -> dict[str, Any]:
+    names = ("state", "rounds", "last", "mu", "sigma", "oracle_best", "teacher", "agreement", "seconds", "images")
+    shown = {name: result.get(name) for name in (*names, "teacher_queries")}
+    return {name: f"{value:.3f}" if isinstance(value, float) else value for name, value in shown.items()}
+
+
+def _print_remarks(folders: list[RunFolder]) -> None:
+    for folder in folders:
+        if text := remark(folder):
+            print(f"{folder.name} {text}")

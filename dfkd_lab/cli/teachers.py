@@ -1,0 +1,72 @@
+"""The commands about teachers: ``teachers`` and ``train-teacher``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import takewhile
+
+import tyro
+
+from dfkd_lab import teachers
+from dfkd_lab.cli.flags import first_interrupt, read
+from dfkd_lab.errors import SpecError
+from dfkd_lab.spec import build, record, setting
+
+CALL_AGAIN = 75
+"""EX_TEMPFAIL of sysexits.h, which not every system names."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Teachers as cards: what they are, and how right and how sure they are on an evaluation set."""
+
+    normalization: str = setting("auto", "input normalization; auto: as the checkpoint or the data set says")
+    data: str = setting("auto", "evaluation set; auto takes what the teacher was trained on, if known")
+
+
+def show(arguments: list[str]) -> None:
+    """The teachers at hand, measured now; or those given by name or file, before the flags."""
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        tyro.cli(Measured, prog="dfkd_lab teachers [FILE...]", args=["--help"])
+    names = list(takewhile(lambda word: not word.startswith("-"), arguments))
+    request = read(Measured, arguments[len(names) :], "teachers")
+    for name in names or teachers.BUILT_IN:
+        _print_teacher(name, request.normalization, "" if request.data == "auto" else request.data)
+
+
+def _print_teacher(name: str, normalization: str, evaluation: str) -> None:
+    teacher = teachers.load(name, normalization, evaluation)
+    known = evaluation or teacher.card.data or "none"
+    try:
+        calibration = teachers.examine_on(teacher, known)
+        measured = "not measured" if calibration is None else f"{calibration.accuracy:.4f} on the held-out {known}"
+    except SpecError as error:
+        if evaluation:
+            raise
+        calibration, measured = None, f"not measured: {error}"
+    for key, value in {**teacher.describe(calibration), "accuracy": measured, "file": teacher.path}.items():
+        print(f"{key:18} {value}")
+
+
+def train(arguments: list[str]) -> None:
+    """A teacher by the fixed recipe. The first interrupt saves it, the second ends at once."""
+    from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining, finished
+
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        raise SpecError("train-teacher takes a network, as in: train-teacher convnet_32 --data cifar10")
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        tyro.cli(TeacherSpec, prog="dfkd_lab train-teacher", args=["--help"])
+    flags = read(TeacherSpec, ["--net", *arguments], "train-teacher")
+    spec = build(TeacherSpec, record(flags))
+    if card := finished(spec):
+        print(f"{spec.path} is finished: {card.recipe}")
+        return
+    training = TeacherTraining(spec)
+    with first_interrupt(training.stop, "stopping after this step; interrupt again to stop at once"):
+        for epoch in training:
+            print(epoch, flush=True)
+    if training.done:
+        print(f"teacher {spec.path}: {training.card.recipe}")
+        return
+    print(f"{training.step} of {training.steps} steps are saved in {spec.checkpoint}; run the same command again")
+    raise SystemExit(130 if training.stopped else CALL_AGAIN)

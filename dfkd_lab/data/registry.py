@@ -1,0 +1,132 @@
+"""One row a data set: what it is, how it is read, and what suits it. A new data set is a new row, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from dfkd_lab.data import digits, published
+from dfkd_lab.data.split import Split
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation, a value a channel."""
+
+DIGITS = tuple("0123456789")
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that is known by name; folders of images are not, they have the teacher's shape."""
+
+    read: Callable[[bool], Split]
+    """``read(train)`` gives a split."""
+    shape: tuple[int, int, int]
+    """Of an image, [C, H, W]."""
+    classes: int
+    normalization: Statistics
+    presets: tuple[str, ...]
+    """The families of method settings that suit it, likeliest first."""
+    mirrors: bool
+    """Whether an image means the same in a mirror."""
+    crop_padding: int
+    """Pixels of the usual random crop."""
+    class_names: tuple[str, ...] = ()
+    task: str = "classification"
+    ignore: int | None = None
+    """A label that counts nowhere."""
+    source: str = ""
+    """Its class in torchvision.datasets, where that reads it."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it can be read without a download."""
+        return not self.source or published.is_here(self.source, train=False)
+
+
+def from_torchvision(name: str, source: str, **facts: object) -> DataSet:
+    """A row that torchvision reads, verifies and downloads."""
+    return DataSet(read=partial(published.read, name, source), source=source, **facts)  # type: ignore[arg-type]
+
+
+ROWS: dict[str, DataSet] = {
+    "digits": DataSet(
+        read=digits.read,
+        shape=(1, 16, 16),
+        classes=10,
+        normalization=((0.3053,), (0.3312,)),
+        presets=("digits",),
+        mirrors=False,
+        crop_padding=1,
+        class_names=DIGITS,
+    ),
+    "cifar10": from_torchvision(
+        "cifar10",
+        "CIFAR10",
+        shape=(3, 32, 32),
+        classes=10,
+        normalization=((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        presets=("cifar10", "cifar"),
+        mirrors=True,
+        crop_padding=4,
+        class_names=CIFAR10,
+    ),
+    "cifar100": from_torchvision(
+        "cifar100",
+        "CIFAR100",
+        shape=(3, 32, 32),
+        classes=100,
+        normalization=((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+        presets=("cifar100", "cifar"),
+        mirrors=True,
+        crop_padding=4,
+    ),
+    "mnist": from_torchvision(
+        "mnist",
+        "MNIST",
+        shape=(1, 28, 28),
+        classes=10,
+        normalization=((0.1307,), (0.3081,)),
+        presets=("small_gray",),
+        mirrors=False,
+        crop_padding=3,
+        class_names=DIGITS,
+    ),
+    "fashion_mnist": from_torchvision(
+        "fashion_mnist",
+        "FashionMNIST",
+        shape=(1, 28, 28),
+        classes=10,
+        normalization=((0.2860,), (0.3530,)),
+        presets=("small_gray",),
+        mirrors=True,
+        crop_padding=3,
+        class_names=FASHION,
+    ),
+    "svhn": from_torchvision(
+        "svhn",
+        "SVHN",
+        shape=(3, 32, 32),
+        classes=10,
+        normalization=((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+        presets=("svhn",),
+        mirrors=False,
+        crop_padding=4,
+        class_names=DIGITS,
+    ),
+}
+
+NORMALIZATIONS: dict[str, Statistics] = {
+    **{name: row.normalization for name, row in ROWS.items()},
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": ((0.5,), (0.5,)),
+    "none": ((0.0,), (1.0,)),
+}
+"""Input normalizations by name: those of the data sets, and three that belong to none of them."""
+
+
+def find(name: str) -> DataSet | None:
+    """The row called ``name``; None for a folder, or no data at all."""
+    return ROWS.get(name)

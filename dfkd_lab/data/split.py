@@ -1,0 +1,35 @@
+"""Images with labels, as every reader of a data set gives them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images [N, C, H, W], uint8 or float in [0, 1], and their labels [N].
+
+    uint8 keeps a set at a byte a pixel; :func:`dfkd_lab.primitives.batch.to_float` makes floats of a batch.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of images and labels, for a record of what was measured or learned from."""
+        digest = lambda tensor: hashlib.sha256(tensor.contiguous().numpy()).hexdigest()  # noqa: E731
+        return {"images_sha256": digest(self.images), "labels_sha256": digest(self.labels)}
+
+
+def normalization(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 ``images`` [N, C, H, W] in [0, 1], to four digits."""
+    levels = torch.arange(256).double() / 255
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(1)])
+    shares = counts.double() / counts.sum(1, keepdim=True)
+    mean = shares @ levels
+    std = (shares @ levels**2 - mean**2).clamp(min=1e-6).sqrt()
+    return tuple(round(each, 4) for each in mean.tolist()), tuple(round(each, 4) for each in std.tolist())

@@ -1,0 +1,88 @@
+"""A method composed with its networks: everything a run is made of, still on the CPU, before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from dfkd_lab.engine.precision import Autocast
+from dfkd_lab.engine.recipe import Method, MethodContext, Recipe, call_hooks
+from dfkd_lab.errors import RecipeError
+from dfkd_lab.nets.wrap import Frozen
+from dfkd_lab.primitives.observer import Observer
+from dfkd_lab.primitives.synthesizers import FixedImages
+from dfkd_lab.system.rng import RNGState
+
+
+@dataclass
+class ComposedRun:
+    """Networks, observer and recipe of one run, and its random numbers as they stand once all of it is drawn.
+
+    ``teacher`` may get its weights later: a method reads the teacher's structure while it composes, never its weights.
+    """
+
+    teacher: Frozen
+    student: nn.Module
+    observer: Observer
+    recipe: Recipe
+    rng: RNGState
+    autocast: Autocast
+    shape: tuple[int, int, int]
+    classes: int
+    rounds: int
+    cache_views: int
+
+    @property
+    def device(self) -> torch.device:
+        """What the run will compute on."""
+        return self.autocast.device
+
+    @classmethod
+    def of(
+        cls, method: Method, teacher: Frozen, student: Callable[[], nn.Module], *,
+        shape: tuple[int, int, int], classes: int, rounds: int, seed: int,
+        device: torch.device | str = "cpu", precision: str = "fp32", cache_views: int = 0,
+    ) -> ComposedRun:  # fmt: skip
+        """Compose ``method``.
+
+        Args:
+            method: Fills the slots.
+            teacher: Takes images [N, *shape] in [0, 1].
+            student: Makes a fresh student.
+            shape: Of the images, [C, H, W].
+            classes: K.
+            rounds: Of the run.
+            seed: Of all its random numbers.
+            device: What the run will compute on.
+            precision: "fp32", or "bf16" for the passes of networks; losses and weights stay in 32 bits.
+            cache_views: Views of each stored image that are kept with the teacher's logits; 0 draws a view a read.
+
+        Raises:
+            RecipeError: if slots, teacher or student do not fit together.
+        """
+        device = torch.device(device)
+        rng, autocast = RNGState(seed, device), Autocast(device, precision)
+        with rng:
+            network = student()
+            observer = Observer(teacher, network, autocast)
+            recipe = method.compose(MethodContext(teacher, observer, shape, classes, rounds))
+        recipe.check(batch_norms=bool(observer.batch_norms))
+        _refuse_undeclared_images(recipe, method)
+        if cache_views:
+            recipe.memory = recipe.cached(cache_views, observer, classes)
+        call_hooks(recipe.all_losses(), "bind", recipe.memory)
+        return cls(teacher, network, observer, recipe, rng, autocast, shape, classes, rounds, cache_views)
+
+    def give_real_images(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        """Hand real images [N, C, H, W] and labels [N] to a reference; no other recipe can hold any."""
+        if isinstance(self.recipe.synthesizer, FixedImages):
+            with self.rng:  # which of them are taken is drawn
+                self.recipe.synthesizer.give(images, labels)
+
+
+def _refuse_undeclared_images(recipe: Recipe, method: Method) -> None:
+    if isinstance(recipe.synthesizer, FixedImages) and not getattr(method, "reads_real_images", False):
+        raise RecipeError("there are no real images here; only a reference, declared as such, is given any")

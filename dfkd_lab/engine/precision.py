@@ -1,0 +1,66 @@
+"""How numbers are held while networks compute: as 32-bit floats, or as bfloat16 where the device is made for it.
+
+Weights, optimizers, batch-norm statistics and every loss stay in 32 bits; bfloat16 is for the passes of networks alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from dfkd_lab.system.onednn_conv import replace_waiting
+
+
+def pick(precision: str, device: torch.device) -> str:
+    """What "auto", "fp32" or "bf16" means on ``device``: "fp32" or "bf16".
+
+    "auto" takes bfloat16 where the hardware multiplies it faster: a GPU since Ampere, a CPU with AVX512-BF16 or AMX.
+    ``python -m dfkd_lab bench`` measures both.
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    if device.type != "cpu":
+        return "fp32"
+    capable: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.11
+    return "bf16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "fp32"
+
+
+class Autocast:
+    """``with autocast:`` networks compute in this precision, whatever is around; may be entered again and again."""
+
+    def __init__(self, device: torch.device, precision: str = "fp32"):
+        self.device, self.precision = device, precision
+        self._entered: list[torch.autocast] = []
+
+    def prepare(self, module: nn.Module) -> None:
+        """Lay out the filters of ``module`` for these passes; in half precision on a CPU, mend their gradients too."""
+        channels_last(module)
+        if self.device.type == "cpu" and self.precision == "bf16":
+            replace_waiting(module)
+
+    def __enter__(self) -> None:
+        # without the cache of converted weights: a step inside would leave it stale
+        inside = torch.autocast(self.device.type, torch.bfloat16, self.precision == "bf16", cache_enabled=False)
+        inside.__enter__()
+        self._entered.append(inside)
+
+    def __exit__(self, *exception: object) -> None:
+        self._entered.pop().__exit__(*exception)
+
+
+def channels_last(module: nn.Module) -> None:
+    """Lay out the filters of ``module`` with their channels last, which convolutions then do with feature maps too.
+
+    Faster on CPU and GPU, in both precisions. Parameters stay the objects they are, for optimizers that hold them.
+    """
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            # always anew: filters of one input channel count as laid out either way, but only strides that look it
+            # make the maps follow
+            laid_out = torch.empty_like(parameter, memory_format=torch.channels_last)
+            parameter.data = laid_out.copy_(parameter.data)

@@ -1,0 +1,245 @@
+"""The six slots, and the context in which a method fills them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from torch import Tensor, nn
+
+from dfkd_lab.errors import RecipeError
+from dfkd_lab.nets import Generator
+from dfkd_lab.nets.generators import Output
+from dfkd_lab.nets.wrap import Frozen
+from dfkd_lab.primitives.losses import Loss, needs_of
+from dfkd_lab.primitives.memories import CachedViews, ImageBuffer, Memory
+from dfkd_lab.primitives.observer import NEEDS_LOGITS_ONLY, Observation, Observer
+from dfkd_lab.primitives.synthesizers import Synthesizer
+from dfkd_lab.primitives.views import Identity, View
+
+NEEDS_BATCH_NORMS = frozenset({"statistics", "instance_means", "preactivations"})
+"""Needs of a loss that only a teacher with batch norms can meet."""
+
+
+@dataclass(frozen=True)
+class WeightedLoss:
+    """A loss and its weight in the sum; it counts from round ``start`` on."""
+
+    weight: float
+    loss: Loss
+    start: int = 0
+
+
+Losses = Mapping[str, WeightedLoss]
+"""By the name they have in the log."""
+
+
+def weighted_sum(losses: Losses, observation: Observation) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of the losses, per sample [N]; a scalar one counts for every sample. And the mean of each."""
+    parts, means = [], {}
+    for name, each in losses.items():
+        value = each.loss(observation)
+        means[name] = value.detach().float().mean()
+        parts.append(value if each.weight == 1 else each.weight * value)
+    return sum(parts[1:], parts[0]).expand(len(observation.images)), means
+
+
+def call_hooks(losses: Losses, event: str, *arguments: Any) -> None:
+    """Call the hook ``event`` of the losses that have it (see :class:`~dfkd_lab.primitives.losses.Loss`)."""
+    for each in losses.values():
+        if hook := getattr(each.loss, event, None):
+            hook(*arguments)
+
+
+def needs_of_all(losses: Losses) -> frozenset[str]:
+    """What these losses read beyond the teacher's logits."""
+    return frozenset().union(*(needs_of(each.loss) for each in losses.values()))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Who steps how often, and the student's optimizer.
+
+    A round is ``cycles`` times (``g_steps`` steps of the synthesizer, then ``s_steps`` steps of the student). During
+    the first ``warm_up`` rounds the student rests. The student's learning rate falls from ``s_lr`` to ``s_lr_floor``
+    along a cosine that ends with the run.
+    """
+
+    g_steps: int
+    s_steps: int
+    batch: int
+    s_lr: float
+    cycles: int = 1
+    warm_up: int = 0
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    s_lr_floor: float = 0.0
+    clip: float | None = None
+    """The largest norm of the student's gradient."""
+    student_mode: Literal["train", "eval"] = "eval"
+    """The student's mode while the synthesizer is trained; "train" lets its batch norms see those batches."""
+
+
+@dataclass
+class Recipe:
+    """One method, composed: what fills each slot. Names of losses are the names in the log."""
+
+    synthesizer: Synthesizer
+    losses: dict[str, WeightedLoss]
+    student_losses: dict[str, WeightedLoss]
+    memory: Memory
+    schedule: Schedule
+    view: View = field(default_factory=Identity)
+    """Applied to the images the synthesizer is trained on."""
+    student_view: View = field(default_factory=Identity)
+    """Applied to the images the student is trained on."""
+
+    def all_losses(self) -> dict[str, WeightedLoss]:
+        """Those of the synthesizer and of the student; no two have the same name."""
+        return {**self.losses, **self.student_losses}
+
+    def modules(self) -> dict[str, Any]:
+        """What has a state, by the name it has in a checkpoint: two slots, and the losses that own parameters."""
+        owners = {f"term.{name}": each.loss for name, each in self.all_losses().items()}
+        stateful = {name: loss for name, loss in owners.items() if isinstance(loss, nn.Module)}
+        return {"synthesizer": self.synthesizer, "memory": self.memory, **stateful}
+
+    def check(self, batch_norms: bool = True) -> None:
+        """Refuse slots that do not fit together, or a teacher without ``batch_norms`` where a loss reads them.
+
+        Raises:
+            RecipeError: with the reason and the cure.
+        """
+        if self.schedule.g_steps and not any(each.weight and not each.start for each in self.losses.values()):
+            raise RecipeError("no loss of the synthesizer has a weight in the first round; give one a weight above 0")
+        if not any(each.weight for each in self.student_losses.values()):
+            raise RecipeError("no loss of the student has a weight; give one a weight above 0")
+        if self.memory.draws and not self.synthesizer.can_sample:
+            raise RecipeError(
+                f"{_name(self.memory)} draws new images for every student step, and {_name(self.synthesizer)} has no "
+                "source to draw from; choose a memory that keeps images"
+            )
+        self._check_labels()
+        losses = {name: each for name, each in self.all_losses().items() if each.weight}
+        if not batch_norms and (names := [name for name in losses if needs_of(losses[name].loss) & NEEDS_BATCH_NORMS]):
+            cure = ",".join(f"{name}=0" for name in names)
+            raise RecipeError(
+                f"'{names[0]}' reads the teacher's batch-norm layers, and this teacher has none (BatchNorm2d); "
+                f"leave it out with terms = '{cure}', or choose a method without it"
+            )
+
+    def cached(self, views: int, observer: Observer, classes: int) -> CachedViews:
+        """The memory, keeping ``views`` views of each image with the teacher's logits.
+
+        Raises:
+            RecipeError: if it keeps no images, or a loss of the student reads more of the teacher than its logits.
+        """
+        if not (isinstance(self.memory, ImageBuffer) and self.memory.reads_images):
+            raise RecipeError(
+                f"cache_views = {views} keeps views of stored images, and {_name(self.memory)} stores none; "
+                "allowed: 0, or a memory of images, as memory = 'ring'"
+            )
+        for name, each in self.student_losses.items():
+            if each.weight and (more := sorted(needs_of(each.loss) - NEEDS_LOGITS_ONLY)):
+                raise RecipeError(
+                    f"cache_views = {views} keeps the teacher's logits, and the student's '{name}' reads its "
+                    f"{' and '.join(more)} too; allowed: 0, or terms = '{name}=0'"
+                )
+        return CachedViews(self.memory, self.student_view, observer, views, classes)
+
+    def _check_labels(self) -> None:
+        source, memory = self.synthesizer, self.memory
+        read = {"written": source.labelled, "fresh": source.sample_labelled, "none": False}[memory.reads_labels]
+        if not source.labelled and (names := _needing_labels(self.losses)):
+            raise RecipeError(f"'{names[0]}' needs the target class, and {_name(source)} has none")
+        if not read and (names := _needing_labels(self.student_losses)):
+            raise RecipeError(
+                f"the student's '{names[0]}' needs the target class, and the images that {_name(memory)} reads from "
+                f"{_name(source)} have none"
+            )
+
+
+def _name(filling: Any) -> str:
+    return type(filling).__name__
+
+
+def _needing_labels(losses: Losses) -> list[str]:
+    return [name for name, each in losses.items() if each.weight and "labels" in needs_of(each.loss)]
+
+
+@dataclass(frozen=True)
+class MethodContext:
+    """What a method may know: the teacher, the shape of its images, and the length of the run. No data."""
+
+    teacher: Frozen
+    observer: Observer
+    shape: tuple[int, int, int]
+    classes: int
+    rounds: int
+
+    @property
+    def mean(self) -> Tensor:
+        """Per-channel mean [C, 1, 1] of the teacher's normalization."""
+        return self.teacher.mean
+
+    @property
+    def std(self) -> Tensor:
+        """Per-channel standard deviation [C, 1, 1] of the teacher's normalization."""
+        return self.teacher.std
+
+    def generator(
+        self, z_dim: int, width: int, output: Output = "sigmoid", conditional: bool = False, **details: Any
+    ) -> Generator:
+        """A fresh generator of the teacher's images; a ``conditional`` one makes images of the target class."""
+        classes = self.classes if conditional else 0
+        return Generator(z_dim, self.shape, width, output, self.mean.cpu(), self.std.cpu(), classes, **details)
+
+    @property
+    def batch_norms(self) -> list[nn.BatchNorm2d]:
+        """The teacher's batch-norm layers; if it has none, :meth:`Recipe.check` refuses the losses that read them."""
+        return self.observer.batch_norms
+
+    @property
+    def heads(self) -> tuple[nn.Linear, nn.Linear]:
+        """The last linear layer of teacher and student.
+
+        Raises:
+            RecipeError: if one has none.
+        """
+        teacher, student = self.observer.heads
+        if teacher is None or student is None:
+            who = "teacher" if teacher is None else "student"
+            raise RecipeError(f"this method reads the classifier's weights, and the {who} has no linear layer")
+        return teacher, student
+
+    @property
+    def stages(self) -> int:
+        """The number of stages of teacher and student.
+
+        Raises:
+            RecipeError: if one has none that can be found, or they have different numbers of them.
+        """
+        counts = {"teacher": len(self.observer.stages), "student": len(self.observer.student_stages)}
+        for who, count in counts.items():
+            if not count:
+                raise RecipeError(f"this method compares stage maps, and the {who} has neither 'stages' nor 'layer1'")
+        if counts["teacher"] != counts["student"]:
+            raise RecipeError(
+                f"this method compares stage maps, and the teacher has {counts['teacher']} stages, "
+                f"the student {counts['student']}"
+            )
+        return counts["teacher"]
+
+
+class Method(Protocol):
+    """A frozen dataclass of settings that fills the slots.
+
+    A method file says of its class besides: ``citation``, ``certainty`` and ``presets``; ``reads_real_images = True``
+    makes it a reference, which is not data-free; ``caveat`` says why it does not reach 90 % on digits.
+    """
+
+    def compose(self, context: MethodContext) -> Recipe:
+        """Fill the slots."""
+        ...

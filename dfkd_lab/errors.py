@@ -1,0 +1,17 @@
+"""What the library raises on purpose; every message is one sentence for the person who asked."""
+
+
+class SpecError(ValueError):
+    """A setting that cannot be: the message names it, its value, and what is allowed."""
+
+
+class RecipeError(SpecError):
+    """Slots that do not fit together, or not with this teacher or student; the message says why and names the cure."""
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on; the message says why and what is kept."""
+
+
+class EnvironmentProblem(RuntimeError):
+    """An installation that cannot work; the message names the cure."""

@@ -1,0 +1,84 @@
+"""Parts of recipes that several methods share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dfkd_lab.engine.recipe import MethodContext, Schedule, WeightedLoss
+from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.losses import Loss
+from dfkd_lab.primitives.losses import cam as activation_maps
+from dfkd_lab.primitives.synthesizers import NoiseGenerator
+
+
+def dafl_losses(confidence: float, balance: float, activation: float) -> dict[str, WeightedLoss]:
+    """DAFL's losses of a batch: one-hot predictions, evenly spread (entropy in base 10), and active features."""
+    return {
+        "confidence": WeightedLoss(confidence, losses.confidence),
+        "balance": WeightedLoss(balance, losses.balance(base=10)),
+        "activation": WeightedLoss(activation, losses.activation),
+    }
+
+
+def js_gap(gap: float, form: str = "true") -> dict[str, WeightedLoss]:
+    """The gap of DeepInversion, MB-DFKD and PRE-DFKD: a JS divergence of teacher and student at temperature 3."""
+    return {"gap": WeightedLoss(gap, losses.adversarial(losses.js(3.0, form)))}
+
+
+def inversion_losses(
+    context: MethodContext, label: float, bn_gap: float, gap: float, *, momentum: float = 0.0, start: int = 0,
+    label_loss: Loss = losses.label,
+) -> dict[str, WeightedLoss]:  # fmt: skip
+    """The losses of CMI and its followers: target class, batch-norm statistics, and a gap where both networks agree.
+
+    ``momentum`` averages the statistics over rounds (FastDFKD); the gap, a KL on samples that teacher and student put
+    into the same class, counts from round ``start`` on.
+    """
+    return {
+        "label": WeightedLoss(label, label_loss),
+        "bn_gap": WeightedLoss(bn_gap, losses.BatchNormGap(context.batch_norms, momentum)),
+        "gap": WeightedLoss(gap, losses.adversarial(losses.kl(), agreeing=True), start=start),
+    }
+
+
+def cam_losses(context: MethodContext, temperature: float, cam: float, grad_cam: float) -> dict[str, WeightedLoss]:
+    """The student's losses of SpaceshipNet and FSSC: a KL divided by the number of classes, and where it looks.
+
+    A weight of 0 needs neither a classifier layer nor stages.
+    """
+    if cam:
+        _ = context.heads  # refuses networks without one
+    stages = context.stages if cam or grad_cam else 0
+    return {
+        "kd": WeightedLoss(1 / context.classes, losses.kl(temperature)),
+        "cam": WeightedLoss(cam, activation_maps.class_activation_maps(context.observer)),
+        "grad_cam": WeightedLoss(grad_cam, activation_maps.grad_cam(stages)),
+    }
+
+
+def noise_generator(
+    context: MethodContext, z_dim: int, width: int, batch: int, lr: float, fade: int = 0, **details: Any
+) -> NoiseGenerator:
+    """DAFL's and DFAD's generator with its Adam; ``details`` are those of :class:`~dfkd_lab.nets.Generator`."""
+    return NoiseGenerator(context.generator(z_dim, width, "tanh_bn", **details), batch, z_dim, lr=lr, fade=fade)
+
+
+def novel_generator(context: MethodContext, z_dim: int, width: int, batch: int, lr: float) -> NoiseGenerator:
+    """PRE-DFKD's generator of what is new: spectral norm on its convolutions, 0.8 as eps of its inner batch norms."""
+    return noise_generator(context, z_dim, width, batch, lr, spectral=True, eps=0.8)
+
+
+def phase_schedule(g_steps: int, s_steps: int, batch: int, s_lr: float, warm_up: int) -> Schedule:
+    """``g_steps`` on one batch of images, then ``s_steps`` of the student, whose rate falls to 1/1000 (FastDFKD)."""
+    return Schedule(g_steps=g_steps, s_steps=s_steps, batch=batch, warm_up=warm_up, s_lr=s_lr, s_lr_floor=s_lr / 1000)
+
+
+def no_synthesis(s_steps: int, batch: int, s_lr: float) -> Schedule:
+    """Student steps only, on images that are there already (references and controls)."""
+    return Schedule(g_steps=0, s_steps=s_steps, batch=batch, s_lr=s_lr, weight_decay=5e-4)
+
+
+def game_schedule(s_steps: int, cycles: int, batch: int, s_lr: float, **more: Any) -> Schedule:
+    """One step of the generator, then ``s_steps`` of the student, ``cycles`` times a round (DFAD and its relatives)."""
+    usual = {"weight_decay": 5e-4, "student_mode": "train", **more}
+    return Schedule(g_steps=1, s_steps=s_steps, cycles=cycles, batch=batch, s_lr=s_lr, **usual)

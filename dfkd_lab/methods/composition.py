@@ -1,0 +1,231 @@
+"""Replace slots of a method from outside: ``compose("ssd_kd", memory="vae", terms="balance=5")``.
+
+What fills a slot is named by the method it comes from, "pre_dfkd", or by a word for it, "vae". Settings of that method
+follow a colon, "vae:replayed=64,z_steps=2"; the others come from its preset, or from the host where both have to agree
+on them (``SHARED``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dfkd_lab import methods
+from dfkd_lab.engine.recipe import Method, MethodContext, Recipe
+from dfkd_lab.errors import RecipeError, SpecError
+from dfkd_lab.spec import RunSpec, build, settings_of, unknown
+
+KINDS: dict[str, dict[str, str]] = {
+    "synthesizer": {
+        "pixels": "deepinversion",
+        "generator": "dfad",
+        "conditional": "cgdd",
+        "meta": "fast",
+        "reset": "cmi",
+        "noisy_labels": "nayer",
+    },
+    "memory": {
+        "live": "dfad",
+        "ring": "fast",
+        "priority": "ssd_kd",
+        "bank": "mb_dfkd",
+        "vae": "pre_dfkd",
+        "ema": "mad",
+        "hidden_maps": "spaceshipnet",
+    },
+    "view": {"identity": "dfad", "crop_flip": "fast", "roll": "deepinversion"},
+    "student_view": {"identity": "dfad", "crop_flip": "fast"},
+}
+"""Words for what fills a slot, and the method it is taken from."""
+
+FILLINGS: dict[str, dict[str, type[Filling]]] = {slot: {} for slot in KINDS}
+"""What fills a slot without a method around it, by slot and word; see :func:`register_filling`."""
+
+LOSSES = {
+    "confidence": "dafl",
+    "balance": "dafl",
+    "activation": "dafl",
+    "label": "deepinversion",
+    "bn_gap": "deepinversion",
+    "total_variation": "deepinversion",
+    "l2": "deepinversion",
+    "gap": "dfq",
+    "contrast": "cmi",
+    "kd": "fast",
+    "l1": "dfad",
+    "student_label": "cgdd",
+    "attention": "cgdd",
+    "cam": "spaceshipnet",
+    "grad_cam": "spaceshipnet",
+}
+"""Losses that can be added by name alone, and the method they are taken from; of others write method.loss."""
+
+SHARED = ("batch", "capacity", "flip", "g_steps", "padding", "width", "z_dim")
+"""Settings that a borrowed slot takes from its host."""
+
+Maker = Callable[[MethodContext, Recipe], Any]
+
+
+class Filling(Protocol):
+    """What can be registered for a slot: a frozen dataclass of settings that makes what fills it."""
+
+    def __call__(self, context: MethodContext, recipe: Recipe) -> Any:
+        """What fills the slot of ``recipe``, as the host composed it."""
+
+
+def register_filling(slot: str, name: str, filling: type[Filling]) -> None:
+    """Make ``filling`` known as ``name`` for ``slot``, in this process, without a method around it.
+
+    Afterwards ``compose(method, memory="name:setting=value")`` and ``plan(memory=...)`` take it, checked like a method.
+
+    Args:
+        slot: "synthesizer", "memory", "view" or "student_view".
+        name: A word that no filling of this slot and no method has.
+        filling: A frozen dataclass; its fields are settings (:func:`dfkd_lab.spec.setting`), and an instance is called
+            with the context and the host's recipe.
+
+    Raises:
+        SpecError: if there is no such slot, or the name is taken or cannot be a name.
+    """
+    if slot not in KINDS:
+        raise SpecError(unknown(slot, KINDS, "slot"))
+    if not name.isidentifier() or name in (*KINDS[slot], *FILLINGS[slot], *methods.METHODS):
+        problem = "is taken" if name.isidentifier() else "is no name; allowed: letters, digits and underscores"
+        raise SpecError(f"{slot} '{name}' {problem}")
+    FILLINGS[slot][name] = filling
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A method some of whose slots are filled from elsewhere."""
+
+    host: Method
+    makers: dict[str, Maker]
+    weights: dict[str, tuple[Method | None, float]]
+    """Per loss the method it is taken from if the host has none of that name, and its weight."""
+
+    @property
+    def reads_real_images(self) -> bool:
+        """Whether the host is a reference."""
+        return bool(getattr(self.host, "reads_real_images", False))
+
+    def compose(self, context: MethodContext) -> Recipe:
+        """The host's recipe with the slots replaced.
+
+        Raises:
+            RecipeError: if a loss is unknown.
+        """
+        recipe = self.host.compose(context)
+        for slot, make in self.makers.items():
+            setattr(recipe, slot, make(context, recipe))
+        if self.makers and (follow := getattr(recipe.memory, "follow", None)):
+            follow(recipe.synthesizer)  # such a memory lives on the generator, and has to know the right one
+        for name, (donor, weight) in self.weights.items():
+            other = donor.compose(context) if donor and name not in recipe.all_losses() else recipe
+            if name not in other.all_losses():
+                raise RecipeError("terms: " + unknown(name, [*recipe.all_losses(), *LOSSES], "loss"))
+            is_students = name not in other.losses
+            ours, theirs = (each.student_losses if is_students else each.losses for each in (recipe, other))
+            ours[name] = dataclasses.replace(theirs[name], weight=weight)
+        return recipe
+
+
+def method_of(spec: RunSpec) -> Method:
+    """The method a run is of, with its settings and replaced slots."""
+    host: Method = build(methods.find(spec.method), spec.settings)
+    return compose(host, preset=spec.preset, terms=spec.terms, **{slot: getattr(spec, slot) for slot in KINDS})
+
+
+def replaced(spec: RunSpec) -> dict[str, str]:
+    """The slots, and "terms", that ``spec`` replaces, as it says them."""
+    return {name: value for name in (*KINDS, "terms") if (value := getattr(spec, name))}
+
+
+def compose(
+    method: Method | str,
+    *,
+    preset: str = "paper",
+    terms: str | Mapping[str, float] = "",
+    **slots: str | Maker,
+) -> Method:
+    """``method`` with slots replaced: synthesizer, memory, view, student_view.
+
+    A slot is text (see above) or a function (context, recipe) -> what fills it. ``terms`` gives losses another
+    weight or adds them, "name=weight,..."; 0 takes one out. ``preset`` is that of the methods that are borrowed from,
+    and of ``method`` if it is a name.
+
+    Raises:
+        SpecError: for a slot, method, setting or loss that is unknown, or a value out of range.
+    """
+    host = _method(method, preset, {}) if isinstance(method, str) else method
+    for slot in slots:
+        if slot not in KINDS:
+            raise SpecError(unknown(slot, KINDS, "slot"))
+    makers = {slot: _maker(slot, filling, host, preset) for slot, filling in slots.items() if filling}
+    weights = {
+        name.rpartition(".")[2]: (_donor_of(name, preset), _weight(name, weight))
+        for name, weight in (_pairs(terms, "terms") if isinstance(terms, str) else dict(terms)).items()
+    }
+    return Composed(host, makers, weights) if makers or weights else host
+
+
+def _maker(slot: str, filling: str | Maker, host: Method, preset: str) -> Maker:
+    """What makes the filling that ``filling`` names: registered on its own, or borrowed from a method.
+
+    Raises:
+        SpecError: naming what is unknown or out of range.
+    """
+    if not isinstance(filling, str):
+        return filling
+    word, _, options = filling.partition(":")
+    if registered := FILLINGS[slot].get(word):
+        return build(registered, {**_shared(host, registered), **_pairs(options, slot)})
+    name = KINDS[slot].get(word, word)
+    if name not in methods.METHODS:
+        known = [*KINDS[slot], *FILLINGS[slot], *methods.METHODS]
+        raise SpecError(f"{slot}: " + unknown(word, known, "filling or method"))
+    donor = _method(name, preset, {**_shared(host, methods.METHODS[name]), **_pairs(options, slot)})
+    return lambda context, recipe: getattr(donor.compose(context), slot)
+
+
+def _shared(host: Method, borrower: type[Any]) -> dict[str, Any]:
+    """The settings of ``host`` that what fills a slot has to agree on."""
+    return {name: getattr(host, name) for name in SHARED if hasattr(host, name) and name in settings_of(borrower)}
+
+
+def _method(name: str, preset: str, settings: Mapping[str, Any]) -> Method:
+    """A method with the settings of its preset, or the paper's if it has none of that name, and the given ones."""
+    class_ = methods.find(name)
+    base = {key: value for key, value in class_.presets.get(preset, {}).items() if key != "rounds"}
+    made: Method = build(class_, {**base, **settings})
+    return made
+
+
+def _donor_of(name: str, preset: str) -> Method | None:
+    """The method a loss is taken from if the host has none of that name."""
+    method, _, loss = name.rpartition(".")
+    method = method or LOSSES.get(loss, "")
+    return _method(method, preset, {}) if method else None
+
+
+def _pairs(text: str, what: str) -> dict[str, Any]:
+    """What "a=1,b=2" says, as a dictionary."""
+    pairs = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise SpecError(f"{what}: '{part}' is not of the form name=value")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _weight(name: str, value: Any) -> float:
+    try:
+        weight = float(value)
+    except ValueError:
+        raise SpecError(f"terms: {name} = {value!r} is not a number") from None
+    if not 0 <= weight < float("inf"):
+        raise SpecError(f"terms: {name} = {value} is out of range; allowed: a number at least 0")
+    return weight

@@ -1,0 +1,47 @@
+"""A batch of images with what is known of each, and the two units images are held in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """Images [N, C, H, W] in [0, 1] with what is known of each row; what nobody knows is None."""
+
+    images: Tensor
+    labels: Tensor | None = None
+    """The target class [N]."""
+    predicted: Tensor | None = None
+    """The class [N] the teacher predicted when the image was made."""
+    index: Tensor | None = None
+    """The place [N] in the memory the image was read from."""
+    weights: Tensor | None = None
+    """The weight [N] of each sample in the student's loss."""
+    codes: Tensor | None = None
+    """The latent code [N, Z] each image was decoded from."""
+    confidence: Tensor | None = None
+    """The teacher's largest probability [N], of images that are shown."""
+    logits: Tensor | None = None
+    """The teacher's logits [N, K] of exactly these images, which then must not be augmented again."""
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Images in [0, 1].
+
+    Args:
+        images: uint8 in [0, 255], or float, which is returned as it is.
+    """
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Images as bytes, rounded to the nearest.
+
+    Args:
+        images: Float in [0, 1], clipped where it is outside, or uint8, which is returned as it is.
+    """
+    return images if images.dtype == torch.uint8 else images.clamp(0, 1).mul_(255).round_().to(torch.uint8)

@@ -1,0 +1,44 @@
+"""What a loss is, and how it says what it needs."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from dfkd_lab.primitives.observer import Observation
+
+
+class Loss(Protocol):
+    """The slot: an observation -> a loss per sample [N], or a scalar where only the whole batch has one.
+
+    Weights and means are the loop's business, so that a loss can be masked, modulated and shown unweighted. A loss that
+    learns has ``step()``, called after each synthesis step, when its parameters hold their gradient; one that remembers
+    has ``commit(batch)``, called with the kept images when a synthesis phase ends; one that depends on what is
+    remembered has ``bind(memory)``, called once before the first round.
+    """
+
+    def __call__(self, observation: Observation, /) -> Tensor:
+        """The loss [N] or a scalar."""
+        ...
+
+
+LossFunction = Callable[[Observation], Tensor]
+
+
+def needs(*names: str) -> Callable[[LossFunction], LossFunction]:
+    """Declare what a loss reads beyond the teacher's logits.
+
+    Args:
+        names: "labels", or what :class:`~dfkd_lab.primitives.observer.Observer` can record.
+    """
+
+    def mark(loss: LossFunction) -> LossFunction:
+        loss.needs = frozenset(names)  # type: ignore[attr-defined]
+        return loss
+
+    return mark
+
+
+def needs_of(loss: Any) -> frozenset[str]:
+    """What ``loss`` declared; nothing if it declared nothing."""
+    return getattr(loss, "needs", frozenset())

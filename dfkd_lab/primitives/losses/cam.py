@@ -1,0 +1,67 @@
+"""Where in an image a class is seen: activation maps of teacher and student compared (SpaceshipNet's mSARC, FSSC).
+
+The student is moved through its feature maps only: classifier weights and gradients are constants.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfkd_lab.primitives.losses.base import LossFunction, needs
+from dfkd_lab.primitives.observer import Observation, Observer, same_size
+
+
+def class_activation_maps(observer: Observer) -> LossFunction:
+    """Mean squared difference of the class activation maps (CAM, Zhou et al., arXiv:1512.04150) of every class.
+
+    CAM is the last stage's feature map through the classifier's weights as a 1x1 convolution: one map [H, W] a class.
+
+    Args:
+        observer: Its networks' last stages must have as many channels as their classifiers have inputs.
+
+    Returns:
+        A loss that gives [N].
+    """
+    teacher, student = observer.heads
+
+    @needs("maps")
+    def distance(observation: Observation) -> Tensor:
+        assert teacher is not None
+        assert student is not None
+        maps = _cam(observation.maps[-1], teacher), _cam(observation.student_maps[-1], student)
+        one, other = same_size(*maps)
+        return (one - other).square().mean((1, 2, 3))
+
+    return distance
+
+
+def _cam(maps: Tensor, head: nn.Linear) -> Tensor:
+    return F.conv2d(maps, head.weight.detach()[:, :, None, None])
+
+
+def grad_cam(stages: int) -> LossFunction:
+    """Mean squared difference of Grad-CAM (Selvaraju et al., arXiv:1610.02391), summed over stages.
+
+    Grad-CAM is sum_c w_c A_c, w_c the spatial mean of the gradient of the logit of the teacher's class by channel c of
+    the feature map A. As in SpaceshipNet's code without ReLU and without normalization.
+
+    Args:
+        stages: How many stages teacher and student have.
+
+    Returns:
+        A loss that gives [N].
+    """
+
+    @needs("gradients")
+    def distance(observation: Observation) -> Tensor:
+        assert len(observation.maps) == len(observation.student_maps) == stages
+        teacher = zip(observation.maps, observation.gradients, strict=True)
+        student = zip(observation.student_maps, observation.student_gradients, strict=True)
+        pairs = [same_size(_grad_cam(*one), _grad_cam(*other)) for one, other in zip(teacher, student, strict=True)]
+        return torch.stack([(one - other).square().mean((1, 2, 3)) for one, other in pairs]).sum(0)
+
+    return distance
+
+
+def _grad_cam(maps: Tensor, gradient: Tensor) -> Tensor:
+    return (gradient.detach().mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True)

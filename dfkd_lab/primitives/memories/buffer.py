@@ -1,0 +1,122 @@
+"""A buffer of the last images, on the device as uint8: it costs N*C*H*W bytes and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dfkd_lab.primitives.batch import Batch, to_float, to_uint8
+from dfkd_lab.primitives.memories.base import Draw
+
+
+class ImageBuffer(nn.Module):
+    """The last ``capacity`` images, read uniformly; each write replaces the oldest (a ring buffer).
+
+    A label is -1 where no class was the target. ``latest`` are the places [N] of the last write.
+
+    Args:
+        capacity: In images.
+        shape: Of an image, [C, H, W].
+    """
+
+    reads_labels, draws = "written", False
+    reads_images = True
+    """Whether a read gives the stored images themselves."""
+    latest: Tensor
+    images: Tensor
+    labels: Tensor
+    predicted: Tensor
+    written: Tensor
+    born: Tensor
+    rounds: Tensor
+    _shares: Tensor | None
+
+    def __init__(self, capacity: int, shape: tuple[int, int, int]):
+        super().__init__()
+        self.capacity = capacity
+        # by numpy, whose zeros take no memory until they are written to: a plan holds a buffer too
+        self.register_buffer("images", torch.from_numpy(np.zeros((capacity, *shape), np.uint8)))
+        self.register_buffer("labels", torch.full((capacity,), -1))
+        self.register_buffer("predicted", torch.zeros(capacity, dtype=torch.long))
+        self.register_buffer("written", torch.zeros((), dtype=torch.long, device="cpu"))
+        self.register_buffer("born", torch.zeros(capacity, dtype=torch.int32, device="cpu"))
+        self.register_buffer("rounds", torch.zeros((), dtype=torch.int32, device="cpu"))
+        self._count = 0  # what `written` holds, for Python
+        self.register_buffer("_shares", None, persistent=False)
+        self.register_load_state_dict_post_hook(lambda buffer, missing: buffer.restored())
+
+    def __len__(self) -> int:
+        return min(self._count, self.capacity)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImageBuffer:
+        super()._apply(fn, recurse)
+        # these steer Python; on a device each read of them would wait for it
+        self.written, self.born, self.rounds = self.written.cpu(), self.born.cpu(), self.rounds.cpu()
+        return self
+
+    def open(self, progress: float) -> None:
+        """Everything that is stored is a round older."""
+        self.rounds += 1
+
+    def write(self, batch: Batch) -> None:
+        """Replace the oldest images; of a batch larger than the buffer the last ``capacity`` stay."""
+        n = min(len(batch.images), self.capacity)
+        self.born[self._next(n, self.born.device)] = self.rounds
+        place = self._next(n, self.images.device)
+        self.images[place] = to_uint8(batch.images[-n:])
+        if batch.labels is not None:
+            self.labels[place] = batch.labels[-n:]
+        if batch.predicted is not None:
+            self.predicted[place] = batch.predicted[-n:]
+        self.written += n
+        self.latest = place
+        self._count += n
+        self._shares = None
+        self._on_write(place)
+
+    def read(self, n: int, draw: Draw) -> Batch:
+        """``n`` stored images, drawn with replacement."""
+        index, weights = self.draw(n)
+        images = to_float(self.images.index_select(0, index))  # on a CPU several times as fast as indexing uint8
+        return Batch(images, self.labels.index_select(0, index), index=index, weights=weights)
+
+    def draw(self, n: int) -> tuple[Tensor, Tensor | None]:
+        """The places [n] of a read, and their weights [n] in the loss, or None if all weigh the same."""
+        return torch.randint(0, len(self), (n,), device=self.images.device), None
+
+    def feedback(self, batch: Batch, losses: Tensor) -> None:
+        """Nothing to do: every image is as likely as any other."""
+
+    def class_shares(self, classes: int) -> Tensor:
+        """The share [K] of stored images in each class the teacher predicted; zeros while the buffer is empty."""
+        if self._shares is None:  # asked at every step, changed by a write
+            stored = self.predicted[: len(self)]
+            # not bincount, which waits for the device to learn how many classes there are
+            counts = torch.zeros(classes, device=stored.device).scatter_add_(0, stored, torch.ones_like(stored).float())
+            self._shares = counts / max(1, len(self))
+        return self._shares
+
+    def summary(self, classes: int) -> dict[str, Any]:
+        """images, capacity, oldest, classes."""
+        n = len(self)
+        return {
+            "images": n,
+            "capacity": self.capacity,
+            "oldest": int(self.rounds - self.born[:n].min()) if n else 0,
+            "classes": torch.bincount(self.predicted[:n], minlength=classes).tolist(),
+        }
+
+    def restored(self) -> None:
+        """A state was loaded: what follows from it is made anew."""
+        self._count, self._shares = int(self.written), None
+
+    def _next(self, n: int, device: torch.device) -> Tensor:
+        """The places of the next ``n`` images; made where they are needed, because a copy would wait."""
+        return (torch.arange(n, device=device) + self._count) % self.capacity
+
+    def _on_write(self, place: Tensor) -> None:
+        """Called with the places [N] of a write."""

@@ -1,0 +1,220 @@
+"""One pass of the frozen teacher, and of the student where a loss asks for it, observed for all losses at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfkd_lab.nets.wrap import Classifier, Frozen
+from dfkd_lab.primitives.batch_statistics import BatchStatistics
+
+NEEDS_STUDENT = frozenset({"student", "maps", "gradients"})
+"""Needs of a loss for which the images pass the student too."""
+NEEDS_LOGITS_ONLY = frozenset({"student", "labels"})
+"""Needs of a loss that read nothing inside the teacher."""
+
+
+@dataclass
+class Observation:
+    """What one pass yields. Rows [N] belong to ``images``; what no loss asked for is absent."""
+
+    images: Tensor
+    logits: Tensor
+    """The teacher's [N, K]."""
+    labels: Tensor | None = None
+    """The target class [N]."""
+    student: Tensor | None = None
+    """The student's logits [N, K]."""
+    features: Tensor | None = None
+    """The input [N, D] of the teacher's last linear layer."""
+    maps: list[Tensor] = field(default_factory=list)
+    """The teacher's feature map [N, C, H, W] after each stage."""
+    student_maps: list[Tensor] = field(default_factory=list)
+    """The student's, in the same order."""
+    statistics: list[LayerStatistics] = field(default_factory=list)
+    """Of each batch-norm layer of the teacher."""
+    instance_means: list[Tensor] = field(default_factory=list)
+    """Per batch-norm layer of the teacher the spatial mean [N, C] of its input."""
+    preactivations: list[Tensor] = field(default_factory=list)
+    """Per batch-norm layer of the teacher its output [N, C, H, W], before the nonlinearity behind it."""
+    gradients: list[Tensor] = field(default_factory=list)
+    """Gradient [N, C, H, W] of the logit of the teacher's class by each of ``maps``, without a graph of its own."""
+    student_gradients: list[Tensor] = field(default_factory=list)
+    """The same for the student's logit of that class and ``student_maps``."""
+
+    def keep_32_bits(self) -> None:
+        """Losses on maps and gradients are computed in 32 bits, whatever the networks were."""
+        for maps in (self.maps, self.student_maps, self.gradients, self.student_gradients):
+            maps[:] = [each.float() for each in maps]
+
+
+@dataclass
+class LayerStatistics:
+    """Mean and biased variance [C] of the *input* of one batch-norm layer, and its running statistics [C]."""
+
+    mean: Tensor
+    variance: Tensor
+    running_mean: Tensor
+    running_variance: Tensor
+
+
+class Observer:
+    """Observes teacher and student through hooks, so that no network has to be edited.
+
+    ``needs`` of a call says what to record: "student" (its logits), "features" (input of the teacher's last linear
+    layer), "statistics" (input statistics of every BatchNorm2d), "instance_means" and "preactivations" (of the same
+    layers, per sample), "maps" (output of every stage of both networks; runs the student too), "gradients" (maps, and
+    the gradient of the logit of the teacher's class by each). "labels" needs no recording.
+
+    Args:
+        teacher: Takes images [N, C, H, W] in [0, 1].
+        student: Likewise.
+        autocast: The context the networks compute in, maybe half precision; what is recorded is in 32 bits.
+        folded_teacher: Gives the teacher's logits in fewer operations; it is run in the teacher's place where nothing
+            but logits is recorded and no gradient is wanted.
+    """
+
+    def __init__(
+        self,
+        teacher: Frozen,
+        student: nn.Module,
+        autocast: AbstractContextManager[Any] | None = None,
+        folded_teacher: Frozen | None = None,
+    ):
+        self.teacher, self.student, self.autocast = teacher, student, autocast or nullcontext()
+        self.folded_teacher = folded_teacher or teacher
+        self.queries = 0
+        """Images passed through the teacher so far."""
+        self._observation: Observation | None = None
+        self._needs: frozenset[str] = frozenset()
+        self.batch_norms = [layer for layer in teacher.modules() if isinstance(layer, nn.BatchNorm2d)]
+        for layer in self.batch_norms:
+            layer.register_forward_pre_hook(self._record_statistics)
+            layer.register_forward_hook(self._record_preactivation)
+        self.heads = head_of(teacher), head_of(student)
+        if self.heads[0] is not None:
+            self.heads[0].register_forward_pre_hook(self._record_features)
+        self.stages, self.student_stages = stages_of(teacher), stages_of(student)
+        for stage in (*self.stages, *self.student_stages):
+            stage.register_forward_hook(self._record_map)
+
+    def __call__(
+        self, images: Tensor, labels: Tensor | None = None, needs: frozenset[str] = frozenset(), graph: bool = False
+    ) -> Observation:
+        """Pass ``images`` through the teacher, and through the student where ``needs`` ask for it.
+
+        Args:
+            images: [N, C, H, W] in [0, 1].
+            labels: The target class [N], handed on to the losses.
+            needs: What to record, see the class.
+            graph: Whether to keep the gradient path back to the images.
+        """
+        observation = Observation(images=images, logits=images, labels=labels)
+        differentiate = "gradients" in needs
+        needs = needs | {"maps"} if differentiate else needs
+        inputs = images.detach().requires_grad_() if differentiate and not graph else images
+        mode = torch.enable_grad() if differentiate else nullcontext() if graph else torch.no_grad()
+        with mode, self._recording(observation, needs):
+            network = self.teacher if graph or needs - NEEDS_LOGITS_ONLY else self.folded_teacher
+            observation.logits = network(inputs).float()
+        if differentiate:
+            class_ = observation.logits.argmax(1, keepdim=True)
+            observation.gradients = _gradients(observation.logits, class_, observation.maps, keep=graph)
+            if not graph:
+                observation.logits = observation.logits.detach()
+                observation.maps = [each.detach() for each in observation.maps]
+        if needs & NEEDS_STUDENT:
+            with (
+                torch.enable_grad() if differentiate else nullcontext(),
+                self._recording(observation, needs & {"maps"}),
+            ):
+                observation.student = self.student(images).float()
+            if differentiate:
+                maps = observation.student_maps
+                observation.student_gradients = _gradients(observation.student, class_, maps, keep=True)
+        observation.keep_32_bits()
+        self.queries += len(images)
+        return observation
+
+    def student_alone(self, images: Tensor, labels: Tensor | None, logits: Tensor) -> Observation:
+        """Pass ``images`` through the student only, beside the teacher's stored answer.
+
+        Args:
+            images: [N, C, H, W] in [0, 1].
+            labels: The target class [N].
+            logits: What the teacher gave for these images before, [N, K].
+        """
+        with self.autocast:
+            return Observation(images=images, logits=logits, labels=labels, student=self.student(images).float())
+
+    @contextmanager
+    def _recording(self, observation: Observation, needs: frozenset[str]) -> Iterator[None]:
+        self._observation, self._needs = observation, needs
+        try:
+            with self.autocast:
+                yield
+        finally:
+            self._observation, self._needs = None, frozenset()
+
+    def _record_statistics(self, layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
+        if self._observation is not None and "statistics" in self._needs:
+            mean, variance = BatchStatistics.apply(inputs[0])
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            statistics = LayerStatistics(mean, variance, layer.running_mean, layer.running_var)
+            self._observation.statistics.append(statistics)
+        if self._observation is not None and "instance_means" in self._needs:
+            self._observation.instance_means.append(inputs[0].float().mean((2, 3)))
+
+    def _record_preactivation(self, layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if self._observation is not None and "preactivations" in self._needs:
+            # a copy, because a ReLU behind it may work in place
+            self._observation.preactivations.append(output.clone().float())
+
+    def _record_features(self, layer: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
+        if self._observation is not None and "features" in self._needs:
+            self._observation.features = inputs[0].flatten(1).float()
+
+    def _record_map(self, stage: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if self._observation is not None and "maps" in self._needs:
+            is_teachers = any(stage is each for each in self.stages)
+            (self._observation.maps if is_teachers else self._observation.student_maps).append(output)
+
+
+def _gradients(logits: Tensor, class_: Tensor, maps: list[Tensor], keep: bool) -> list[Tensor]:
+    """The gradient of each sample's logit of ``class_`` [N, 1] by its maps; ``keep`` leaves the graph for backward."""
+    with torch.enable_grad():  # also where the caller wants no graph
+        chosen = logits.gather(1, class_).sum()
+    return list(torch.autograd.grad(chosen, maps, retain_graph=keep))
+
+
+def same_size(teacher: Tensor, student: Tensor) -> list[Tensor]:
+    """Both feature maps at the smaller one's height and width; the larger is pooled.
+
+    Args:
+        teacher: [N, C, H, W].
+        student: [N, C', H', W'].
+    """
+    size = min(teacher.shape[2], student.shape[2]), min(teacher.shape[3], student.shape[3])
+    return [each if each.shape[2:] == size else F.adaptive_avg_pool2d(each, size) for each in (teacher, student)]
+
+
+def head_of(model: nn.Module) -> nn.Linear | None:
+    """The last linear layer of a network; None if it has none."""
+    linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    return linears[-1] if linears else None
+
+
+def stages_of(model: nn.Module) -> list[nn.Module]:
+    """The children of a network's ``stages``, else its ``layer1`` to ``layer4``; empty if it has neither."""
+    net = model.net if isinstance(model, Classifier) else model
+    stages = getattr(net, "stages", None)
+    if isinstance(stages, nn.Module):
+        return list(stages.children())
+    return [getattr(net, name) for name in ("layer1", "layer2", "layer3", "layer4") if hasattr(net, name)]

@@ -1,0 +1,211 @@
+"""The run folder: the one truth about a run, written by a session, read by every view.
+
+spec.yaml            the run as it was planned, every setting resolved
+manifest.json        versions, commit, device, teacher and data with their hashes
+events.jsonl         a line a round, flushed
+status.json          running, paused, stopped, finished or failed; by which process
+samples/*.png        synthetic images by class; *.json beside it what the teacher says of each
+checkpoint.pt        one, atomic
+student.safetensors  the last student
+seal.json            what the distillation read
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from dfkd_lab import methods
+from dfkd_lab.engine import metrics
+from dfkd_lab.engine.report import Cost, Report
+from dfkd_lab.errors import RunError
+from dfkd_lab.methods import composition
+from dfkd_lab.spec import RunSpec, build, difference, record
+from dfkd_lab.system.files import read_json, write_atomically
+from dfkd_lab.system.processes import is_alive
+
+NOT_IDENTITY = ("out", "checkpoint_s", "evaluate_every")
+"""Settings that do not change what a run computes."""
+RETIRED = {"tape": "steps are no longer recorded and played back; the run computes the same without"}
+"""Settings of older versions that a spec may still have, and why they are passed over."""
+
+
+class Planned(Protocol):
+    """Anything that has a spec, as what :func:`dfkd_lab.plan` gives."""
+
+    spec: RunSpec
+
+
+class RunFolder:
+    """Reads a run folder, live or finished, and passes requests (pause, stop) to the process that writes it."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        try:
+            return (self.path / "spec.yaml").is_file()
+        except PermissionError:
+            return False
+
+    def spec(self) -> RunSpec:
+        """The run as it was planned.
+
+        Raises:
+            RunError: if this is no run folder.
+        """
+        values = {name: value for name, value in self._spec_values().items() if name not in RETIRED}
+        return build(RunSpec, {"precision": "fp32", **values})  # runs older than the setting
+
+    def passed_over(self) -> list[str]:
+        """A sentence for each setting of an older version that its spec still has.
+
+        Raises:
+            RunError: if this is no run folder.
+        """
+        return [f"{name} is passed over: {RETIRED[name]}" for name in self._spec_values() if name in RETIRED]
+
+    def manifest(self) -> dict[str, Any]:
+        """Provenance; empty before the run has begun."""
+        return read_json(self.path / "manifest.json")
+
+    def seal(self) -> dict[str, Any]:
+        """What the distillation read; empty before the end."""
+        return read_json(self.path / "seal.json")
+
+    def reports(self, start: int = 0) -> list[Report]:
+        """One report a round, from round ``start`` + 1 on. A line that is being written is left for later."""
+        try:
+            lines = (self.path / "events.jsonl").read_text().split("\n")
+        except FileNotFoundError:
+            return []
+        return [Report.from_event(json.loads(line)) for line in lines[start:-1]]
+
+    def samples(self) -> dict[int, Path]:
+        """Sample grids by round."""
+        files = sorted((self.path / "samples").glob("round_*.png"))
+        return {int(file.stem.removeprefix("round_")): file for file in files}
+
+    def status(self) -> dict[str, Any]:
+        """state, round, rounds, pid, host, message; a run whose process is gone is "stopped"."""
+        status = read_json(self.path / "status.json") or {"state": "new", "round": 0}
+        here = status.get("host") == socket.gethostname()
+        if status["state"] in ("running", "paused") and here and not is_alive(status["pid"]):
+            status |= {"state": "stopped", "message": "its process is gone"}
+        return status
+
+    def request(self, request: str) -> None:
+        """Ask the writing process to "pause", "run" or "stop" (after this round)."""
+        write_atomically(self.path / "control", request.encode())
+
+    def take_request(self) -> str:
+        """What was requested since the last look, "" for nothing; for the writing process alone."""
+        taken = self.path / "control.taken"
+        try:
+            (self.path / "control").replace(taken)  # at once: a request made meanwhile stays for the next look
+        except FileNotFoundError:
+            return ""
+        request = taken.read_text()
+        taken.unlink()
+        return request
+
+    def result(self) -> dict[str, Any]:
+        """Last, mu, sigma and oracle best accuracy over evaluated rounds, the teacher's, agreement, cost, state."""
+        reports = self.reports()
+        last = reports[-1] if reports else None
+        cost = last.cost if last else Cost()
+        return {
+            "state": self.status()["state"],
+            "rounds": len(reports),
+            **metrics.expected([report.accuracy for report in reports if report.accuracy is not None]),
+            "teacher": self.manifest().get("teacher", {}).get("accuracy"),
+            "agreement": last.health.get("agreement") if last else None,
+            "seconds": cost.seconds,
+            **(vars(cost) if last else {}),
+        }
+
+    def _spec_values(self) -> dict[str, Any]:
+        try:
+            return dict(yaml.safe_load((self.path / "spec.yaml").read_text()))
+        except FileNotFoundError:
+            raise RunError(f"{self.path} is not a run folder (it has no spec.yaml)") from None
+
+
+def summary(folder: RunFolder) -> str:
+    """The one line a finished run prints."""
+    result = folder.result()
+    shown = {name: "none" if result.get(name) is None else f"{result[name]:.3f}" for name in ("last", "teacher")}
+    note = f"({text}) " if (text := remark(folder)) else ""
+    return f"student {shown['last']} teacher {shown['teacher']} seconds {result['seconds']:.1f} {note}run {folder.path}"
+
+
+def remark(folder: RunFolder) -> str:
+    """What no result of this run is shown without; empty if its method is data-free."""
+    return methods.remark(methods.METHODS.get(folder.manifest().get("method", {}).get("name")))
+
+
+def postfix(report: Report) -> str:
+    """Accuracy and health of a round, for behind a progress bar."""
+    accuracy = [] if report.accuracy is None else [f"accuracy {report.accuracy:.3f}"]
+    shown = [f"{name} {report.health[name]:.2f}" for name in ("agreement", "entropy", "confidence")]
+    return " ".join(accuracy + shown)
+
+
+def runs_root() -> Path:
+    """Where runs are kept: runs/, beside the notebooks folder when a notebook asks from inside it."""
+    return Path("../runs" if Path.cwd().name == "notebooks" else "runs")
+
+
+def default_folder(spec: RunSpec) -> Path:
+    """runs/<method>[+<slot>_<filling>]-<teacher>-<student>-seed<seed>."""
+    teacher = Path(spec.teacher.rpartition("@")[2]).stem
+    replaced = "".join(f"+{slot}_{value.partition(':')[0]}" for slot, value in composition.replaced(spec).items())
+    student = spec.student.rpartition(":")[2]
+    return runs_root() / f"{spec.method}{replaced}-{teacher}-{student}-seed{spec.seed}"
+
+
+def refuse_other_spec(folder: RunFolder, spec: RunSpec) -> None:
+    """Same folder, same spec, or nothing.
+
+    Raises:
+        RunError: showing what differs.
+    """
+    if not folder.exists():
+        return
+    ours, theirs = record(spec), record(folder.spec())
+    changed = difference(*({k: v for k, v in each.items() if k not in NOT_IDENTITY} for each in (ours, theirs)))
+    if changed:
+        raise RunError(f"{folder.path} holds a run of another spec ({'; '.join(changed)}); give another --out")
+
+
+def prepare(run: RunSpec | Planned) -> RunFolder:
+    """Write the spec of a planned run into its folder, so that another process can begin it with ``resume``.
+
+    Raises:
+        RunError: if the folder holds a run of another spec, or cannot be written.
+    """
+    spec = run if isinstance(run, RunSpec) else run.spec
+    folder = RunFolder(spec.out or default_folder(spec))
+    refuse_other_spec(folder, spec)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder.path / "spec.yaml", yaml.safe_dump(record(spec), sort_keys=False).encode())
+    except OSError as error:
+        raise RunError(f"cannot make the run folder {folder.path}: {error.strerror}; give another with --out") from None
+    return folder
+
+
+def list_runs(root: Path | str | None = None) -> list[RunFolder]:
+    """The run folders below ``root`` (or :func:`runs_root`), newest first."""
+    paths = [path.parent for path in Path(root or runs_root()).glob("*/spec.yaml")]
+    return [RunFolder(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)]

@@ -1,0 +1,83 @@
+"""Samples to look at: a grid of synthetic images by class, and beside it what the teacher says of each."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from dfkd_lab.primitives.batch import Batch, to_uint8
+from dfkd_lab.system.files import write_atomically
+
+ROWS, COLUMNS = 20, 10
+
+
+def prepare() -> None:
+    """Have Pillow import the formats it writes now, and not in the midst of a run, which is sealed."""
+    Image.preinit()
+
+
+def shown(batch: Batch) -> dict[str, Tensor | None]:
+    """What of a batch is shown, for :func:`write`: images as bytes, and what is known of each."""
+    assert batch.predicted is not None
+    images = to_uint8(batch.images[: len(batch.predicted)])
+    return {"images": images, **{name: getattr(batch, name) for name in ("labels", "predicted", "confidence")}}
+
+
+def write(path: Path, classes: int, shown: dict[str, Tensor]) -> None:
+    """Write the grid to ``path`` and what is known of its images beside it; the grid last, as readers look for it."""
+    batch, png = Batch(**shown), io.BytesIO()
+    sample_grid(batch, classes).save(png, "png")
+    write_atomically(path.with_suffix(".json"), json.dumps(sample_facts(batch, classes)).encode())
+    write_atomically(path, png.getvalue())
+
+
+def sample_grid(batch: Batch, classes: int, columns: int = COLUMNS) -> Image.Image:
+    """Up to ``columns`` images a class, one row for each of the first 20 classes the teacher sees, 1 pixel apart."""
+    assert batch.predicted is not None
+    images = to_uint8(batch.images[: len(batch.predicted)]).permute(0, 2, 3, 1).cpu().numpy()
+    _, height, width, channels = images.shape
+    rows = min(classes, ROWS)
+    grid = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), 128, np.uint8)
+    for row, column, index in _places(batch.predicted, rows, columns):
+        top, left = row * (height + 1), column * (width + 1)
+        grid[top : top + height, left : left + width] = images[index]
+    return Image.fromarray(grid.squeeze(2) if channels == 1 else grid)
+
+
+def sample_facts(batch: Batch, classes: int, columns: int = COLUMNS) -> dict[str, Any]:
+    """Where :func:`sample_grid` puts each image, the class the teacher sees, its probability, and the target class.
+
+    What is not known is None.
+    """
+    assert batch.predicted is not None
+    n, rows = len(batch.predicted), min(classes, ROWS)
+    predicted = batch.predicted.tolist()
+    confidence = [None] * n if batch.confidence is None else [round(value, 4) for value in batch.confidence.tolist()]
+    targets = [None] * n if batch.labels is None else batch.labels.tolist()
+    cells = [
+        {
+            "row": row,
+            "column": column,
+            "predicted": predicted[index],
+            "confidence": confidence[index],
+            "asked": None if targets[index] == -1 else targets[index],  # a buffer's word for none
+        }
+        for row, column, index in _places(batch.predicted, rows, columns)
+    ]
+    height, width = batch.images.shape[2:]
+    return {"height": height, "width": width, "rows": rows, "columns": columns, "cells": cells}
+
+
+def _places(predicted: Tensor, rows: int, columns: int) -> Iterator[tuple[int, int, int]]:
+    """Row, column, and place in the batch of every image that is shown."""
+    predicted = predicted.cpu()
+    for row in range(rows):
+        for column, index in enumerate((predicted == row).nonzero().flatten()[:columns].tolist()):
+            yield row, column, index

@@ -1,0 +1,266 @@
+"""A session: one process at work on one run folder, logging and saving as it goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from dfkd_lab import data, methods, nets, teachers
+from dfkd_lab.engine import compilation, flops, metrics
+from dfkd_lab.engine.composed import ComposedRun
+from dfkd_lab.engine.loop import Diverged, Run
+from dfkd_lab.engine.report import Report
+from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.runs import memory_estimate, records, samples
+from dfkd_lab.runs.async_writer import AsyncWriter
+from dfkd_lab.runs.folder import RunFolder, default_folder, prepare, refuse_other_spec
+from dfkd_lab.runs.planning import ResolvedRun, resolve
+from dfkd_lab.runs.seal import SealBroken
+from dfkd_lab.spec import RunSpec
+from dfkd_lab.system.device import free_memory, provenance, used_memory
+from dfkd_lab.system.files import write_atomically
+
+MOST_SAMPLE_FILES = 200
+PATIENCE_S = 10  # for the lock of a process that has said its last word and is about to end
+
+
+class Session:
+    """``for report in Session(plan(...))``: one process at work on one run folder, from where the folder stands.
+
+    Everything that can be refused is refused here, before the first step. The first ``stop()`` ends the run after
+    this round, saved; ``pause()`` holds it between two steps.
+
+    Args:
+        resolved: The run; a spec, as a run folder has it, is resolved first.
+
+    Raises:
+        SpecError: if teacher, data, memory or device do not allow this run.
+        RunError: if the folder holds another run, is being written, or cannot be read or written.
+    """
+
+    def __init__(self, resolved: ResolvedRun | RunSpec):
+        self.resolved = resolve(resolved) if isinstance(resolved, RunSpec) else resolved
+        self.spec, self.device = self.resolved.spec, self.resolved.device
+        self.folder = RunFolder(self.spec.out or default_folder(self.spec))
+        self.requested, self._looked, self._saved = "run", 0.0, time.monotonic()
+        refuse_other_spec(self.folder, self.spec)
+        free = free_memory(self.device)
+        _ = self.resolved.composed  # anew, if an earlier session took it
+        self.teacher = teachers.trained(self.resolved.teacher)
+        split = data.evaluation_set(self.spec.data, self.teacher.card.shape)
+        self.calibration = teachers.measured(self.teacher, self.spec.data, split)
+        self.teacher_accuracy = None if self.calibration is None else self.calibration.accuracy
+        compilation.check(self.spec.compile, self.device)
+        self.real = None
+        if methods.remark(self.resolved.method):
+            self.real = data.training_set(self.spec.data, self.teacher.card.shape)
+        evaluate = None if split is None else metrics.Accuracy(split.images, split.labels)
+        self.seal = self.resolved.seal
+        self.seal.allow(self.folder.path)
+        samples.prepare()
+        is_new = not self.folder.path.exists()
+        self._claim()
+        try:
+            self.run = self._make_run(self.resolved.take(), evaluate, used_memory(self.device), free)
+            if evaluate is not None:
+                evaluate.to(self.device)
+                self.run.evaluate_every = self.spec.evaluate_every or flops.rounds_between(self.run, evaluate.images)
+            self._continue()
+            self._write_manifest(split)
+        except SpecError:
+            self._lock.release()
+            if is_new:
+                shutil.rmtree(self.folder.path)  # nothing is in it but the refused spec
+            raise
+        except BaseException:
+            self._lock.release()  # a traceback that somebody keeps would hold it
+            raise
+
+    def _make_run(self, composed: ComposedRun, evaluate: metrics.Accuracy | None, used: int, free: int | None) -> Run:
+        if self.real is not None:
+            composed.give_real_images(self.real.images, self.real.labels)
+        images = None if evaluate is None else evaluate.images
+        self.memory = memory_estimate.estimate(composed, images, used, free)
+        self.memory.check(self.spec.settings)  # before anything of the run is on the device
+        with memory_estimate.explained(self.spec.settings):
+            return Run(composed, evaluate=evaluate, on_step=self._on_step, compile=self.spec.compile)
+
+    def __iter__(self) -> Iterator[Report]:
+        self._status("running")
+        try:
+            with AsyncWriter(self.device) as self.writer:
+                while self.run.round < self.spec.rounds and self.requested != "stop":
+                    with memory_estimate.explained(self.spec.settings, self._kept()), self.seal:
+                        report = self.run.advance()
+                    self._keep(report)
+                    yield report
+                self._finish()
+        except Diverged as error:
+            self._fail(f"{error}; the state of round {self._checkpoint_round} is kept")
+        except (SealBroken, RunError) as error:
+            self._fail(str(error))
+        except OSError as error:
+            self._fail(f"cannot write {error.filename or self.folder.path}: {error.strerror}; {self._kept()}")
+        except (KeyboardInterrupt, GeneratorExit):
+            self._status("stopped", self._kept())
+            raise
+        finally:
+            self._lock.release()
+
+    def pause(self) -> None:
+        """Hold before the next step."""
+        self.requested = "pause"
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self.requested = "run"
+
+    def stop(self) -> None:
+        """End after this round, saved."""
+        self.requested = "stop"
+
+    def _on_step(self) -> None:
+        """A safe point, before every step: read what the folder's readers request, and wait while paused."""
+        now = time.monotonic()
+        if now - self._looked > 0.05:
+            self._looked = now
+            self._read_request()
+        if self.requested == "pause":
+            self._status("paused")
+            while self.requested == "pause":
+                time.sleep(0.05)
+                self._read_request()
+            self._status("running")
+
+    def _read_request(self) -> None:
+        if request := self.folder.take_request():
+            self.requested = request
+
+    def _claim(self) -> None:
+        """Make the folder and hold its lock, which the system lets go when this process dies."""
+        path = self.folder.path
+        ending = self.folder.status()["state"] not in ("running", "paused")
+        self._lock = FileLock(path / "lock", timeout=PATIENCE_S if ending else 0)
+        try:
+            (path / "samples").mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except Timeout:
+            pid = self.folder.status().get("pid")
+            raise RunError(f"{path} is being written by process {pid}; stop that one first, or give --out") from None
+        except OSError as error:
+            raise RunError(f"cannot make the run folder {path}: {error.strerror}; give another with --out") from None
+        self.folder.take_request()
+        prepare(self.spec)
+
+    def _continue(self) -> None:
+        """Load the checkpoint, and forget rounds that were logged after it."""
+        checkpoint, events = self.folder.path / "checkpoint.pt", self.folder.path / "events.jsonl"
+        if checkpoint.exists():
+            try:
+                self.run.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+            except Exception as error:
+                reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+                raise RunError(f"{checkpoint} cannot be read ({reason}); remove it to begin again") from None
+        self._checkpoint_round = self._first_round = self.run.round
+        lines = events.read_text().splitlines(keepends=True) if events.exists() else []
+        write_atomically(events, "".join(lines[: self.run.round]).encode())
+        for number, file in self.folder.samples().items():
+            if number > self.run.round:
+                file.unlink()
+                file.with_suffix(".json").unlink(missing_ok=True)
+
+    def _keep(self, report: Report) -> None:
+        """Log the round, and hand over its samples, and a checkpoint when one is due."""
+        start = time.perf_counter()
+        with (self.folder.path / "events.jsonl").open("a") as events:
+            events.write(json.dumps(report.event()) + "\n")
+        every = -(-self.spec.rounds // MOST_SAMPLE_FILES)
+        if report.samples is not None and (report.round % every == 0 or report.round == 1):
+            path, classes = self.folder.path / "samples" / f"round_{report.round:07d}.png", self.teacher.card.classes
+            self.writer.put("samples", partial(samples.write, path, classes), samples.shown(report.samples))
+        due = time.monotonic() - self._saved >= self.spec.checkpoint_s
+        if due or report.round in (1, self.spec.rounds) or self.requested == "stop":
+            self._save()
+        self._status("running")
+        self.run.cost.writing_s += time.perf_counter() - start
+
+    def _save(self) -> None:
+        self.writer.put("checkpoint", self._write_checkpoint, self.run.state_dict())
+        self._saved = time.monotonic()
+
+    def _write_checkpoint(self, state: dict[str, Any]) -> None:
+        write_atomically(self.folder.path / "checkpoint.pt", partial(torch.save, state))
+        self._checkpoint_round = state["round"]
+
+    def _finish(self) -> None:
+        """Save, write the seal, and if all rounds are done the student."""
+        start = time.perf_counter()
+        self.writer.wait()
+        if self._checkpoint_round != self.run.round:
+            self._save()
+            self.writer.wait()
+        self.run.cost.writing_s += time.perf_counter() - start
+        if self.run.round < self.spec.rounds:
+            self._write_seal()
+            self._status("stopped", "stopped on request; the same command continues")
+            return
+        card = dataclasses.replace(
+            self.teacher.card, net=self.spec.student, data="", recipe=f"{self.spec.method} from {self.teacher.sha256}"
+        )
+        teachers.save(self.run.student, card, self.folder.path / "student.safetensors")  # type: ignore[arg-type]
+        self._write_seal()
+        self._status("finished")
+
+    def _fail(self, sentence: str) -> None:
+        try:
+            self._write_seal()
+            self._status("failed", sentence)
+        except OSError:
+            pass  # no space left even for that: the sentence still reaches the caller
+        raise RunError(sentence)
+
+    def _kept(self) -> str:
+        return f"round {self._checkpoint_round} is saved and the same command continues from it"
+
+    def _status(self, state: str, message: str = "") -> None:
+        facts = {"state": state, "round": self.run.round, "rounds": self.spec.rounds, "message": message}
+        process = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
+        write_atomically(self.folder.path / "status.json", json.dumps({**facts, **process}).encode())
+
+    def _write_manifest(self, split: data.Split | None) -> None:
+        session = {
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "from_round": self.run.round,
+            **provenance(self.device),
+        }
+        manifest = {
+            **records.of_plan(self.spec),
+            "memory": self.memory.record(),
+            "teacher": {"accuracy": None, **self.teacher.describe(self.calibration)},
+            "student": {"net": self.spec.student, "parameters": nets.parameter_count(self.run.student)},
+            "evaluation": None if split is None else {"name": self.spec.data, "n": len(split.labels), **split.hashes()},
+            "sessions": [*self.folder.manifest().get("sessions", []), session],
+        }
+        write_atomically(self.folder.path / "manifest.json", json.dumps(manifest, indent=1).encode())
+
+    def _write_seal(self) -> None:
+        rounds = self.run.round - self._first_round
+        sessions = records.sealed_sessions(self.folder, self.seal, rounds, given_images=self.real is not None)
+        seal = {
+            "data_free": all(session["data_free"] for session in sessions),
+            "teacher_file": {"name": self.teacher.path.name, "sha256": self.teacher.sha256},
+            "evaluation_set": self.spec.data,
+            **({} if self.real is None else {"real_images": records.of_images(self.spec.data, self.real)}),
+            "sessions": sessions,
+        }
+        write_atomically(self.folder.path / "seal.json", json.dumps(seal, indent=1).encode())

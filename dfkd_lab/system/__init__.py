@@ -1,0 +1,1 @@
+"""What the library asks of the machine: device, memory, random numbers, files, processes. It knows nothing of runs."""

@@ -1,0 +1,28 @@
+"""Teachers: found, loaded, identified, measured, trained."""
+
+from dfkd_lab.data import NORMALIZATIONS
+from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
+from dfkd_lab.teachers.calibration import Calibration
+from dfkd_lab.teachers.checkpoints import Card, save
+from dfkd_lab.teachers.loading import Teacher, adopt, find, load, locate, student_of, trained
+from dfkd_lab.teachers.measurement import examine, examine_on, kept_measurement, measured
+
+__all__ = [
+    "BUILT_IN",
+    "NORMALIZATIONS",
+    "Calibration",
+    "Card",
+    "Teacher",
+    "adopt",
+    "examine",
+    "examine_on",
+    "find",
+    "kept_measurement",
+    "load",
+    "locate",
+    "measured",
+    "save",
+    "student_of",
+    "train_built_in",
+    "trained",
+]

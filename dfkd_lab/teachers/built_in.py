@@ -1,0 +1,52 @@
+"""Teachers that are known by name: trained here by a fixed recipe when the cache has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dfkd_lab import data
+from dfkd_lab.system.environment import cache
+from dfkd_lab.teachers.checkpoints import Card
+from dfkd_lab.teachers.recipes import DIGITS, TrainingRecipe
+from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A teacher by name: what is trained, how, and the file in the cache."""
+
+    spec: TeacherSpec
+    recipe: TrainingRecipe
+    file: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or will be."""
+        return cache() / self.file
+
+    @property
+    def card(self) -> Card:
+        """What is known of it before it is trained."""
+        row = data.find(self.spec.data)
+        assert row is not None, "a built-in teacher is of a data set that has a row"
+        return Card(self.spec.net, row.classes, row.shape, *row.normalization, self.spec.data)
+
+
+BUILT_IN = {
+    "digits": BuiltIn(
+        TeacherSpec("convnet_32", "digits", epochs=20, device="cpu"), DIGITS, "digits-convnet_32-v1.safetensors"
+    ),
+}
+
+
+def train_built_in(name: str) -> Path:
+    """Train a built-in teacher into the cache if it is not there (digits: about 10 s on two cores); gives its file.
+
+    Processes that train it at the same time write the same bytes, each to a temporary file of its own.
+    """
+    built_in = BUILT_IN[name]
+    if not built_in.path.exists():
+        for _ in TeacherTraining(replace(built_in.spec, out=str(built_in.path)), built_in.recipe):
+            pass
+    return built_in.path

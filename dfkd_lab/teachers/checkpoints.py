@@ -1,0 +1,124 @@
+"""Checkpoint files: what is in them, without executing any of it, and writing our own."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialized
+from torch import Tensor
+
+from dfkd_lab.errors import SpecError
+from dfkd_lab.nets.wrap import Classifier
+from dfkd_lab.system.files import write_atomically
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar")
+WRAPPERS = ("ema_state_dict", "model_ema", "ema", "state_dict_ema", "state_dict", "model_state_dict", "model", "net")
+"""Entries under which a training script keeps the weights; averaged ones are preferred, as they are what it tested."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What there is to know about a checkpoint: enough to rebuild the network, and where it came from."""
+
+    net: str
+    classes: int
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    data: str = ""
+    recipe: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a file, its card if it has one, and the entries of the file in which they were found."""
+
+    weights: dict[str, Tensor]
+    card: Card | None = None
+    found_in: str = ""
+
+
+def read(path: Path) -> Checkpoint:
+    """What is in a checkpoint. Pickled code is refused, never run.
+
+    Raises:
+        SpecError: if the file is damaged, holds more than tensors, or no state dict.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                facts = json.loads((file.metadata() or {}).get("dfkd_lab", "null"))
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            return Checkpoint(weights, _card(facts, path))
+        return _state_dict(torch.load(path, map_location="cpu", weights_only=True), path)
+    except pickle.UnpicklingError as error:
+        raise SpecError(_unpicklable(path, str(error))) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        if isinstance(error, SpecError):
+            raise
+        reason = str(error).splitlines()[0].split(". ")[0][:120] if str(error) else type(error).__name__
+        raise SpecError(f"{path} is not a readable checkpoint, it may be truncated ({reason})") from None
+
+
+def save(model: Classifier, card: Card, path: Path) -> None:
+    """Write ``model`` with its card, atomically and without pickle; the same weights give the same bytes.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.net.state_dict().items()}
+    # not save_file, whose errors do not say what the system said
+    write_atomically(
+        path, serialized(weights, metadata={"dfkd_lab": json.dumps(asdict(card), sort_keys=True)}), shared=True
+    )
+
+
+def _state_dict(content: Any, path: Path) -> Checkpoint:
+    entries = []
+    while isinstance(content, dict):
+        entry = next((name for name in WRAPPERS if isinstance(content.get(name), dict)), "")
+        if not entry:
+            break
+        content = content[entry]
+        entries.append(entry)
+    if isinstance(content, dict):
+        # torch's AveragedModel counts
+        content = {name: value for name, value in content.items() if name != "n_averaged"}
+    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise SpecError(f"{path} holds no state dict of tensors (looked for: {', '.join(WRAPPERS)})")
+    return Checkpoint({str(name): value for name, value in content.items()}, found_in=".".join(entries))
+
+
+def _unpicklable(path: Path, reason: str) -> str:
+    wanted = re.search(r"GLOBAL ([\w.]+)", reason)
+    if not wanted:
+        return f"{path} is no checkpoint of torch, or damaged; only tensors are loaded, never code"
+    return (
+        f"{path} holds more than tensors ({wanted[1]}), and code in a file is never run; "
+        "save the weights alone: torch.save(model.state_dict(), FILE)"
+    )
+
+
+def _card(facts: Any, path: Path) -> Card | None:
+    if facts is None:
+        return None
+    try:
+        tuples: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
+        }
+        card = Card(**tuples)
+        numbers = [card.classes, *card.shape, *card.mean, *card.std]
+        if not isinstance(card.net, str) or not all(isinstance(number, (int, float)) for number in numbers):
+            raise TypeError
+        if min(card.classes, *card.shape, *card.std) <= 0 or len(card.shape) != 3 or len(card.mean) != len(card.std):
+            raise TypeError
+    except (TypeError, AttributeError):
+        raise SpecError(f"{path} has a card this version cannot read") from None
+    return card

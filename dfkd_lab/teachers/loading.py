@@ -1,0 +1,228 @@
+"""Teachers: found by name or file, identified, and loaded; any module can be adopted as one."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfkd_lab import data as data_sets
+from dfkd_lab import nets
+from dfkd_lab.data import NORMALIZATIONS
+from dfkd_lab.errors import SpecError
+from dfkd_lab.nets import zoo
+from dfkd_lab.nets.wrap import Classifier, Frozen
+from dfkd_lab.spec import unknown
+from dfkd_lab.system.rng import preserved
+from dfkd_lab.teachers import checkpoints, identify
+from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
+from dfkd_lab.teachers.calibration import Calibration
+from dfkd_lab.teachers.checkpoints import Card, save
+
+DEFAULT_SIDE = 32
+"""Pixels across the images of a bare checkpoint whose data set is unknown."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A frozen network with its card, its file and that file's SHA-256; both are empty before it is trained."""
+
+    name: str
+    model: Frozen
+    card: Card
+    path: Path
+    sha256: str
+
+    @property
+    def norms(self) -> list[nn.BatchNorm2d]:
+        """The batch-norm layers."""
+        return [layer for layer in self.model.modules() if isinstance(layer, nn.BatchNorm2d)]
+
+    def describe(self, calibration: Calibration | None = None) -> dict[str, Any]:
+        """The card as a table row, with what was measured if it was."""
+        return {
+            "name": self.name,
+            "net": self.card.net,
+            "parameters": nets.parameter_count(self.model),
+            "classes": self.card.classes,
+            "shape": list(self.card.shape),
+            "batch_norm_layers": len(self.norms),
+            "running_mean": _range([layer.running_mean for layer in self.norms]),
+            "running_variance": _range([layer.running_var for layer in self.norms]),
+            "mean": list(self.card.mean),
+            "std": list(self.card.std),
+            "data": self.card.data,
+            "recipe": self.card.recipe,
+            "sha256": self.sha256,
+            **(calibration.row() if calibration else {}),
+        }
+
+
+def load(name: str, normalization: str = "auto", data: str = "") -> Teacher:
+    """A teacher by name ("digits"), by file, or as "NET@FILE"; a built-in one is trained first if the cache has none.
+
+    Without a card (see :func:`save`) the network of a file is found by its tensors.
+
+    Args:
+        name: NET is a name as in :func:`dfkd_lab.nets.classifier`.
+        normalization: One of ``NORMALIZATIONS``; "auto" takes the card's, else that of the evaluation set ``data``,
+            else that of the weights which torchvision or timm publish for NET.
+        data: The evaluation set.
+
+    Raises:
+        SpecError: if the name, the network, the file or what is in it is not right; nothing in a file is executed.
+    """
+    return trained(find(name, normalization, data))
+
+
+def find(name: str, normalization: str = "auto", data: str = "") -> Teacher:
+    """As :func:`load`, but a built-in teacher that is not in the cache has no weights yet, and no SHA-256.
+
+    Raises:
+        SpecError: as :func:`load`.
+    """
+    if data:
+        data_sets.check(data)
+    net, path = locate(name, normalization)
+    if path is None:
+        path = BUILT_IN[name].path
+        if not path.exists():
+            return _open(name, path, None, BUILT_IN[name].card, normalization)
+    checkpoint = checkpoints.read(path)
+    weights, card_ = checkpoint.weights, checkpoint.card
+    if net or card_ is None:
+        weights, card_ = _identified(net, path, checkpoint, normalization, data)
+    return _open(name, path, weights, card_, normalization)
+
+
+def trained(teacher: Teacher) -> Teacher:
+    """``teacher`` with weights: a built-in one that has none is trained now, into the very network it holds."""
+    if teacher.sha256:
+        return teacher
+    checkpoint = checkpoints.read(train_built_in(teacher.name))
+    identify.load(teacher.model.net, checkpoint.weights, str(teacher.path))
+    recipe = checkpoint.card.recipe if checkpoint.card else ""
+    return replace(teacher, card=replace(teacher.card, recipe=recipe), sha256=_sha256(teacher.path))
+
+
+def locate(name: str, normalization: str = "auto") -> tuple[str, Path | None]:
+    """The network that ``name`` names ("" if the file says it) and its file (None for a built-in teacher).
+
+    Raises:
+        SpecError: if there is no such teacher, network, file or normalization.
+    """
+    if normalization not in ("auto", *NORMALIZATIONS):
+        raise SpecError(unknown(normalization, ("auto", *NORMALIZATIONS), "normalization"))
+    if name in BUILT_IN:
+        return "", None
+    net, _, file = name.rpartition("@")
+    path = Path(file).expanduser()
+    if net:
+        try:
+            nets.check(net)
+        except SpecError as error:
+            raise SpecError(f"teacher = {name!r}: {error}") from None
+    elif path.suffix not in checkpoints.SUFFIXES:
+        allowed = f"a checkpoint: FILE ({', '.join(checkpoints.SUFFIXES)}) or NET@FILE"
+        raise SpecError(f"{unknown(name, BUILT_IN, 'teacher')}, or {allowed}")
+    if not path.is_file():
+        raise SpecError(f"teacher = {name!r}: there is no file {path}")
+    return net, path
+
+
+def adopt(
+    name: str, model: nn.Module, shape: tuple[int, int, int], classes: int, normalization: str, folder: Path | str = "."
+) -> str:
+    """Make any module, trained elsewhere, a teacher; gives what ``teacher`` of a run is then.
+
+    Args:
+        name: To be known by in this process.
+        model: Takes images ``shape`` as ``normalization`` makes them, and gives logits [N, ``classes``].
+        shape: [C, H, W].
+        classes: K.
+        normalization: One of ``NORMALIZATIONS``.
+        folder: Its weights are written there, as ``name``.safetensors. A process that did not adopt it does not know
+            the network, so such a run is begun and resumed where it was adopted.
+
+    Raises:
+        SpecError: if the name is taken, the normalization unknown, or the model does not take such images.
+    """
+    if normalization not in NORMALIZATIONS:
+        raise SpecError(unknown(normalization, NORMALIZATIONS, "normalization"))
+    mean, std = NORMALIZATIONS[normalization]
+    mine = Classifier(copy.deepcopy(model).eval(), mean, std)
+    try:
+        with torch.no_grad():
+            output = tuple(mine(torch.zeros(2, *shape)).shape)
+    except RuntimeError as error:
+        raise SpecError(f"teacher '{name}' does not take images {list(shape)}: {str(error).splitlines()[0]}") from None
+    if output != (2, classes):
+        raise SpecError(f"teacher '{name}' gives {list(output)} for two images; allowed: logits [2, {classes}]")
+    nets.register(name, lambda channels, classes: copy.deepcopy(mine.net))
+    path = Path(folder) / f"{name}.safetensors"
+    save(mine, Card(name, classes, shape, mean, std, recipe="adopted in a notebook or script"), path)
+    return str(path)
+
+
+def student_of(card: Card, net: str) -> Classifier:
+    """A fresh student for the teacher's images and classes, normalized like the teacher."""
+    return Classifier(nets.classifier(net, card.shape[0], card.classes), card.mean, card.std)
+
+
+def _identified(
+    net: str, path: Path, checkpoint: checkpoints.Checkpoint, normalization: str, data: str
+) -> tuple[dict[str, Tensor], Card]:
+    """The weights under our names, and the card that a bare checkpoint lacks."""
+    match = identify.find(checkpoint.weights, [net] if net else nets.CLASSIFIERS)
+    if match is None:
+        raise SpecError(f"{path} {identify.refusal(net, checkpoint.weights)}")
+    row = data_sets.find(data)
+    if row is not None and row.shape[0] != match.channels:
+        row, data = None, ""  # gray digits say nothing of color
+    mean, std = _normalization(match.net, normalization, data)
+    known = row or data_sets.find(normalization)
+    side = known.shape[1] if known else zoo.input_of(match.net).side if ":" in match.net else DEFAULT_SIDE
+    origin = [f"weights from '{checkpoint.found_in}'"] if checkpoint.found_in else []
+    origin += [match.how] if match.how else []
+    recipe = f"{match.net} {'said' if net else 'found'} for a bare checkpoint" + "".join(f", {each}" for each in origin)
+    return match.weights, Card(match.net, match.classes, (match.channels, side, side), mean, std, recipe=recipe)
+
+
+def _normalization(net: str, name: str, data: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    row = data_sets.find(data)
+    if name == "auto" and row is not None:
+        return row.normalization
+    if name in NORMALIZATIONS:
+        return NORMALIZATIONS[name]
+    if ":" in net:
+        published = zoo.input_of(net)
+        return published.mean, published.std
+    raise SpecError(f"a bare checkpoint does not say its normalization; give one of {', '.join(NORMALIZATIONS)}")
+
+
+def _open(name: str, path: Path, weights: dict[str, Tensor] | None, card: Card, normalization: str) -> Teacher:
+    mean, std = (card.mean, card.std) if normalization == "auto" else NORMALIZATIONS[normalization]
+    if len(mean) not in (1, card.shape[0]):
+        raise SpecError(f"{path}: a normalization of {len(mean)} channels does not fit images of {card.shape[0]}")
+    with preserved():
+        net = nets.classifier(card.net, card.shape[0], card.classes)
+    if weights is not None:
+        identify.load(net, weights, f"{path} does not fit the network '{card.net}'")
+    digest = "" if weights is None else _sha256(path)
+    return Teacher(name, Frozen(net, mean, std), replace(card, mean=mean, std=std), path, digest)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _range(tensors: list[Tensor | None]) -> list[float]:
+    """Smallest and largest value; nothing of nothing."""
+    values = [value for value in tensors if value is not None]
+    return [round(float(each), 4) for each in torch.cat(values).aminmax()] if values else []

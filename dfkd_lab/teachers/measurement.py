@@ -1,0 +1,110 @@
+"""How right and how sure a teacher is: measured once for these weights and these images, and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from dfkd_lab import data
+from dfkd_lab.engine.metrics import Accuracy
+from dfkd_lab.errors import SpecError
+from dfkd_lab.nets.wrap import Frozen
+from dfkd_lab.system.environment import cache
+from dfkd_lab.system.files import read_json, write_atomically
+from dfkd_lab.teachers.calibration import Calibration, logits_of
+from dfkd_lab.teachers.loading import Teacher
+
+
+def examine(teacher: Teacher, split: data.Split | None) -> Calibration | None:
+    """How right and how sure the teacher is on ``split``, measured now; None without data.
+
+    Raises:
+        SpecError: if classes or image shape do not fit, or another known normalization suits it far better.
+    """
+    if split is None:
+        return None
+    classes, shape = int(split.labels.max()) + 1, tuple(split.images.shape[1:])
+    if classes != teacher.card.classes:
+        raise SpecError(f"the teacher knows {teacher.card.classes} classes, the evaluation data has {classes}")
+    if shape != tuple(teacher.card.shape):
+        raise SpecError(f"the teacher takes images {list(teacher.card.shape)}, the evaluation data has {list(shape)}")
+    _refuse_other_normalization(teacher, split)
+    return Calibration.of(logits_of(teacher.model, split.images), split.labels)
+
+
+def examine_on(teacher: Teacher, name: str) -> Calibration | None:
+    """As :func:`examine`, on the evaluation set ``name``; None for "none".
+
+    Raises:
+        SpecError: as :func:`examine`, or if there is no such set.
+    """
+    return examine(teacher, data.evaluation_set(name, teacher.card.shape))
+
+
+def measured(teacher: Teacher, name: str, split: data.Split | None) -> Calibration | None:
+    """As :func:`examine`, from the cache where these weights were measured on this evaluation set before.
+
+    Args:
+        teacher: With its weights.
+        name: Of the evaluation set.
+        split: Its images; None without data.
+
+    Raises:
+        SpecError: as :func:`examine`.
+    """
+    if split is None:
+        return None
+    if (kept := kept_measurement(teacher, name)) is None:
+        kept = examine(teacher, split)
+        assert kept is not None
+        path = _path(teacher, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(asdict(kept)).encode(), shared=True)
+    return kept
+
+
+def kept_measurement(teacher: Teacher, name: str) -> Calibration | None:
+    """What was measured of this teacher on the evaluation set ``name`` before; None if nothing was."""
+    if not teacher.sha256 or name == "none":
+        return None
+    try:
+        values = read_json(_path(teacher, name))
+        numbers = {each.name: values[each.name] for each in fields(Calibration)}
+        if not all(isinstance(value, (int, float)) for value in numbers.values()):
+            return None
+        return Calibration(**numbers)
+    except (KeyError, ValueError, TypeError, OSError):
+        return None  # it is only a cache: what cannot be read is measured anew
+
+
+def _path(teacher: Teacher, name: str) -> Path:
+    card = teacher.card
+    facts = (teacher.sha256, card.net, card.shape, card.mean, card.std, data.identity(name, card.shape))
+    return cache() / "measurements" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}.json"
+
+
+def _refuse_other_normalization(teacher: Teacher, split: data.Split) -> None:
+    """Compare with the other known ones on some 500 images, on which a difference of 0.1 is no accident."""
+    every = max(1, len(split.labels) // 500)
+    accuracy_of = Accuracy(split.images[::every], split.labels[::every])
+    channels, side, _ = teacher.card.shape
+    fitting = {
+        name: each
+        for name, each in data.NORMALIZATIONS.items()
+        if name in ("half", "none") or (len(each[0]) == channels and _side(name, side) == side)
+    }
+    accuracy = accuracy_of(teacher.model)
+    others = {name: accuracy_of(Frozen(teacher.model.net, *each)) for name, each in fitting.items()}
+    best = max(others, key=lambda name: others[name])
+    if others[best] > accuracy + 0.1:
+        raise SpecError(
+            f"the teacher's normalization looks wrong: accuracy {accuracy:.3f} with mean {teacher.card.mean} and std "
+            f"{teacher.card.std}, {others[best]:.3f} with '{best}'; say --normalization {best}"
+        )
+
+
+def _side(name: str, otherwise: int) -> int:
+    row = data.find(name)
+    return row.shape[1] if row else otherwise

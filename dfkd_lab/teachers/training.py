@@ -1,0 +1,283 @@
+"""Train a teacher on real images: one short, fixed recipe, in slices that continue bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dfkd_lab import data, nets
+from dfkd_lab.engine.metrics import Accuracy
+from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.nets.wrap import Classifier
+from dfkd_lab.primitives.batch import to_float
+from dfkd_lab.primitives.views import CropFlip
+from dfkd_lab.spec import device_setting, setting
+from dfkd_lab.system.device import check_device, device_name, pick_device
+from dfkd_lab.system.environment import cache
+from dfkd_lab.system.files import write_atomically
+from dfkd_lab.system.rng import RNGState
+from dfkd_lab.teachers import checkpoints
+from dfkd_lab.teachers.checkpoints import Card
+from dfkd_lab.teachers.recipes import SHORT, TrainingRecipe, average, deterministic
+
+CHECKPOINT_S = 60.0
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """A teacher to train by the fixed recipe; the same command again continues it."""
+
+    net: str = setting("convnet_32", "network to train")
+    data: str = setting("digits", "data set to train on, and to measure on its held-out split")
+    epochs: int = setting(60, "passes over the training images", low=1, high=10_000)
+    seed: int = setting(0, "seed of all random numbers of the training", low=0, high=2**31 - 1)
+    out: str = setting("", "file to write, FILE.safetensors; empty names it after the training, in the user's cache")
+    device: str = device_setting()
+    side: int = setting(32, "height and width to fit the images of a folder to", low=8, high=1024, unit="pixels")
+    minutes: float = setting(0.0, "end after this time, saved; 0 trains to the end", low=0, high=100_000, unit="min")
+
+    @property
+    def command(self) -> str:
+        """What decides the weights, as it is typed."""
+        side = f" --side {self.side}" if self.data.startswith(data.FOLDER) else ""
+        return f"train-teacher {self.net} --data {self.data}{side} --epochs {self.epochs} --seed {self.seed}"
+
+    @property
+    def path(self) -> Path:
+        """The file that the finished teacher is written to."""
+        name = f"{Path(self.data).name.replace(':', '-')}-{self.net}-epochs{self.epochs}-seed{self.seed}.safetensors"
+        return Path(self.out).expanduser() if self.out else cache() / name
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that an unfinished training is kept in, beside the other."""
+        return self.path.with_name(self.path.name + ".part")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch was like: mean loss in nats, accuracy of the averaged weights on the held-out split, seconds."""
+
+    number: int
+    epochs: int
+    loss: float
+    accuracy: float
+    seconds: float
+    left_s: float
+
+    def __str__(self) -> str:
+        left = f"{self.left_s / 60:.1f} min left" if self.left_s >= 60 else f"{self.left_s:.0f} s left"
+        figures = f"loss {self.loss:.4f}  accuracy {self.accuracy:.4f}  {self.seconds:.1f} s"
+        return f"epoch {self.number}/{self.epochs}  {figures}  {left}"
+
+
+def finished(spec: TeacherSpec) -> Card | None:
+    """The card of the teacher that this very training has already written; None if there is no file yet.
+
+    Raises:
+        SpecError: if the file cannot be written or holds something else, or the network or the data set is unknown.
+    """
+    if spec.path.suffix != ".safetensors":
+        raise SpecError(f"out = '{spec.out}' is no name for a teacher; allowed: FILE.safetensors")
+    try:
+        nets.check(spec.net)
+    except SpecError as error:
+        raise SpecError(f"net: {error}") from None
+    if spec.data == "none":
+        raise SpecError("data = 'none': a teacher learns from real images; choose: " + ", ".join(data.TRAINING_SETS))
+    data.check(spec.data)
+    check_device(spec.device)
+    if not spec.path.exists():
+        return None
+    card = checkpoints.read(spec.path).card
+    if card is None or not card.recipe.startswith(spec.command + ": "):
+        other = "a file without a card" if card is None else f"another teacher ({card.recipe[:100]})"
+        raise SpecError(f"out: {spec.path} holds {other}; give another --out")
+    return card
+
+
+class TeacherTraining:
+    """``for epoch in TeacherTraining(spec)``: a training from where its checkpoint stands to the finished file.
+
+    ``recipe`` is the short one unless told otherwise. It ends early, saved, when the spec's minutes are over or after
+    ``stop()``; then ``done`` is False. The same spec continues it bit for bit (on a GPU: on the same device with the
+    same versions), or does nothing if all is done.
+
+    Raises:
+        SpecError: if the spec or its data cannot be used, before anything is trained.
+        RunError: if the checkpoint is another training's or cannot be read, or a loss is not a number.
+    """
+
+    def __init__(self, spec: TeacherSpec, recipe: TrainingRecipe = SHORT):
+        self._ends = time.monotonic() + (60 * spec.minutes or math.inf)
+        self.done = finished(spec) is not None
+        self.spec, self.recipe, self.device = spec, recipe, pick_device(spec.device)
+        self.stopped, self.gpu = False, self.device.type == "cuda"
+        self.card = self._read()
+        self.batch = min(recipe.batch, len(self.labels))
+        self.per_epoch = len(self.labels) // self.batch
+        self.steps = spec.epochs * self.per_epoch
+        self.rng = RNGState(spec.seed, self.device)
+        self.model = self._model()
+        self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False) if recipe.averaging else self.model
+        normed = any(isinstance(layer, nn.BatchNorm2d) for layer in self.model.modules())
+        self.lr = recipe.lr if normed else recipe.lr_without_norm
+        self.optimizer = recipe.optimizer(self.model, self.lr)
+        row = data.find(spec.data)  # a folder's images are taken to mean the same in a mirror
+        padding = row.crop_padding if row else max(1, self.card.shape[1] // 8)
+        self.view = CropFlip(padding, row.mirrors if row else True)
+        self.step, self.seconds = 0, 0.0
+        self.order = torch.arange(len(self.labels), device=self.device)
+        self.loss = torch.zeros((), device=self.device)
+        self._load()
+
+    def __iter__(self) -> Iterator[Epoch]:
+        saved = time.monotonic()
+        while not self.done and self.step < self.steps:
+            epoch = self._advance()
+            if self._ending() or time.monotonic() - saved > CHECKPOINT_S:
+                write_atomically(self.spec.checkpoint, lambda file: torch.save(self.state_dict(), file))
+                saved = time.monotonic()
+            if epoch:
+                yield epoch
+            if self._ending() and self.step < self.steps:
+                return
+        if not self.done:
+            self._finish()
+
+    def stop(self) -> None:
+        """End after this step, saved."""
+        self.stopped, self._ends = True, 0.0
+
+    def description(self) -> str:
+        """What was done, in a line."""
+        flip = "flip" if self.view.flip else "no flip"
+        recipe = replace(self.recipe, batch=self.batch)
+        return f"{self.spec.command}: SGD {self.lr:g}, {recipe}, {self.steps} steps, crop {self.view.padding}, {flip}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        parts = self._parts()
+        values = {name: getattr(self, name) for name in ("step", "seconds", "order", "loss")}
+        return {"command": self.spec.command, **values, **{name: part.state_dict() for name, part in parts.items()}}
+
+    def _parts(self) -> dict[str, Any]:
+        """What has a state, by the name it has in a checkpoint."""
+        return {"model": self.model, "averaged": self.averaged, "optimizer": self.optimizer, "stream": self.rng}
+
+    def _read(self) -> Card:
+        """Both splits onto the device, and what they say of the teacher."""
+        shape = (3, self.spec.side, self.spec.side)
+        train, held_out = data.training_set(self.spec.data, shape), data.evaluation_set(self.spec.data, shape)
+        assert held_out is not None
+        self.images, self.labels = train.images.to(self.device), train.labels.to(self.device)
+        self.evaluate = Accuracy(held_out.images.to(self.device), held_out.labels.to(self.device))
+        row = data.find(self.spec.data)
+        mean, std = row.normalization if row else data.normalization(train.images)
+        channels, height, width = train.images.shape[1:]
+        classes = int(train.labels.max()) + 1
+        return Card(self.spec.net, classes, (channels, height, width), mean, std, self.spec.data)
+
+    def _model(self) -> Classifier:
+        with self.rng:
+            net = nets.classifier(self.spec.net, self.card.shape[0], self.card.classes)
+        model = Classifier(net, self.card.mean, self.card.std).to(self.device)
+        if self.gpu:
+            model.to(memory_format=torch.channels_last)
+        try:
+            model.eval()(to_float(self.images[:2]))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0][:120]
+            raise SpecError(f"'{self.spec.net}' cannot take images {list(self.card.shape)} ({reason})") from None
+        return model
+
+    def _load(self) -> None:
+        path = self.spec.checkpoint
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if state["command"] != self.spec.command:
+                raise RunError(f"{path} holds another training ({state['command']}); remove it or give another --out")
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+            self.step, self.seconds = state["step"], state["seconds"]
+            self.order, self.loss = state["order"].to(self.device), state["loss"].to(self.device)
+        except RunError:
+            raise
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+            raise RunError(f"{path} cannot be read ({reason}); remove it to begin again") from None
+
+    def _advance(self) -> Epoch | None:
+        """Train to the end of the epoch; None if the training ends before."""
+        start = time.monotonic()
+        self.model.train()
+        with self.rng, deterministic():
+            self._step()
+            while self.step % self.per_epoch and not self._ending():
+                self._step()
+        if self.step % self.per_epoch:
+            self.seconds += time.monotonic() - start
+            return None
+        number, loss = self.step // self.per_epoch, self.loss.item() / self.per_epoch
+        if not math.isfinite(loss):
+            raise RunError(f"epoch {number}: the loss is not a number; this recipe does not suit '{self.spec.net}'")
+        accuracy = self.evaluate(self.averaged)
+        seconds = time.monotonic() - start
+        self.seconds += seconds
+        left = self.seconds / self.step * (self.steps - self.step)
+        return Epoch(number, self.spec.epochs, loss, accuracy, seconds, left)
+
+    def _step(self) -> None:
+        rows = self._rows(self.step % self.per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate(self.step, self.steps, self.lr)
+        images = to_float(self.view(self.images[rows]))
+        if self.gpu:
+            images = images.to(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.gpu):
+            loss = F.cross_entropy(self.model(images), self.labels[rows])
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.loss += loss.detach()
+        self.step += 1
+        if self.recipe.averaging:
+            average(self.averaged, self.model, min(self.recipe.averaging, (1 + self.step) / (10 + self.step)))
+
+    def _rows(self, place: int) -> torch.Tensor:
+        """The images of the step at ``place`` in its epoch."""
+        if place == 0:
+            self.loss = torch.zeros((), device=self.device)
+        if self.recipe.replacement:
+            return torch.randint(0, len(self.labels), (self.batch,), device=self.device)
+        if place == 0:
+            self.order = torch.randperm(len(self.labels), device=self.device)
+        return self.order[place * self.batch : (place + 1) * self.batch]
+
+    def _ending(self) -> bool:
+        return time.monotonic() >= self._ends
+
+    def _finish(self) -> None:
+        """Write the teacher, then forget the checkpoint."""
+        accuracy, n = self.evaluate(self.averaged), len(self.evaluate.labels)
+        precision = "bf16" if self.gpu else "float32"
+        measured = f"accuracy {accuracy:.4f} on the {n:,} held-out images after {self.seconds:.0f} s"
+        recipe = (
+            f"{self.description()}; {measured} in {precision} on {device_name(self.device)}, torch {torch.__version__}"
+        )
+        self.card = replace(self.card, recipe=recipe)
+        checkpoints.save(self.averaged, self.card, self.spec.path)
+        self.spec.checkpoint.unlink(missing_ok=True)
+        self.done = True

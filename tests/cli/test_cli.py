@@ -1,0 +1,176 @@
+"""The command line, in this process: what it refuses, what it prints."""
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support import events_of
+
+from dfkd_lab import METHODS, RunFolder, plan, teachers
+from dfkd_lab.__main__ import COMMANDS, USAGE, main
+from dfkd_lab.cli.flags import parse
+from dfkd_lab.engine.loop import Run
+from dfkd_lab.methods import catalogue
+from dfkd_lab.spec import settings_of
+
+README = Path(__file__).parents[2] / "README.md"
+TINY = ["--rounds", "2", "--cycles", "2", "--batch", "16", "--width", "4"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "dafl", "--balnce", "3"], "did you mean 'balance'?"),
+        (["run", "dafll"], "did you mean 'dafl'?"),
+        (["run", "dafl", "--balance", "-3"], "balance = -3.0 is out of range; allowed: a number 0 to 1,000"),
+        (["run", "dafl", "--balance", "much"], "balance = 'much' is not a number; allowed: a number 0 to 1,000"),
+        (["run", "dafl", "--rounds", "1.5"], "rounds = '1.5' is not a whole number"),
+        (["run", "dafl", "--student", "convnet"], "student: 'convnet' is not a network"),
+        (["run", "dafl", "--data", "digit"], "did you mean 'digits'?"),
+        (["run", "dafl", "--teacher", "digts"], "did you mean 'digits'?"),
+        (["run", "dafl", "--teacher", "absent.safetensors"], "there is no file absent.safetensors"),
+        (["run", "dafl", "--device", "gpu"], "allowed: auto, cpu, cuda, mps"),
+        (["run", "dafl", "3"], "'3' belongs to no setting"),
+        (["rnu"], "did you mean 'run'?"),
+        (["resume", "nowhere"], "is not a run folder"),
+        (["compare"], "compare takes run folders"),
+        (["teachers", "--dta", "digits"], "'dta' is not a setting of teachers; did you mean 'data'?"),
+        (["teachers", "--data", "digit"], "did you mean 'digits'?"),
+        (["teachers", "--normalization", "cifar"], "did you mean 'cifar10'?"),
+        (["teachers", "absent.pth"], "there is no file absent.pth"),
+        (["teachers", "timm:resnet18@absent.pth"], "teacher = 'timm:resnet18@absent.pth': "),
+        (["notebook", "10_rum"], "did you mean '10_run'?"),
+        (["notebook", "10_run", "-p", "method", "dafl", "-p", "balnce", "3"], "did you mean 'balance'?"),
+        (["notebook", "10_run", "-p", "rounds", "many"], "rounds = 'many' is not a whole number"),
+        (["notebook", "10_run", "-p", "rounds"], "-p key value"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(arguments, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_bar_shows_the_last_accuracy_that_was_measured(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = []
+    monkeypatch.setattr("dfkd_lab.cli.runs.tqdm.set_postfix_str", lambda bar, text, refresh: shown.append(text))
+    assert main(["run", "dafl", *TINY, "--rounds", "5", "--evaluate-every", "2"]) == 0
+    assert ["accuracy" in text for text in shown] == [False, True, True, True, True]
+    accuracies = [event["accuracy"] for event in events_of(RunFolder(next((tmp_path / "runs").iterdir())))]
+    assert shown[2].startswith(f"accuracy {accuracies[1]:.3f} agreement")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_help_shows_every_setting_with_its_range(name, capsys):
+    with pytest.raises(SystemExit):
+        main(["run", name, "--help"])
+    shown = capsys.readouterr().out
+    for setting in settings_of(METHODS[name]):
+        assert f"--{setting.replace('_', '-')}" in shown
+    assert METHODS[name].citation in shown.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_command_line_and_the_preset_agree(name):
+    assert parse(name, []) == {}
+    resolved = plan(method=name)
+    preset = METHODS[name].presets["digits"]
+    assert {key: getattr(resolved, key) for key in preset} == preset
+    paper = plan(method=name, **parse(name, ["--preset", "paper", "--seed=3"]))
+    assert (paper.rounds, paper.seed) == (METHODS[name].presets["paper"]["rounds"], 3)
+
+
+def test_usage_names_every_command():
+    assert set(re.findall(r"^  ([\w-]+)", USAGE, re.MULTILINE)) == set(COMMANDS)
+
+
+def test_run_leaves_a_finished_folder_and_its_summary_as_last_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "dafl", *TINY, "--out", "first"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"student 0\.\d{3} teacher 0\.\d{3} seconds \d+\.\d run first", last)
+    assert (tmp_path / "first" / "student.safetensors").is_file()
+    assert len((tmp_path / "first" / "events.jsonl").read_text().splitlines()) == 2
+    assert main(["run", "dafl", *TINY, "--eval", "none", "--preset", "digits", "--out", "second"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("student none teacher none seconds")
+    assert main(["run", "dafl", *TINY, "--balance", "4", "--out", "first"]) == 2
+    assert "balance: 20.0 -> 4.0" in capsys.readouterr().err
+    assert main(["compare", "first", "second"]) == 0
+    assert "data: 'digits' -> 'none'" in capsys.readouterr().out
+    assert main(["list", "."]) == 0
+    assert "finished" in capsys.readouterr().out
+
+
+def test_a_stopped_run_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder(tmp_path / "held")
+    advance = Run.advance
+
+    def stop_in_the_first_round(run):
+        folder.request("stop")
+        time.sleep(0.1)
+        return advance(run)
+
+    monkeypatch.setattr(Run, "advance", stop_in_the_first_round)
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "dafl", *TINY, "--out", "held"])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().out.splitlines()[-1] == "stopped after round 1 of 2; continue with: resume held"
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert main(["resume", "held"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("student 0.")
+
+
+def test_methods_as_json_list_citation_certainty_and_slots(capsys):
+    assert main(["methods", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(METHODS)
+    for row in rows:
+        assert row["citation"]
+        assert row["certainty"].split()[0] in ("certain", "inferred")
+        assert list(row["slots"]) == ["synthesizer", "terms", "student", "memory", "view", "schedule"]
+    assert any(remark.startswith("Inferred:") for remark in rows[list(METHODS).index("ssd_kd")]["remarks"])
+
+
+def test_the_table_of_methods_is_the_generated_one():
+    page = README.parent / "docs" / "methods.md"
+    marked = re.search(r"<!-- methods: .*? -->\n(.*?)<!-- /methods -->", page.read_text(), re.DOTALL)
+    assert marked
+    assert marked.group(1).strip() == catalogue.table()
+
+
+def test_the_result_the_readme_shows_is_the_recorded_one():
+    recorded = json.loads((README.parent / "benchmarks" / "results" / "demo.json").read_text())["runs"][0]
+    figures = f"student {recorded['last']:.3f} teacher {recorded['teacher']:.3f} seconds {recorded['seconds']:.1f}"
+    assert f"{figures} run runs/demo-seed0" in README.read_text()
+
+
+def test_teachers_measures_the_built_in_one(capsys):
+    assert main(["teachers"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"accuracy +0\.9\d+ on the held-out digits", shown)
+    for figure in ("top5", "calibration_error", "confidence", "running_mean", "running_variance", "sha256"):
+        assert re.search(rf"^{figure} +[\[0-9a-f]", shown, re.MULTILINE)
+
+
+def test_teachers_finds_the_network_of_a_bare_file_and_takes_the_data_at_its_word(tmp_path, capsys):
+    path = tmp_path / "bare.pth"
+    torch.save({"model": load_file(teachers.train_built_in("digits"))}, path)
+    assert main(["teachers", str(path), "--data", "digits"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^net +convnet_32$", shown, re.MULTILINE)
+    assert re.search(r"accuracy +0\.9\d+ on the held-out digits", shown)
+    assert main(["teachers", str(path), "--normalization", "digits"]) == 0
+    assert re.search(r"^accuracy +not measured$", capsys.readouterr().out, re.MULTILINE)
+    assert main(["teachers", str(path)]) == 2
+    assert "does not say its normalization" in capsys.readouterr().err

@@ -1,0 +1,388 @@
+"""What every method must do. A new method is covered by its line in METHODS alone."""
+
+import ast
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dfkd_lab import data, methods, spec
+from dfkd_lab.engine.loop import Run
+from dfkd_lab.engine.recipe import needs_of_all
+from dfkd_lab.engine.report import Report
+from dfkd_lab.methods import METHODS, catalogue
+from dfkd_lab.primitives.losses import BatchNormGap, needs_of
+from dfkd_lab.spec import PRESETS, settings_of
+
+MakeRun = Callable[..., Run]
+COMPOSED = [(name, preset) for name, method in METHODS.items() for preset in method.presets]
+PUBLISHED = r"arXiv:\d{4}\.\d{5}|CVPR 20\d\d|Scientific Reports,? 20\d\d"
+
+every_method = pytest.mark.parametrize("name", METHODS)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two nested states are the same, bit for bit."""
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
+def copied(state: Any, path: Path) -> Any:
+    """``state`` as the next process will find it."""
+    torch.save(state, path)
+    return torch.load(path, weights_only=True)
+
+
+def repeatable(report: Report) -> dict[str, Any]:
+    """What of a report must not depend on the clock or on the machine's memory."""
+    event = report.event()
+    cost = {name: event["cost"][name] for name in ("images", "teacher_queries", "g_steps", "s_steps")}
+    return {**event, "cost": cost}
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """Everything a run computed that a setting could change, after all its rounds."""
+    kept, write = [], run.recipe.memory.write
+    run.recipe.memory.write = lambda batch: kept.append(batch.images.clone()) or write(batch)
+    reports = [repeatable(report) for report in run]
+    return {"images": kept, "reports": reports, "student": run.student.state_dict()}
+
+
+def synthesizes(name: str) -> bool:
+    """Whether a method makes its images; references and controls have theirs from elsewhere."""
+    return catalogue.compose_on_digits(name).schedule.g_steps > 0
+
+
+# what a method says of itself
+
+
+@every_method
+def test_says_where_it_is_from_and_how_certain_it_is(name: str) -> None:
+    method = METHODS[name]
+    assert re.search(PUBLISHED, method.citation)
+    assert method.certainty.startswith(("certain", "inferred"))
+    assert (method.__doc__ or "").splitlines()[0].endswith(".")
+    assert not (method.__doc__ or "").startswith(f"{method.__name__}(")
+    assert re.search(PUBLISHED, inspect.getmodule(method).__doc__ or "")
+
+
+@every_method
+def test_says_how_long_the_paper_trains(name: str) -> None:
+    assert METHODS[name].presets["paper"]["rounds"] > 0
+
+
+@every_method
+def test_has_settings_for_every_evaluation_set(name: str) -> None:
+    families = METHODS[name].presets.keys()
+    assert {"paper", "digits"} <= families <= {*PRESETS}
+    for row in data.TRAINING_SETS.values():
+        assert methods.suiting_preset(METHODS[name], row.presets) in families
+
+
+@every_method
+def test_is_a_frozen_dataclass_of_documented_settings(name: str) -> None:
+    assert METHODS[name].__dataclass_params__.frozen
+    assert all(setting.metadata["text"] for setting in fields(METHODS[name]))
+    assert spec.build(METHODS[name], {}) == METHODS[name]()
+
+
+@every_method
+def test_file_is_short_and_has_no_machinery(name: str) -> None:
+    source = inspect.getsource(inspect.getmodule(METHODS[name]))
+    assert len(source.splitlines()) <= 120
+    assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, (ast.For, ast.While, ast.AsyncFor))]
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    called = {ast.unparse(call) for call in calls}
+    assert not {call for call in called if call.endswith((".backward", "optimizer.step", "torch.save"))}
+    assert not {call for call in called if call == "print" or call.startswith(("logging", "logger"))}
+    assert "import logging" not in source
+
+
+@every_method
+def test_methods_do_not_inherit_from_each_other(name: str) -> None:
+    assert not [base for base in METHODS[name].__mro__[1:] if base in METHODS.values()]
+
+
+# composing
+
+
+@pytest.mark.parametrize(("name", "preset"), COMPOSED)
+def test_composes_on_digits_with_every_preset(make_run: MakeRun, name: str, preset: str) -> None:
+    run = make_run(name, preset=preset)
+    assert bool(run.recipe.losses) is synthesizes(name)
+    assert run.recipe.student_losses
+    assert run.recipe.schedule.s_steps > 0
+
+
+@every_method
+def test_names_of_losses_are_unique_and_a_weight_is_called_like_its_loss(make_run: MakeRun, name: str) -> None:
+    recipe = make_run(name).recipe
+    assert not recipe.losses.keys() & recipe.student_losses.keys()
+    known = {each.name: each for each in fields(METHODS[name])}
+    weights = {field for field, facts in known.items() if facts.metadata["text"].startswith("weight of")}
+    assert weights == recipe.all_losses().keys() & known.keys()
+
+
+# running
+
+
+@every_method
+def test_runs_two_rounds_and_logs_its_losses_by_name(make_run: MakeRun, name: str) -> None:
+    run = make_run(name, rounds=3)
+    reports = list(run)
+    assert [report.round for report in reports] == [1, 2, 3]
+    wanted = {term for term, row in run.recipe.losses.items() if row.weight}
+    assert set().union(*(report.terms for report in reports)) == wanted
+    assert set().union(*(report.student for report in reports)) == run.recipe.student_losses.keys()
+    assert reports[-1].cost.s_steps > 0
+    assert (reports[-1].cost.g_steps > 0) is synthesizes(name)
+    assert reports[-1].cost.teacher_queries > 0
+
+
+@every_method
+def test_no_term_is_zero_in_every_round_and_scheduled_terms_start(make_run: MakeRun, name: str) -> None:
+    run = make_run(name, rounds=4, batch=64)
+    reports = list(run)
+    for term, row in run.recipe.losses.items():
+        before = [report.terms for report in reports if report.round <= row.start]
+        after = [report.terms[term] for report in reports if report.round > row.start and row.weight]
+        assert not any(term in each for each in before), f"{term} counts before its round"
+        assert any(after) or not row.weight, f"{term} is 0 in every round"
+
+
+@every_method
+def test_learns_the_digits_without_data(make_run: MakeRun, name: str) -> None:
+    # The preset's run, smaller and half as long. Chance is 0.1; the first round above 0.5 is proof enough.
+    if not synthesizes(name) and hasattr(METHODS[name], "caveat"):
+        pytest.skip(f"a control: {METHODS[name].caveat}")
+    preset = METHODS[name].presets["digits"]
+    usual = {**vars(METHODS[name]()), **preset}
+    most = {"batch": 64, "width": 16, "g_steps": 30, "s_steps": 30}
+    smaller = {setting: min(value, usual[setting]) for setting, value in most.items() if setting in usual}
+    run = make_run(name, preset="digits", rounds=preset["rounds"] // 2, **smaller)
+    accuracies: list[float] = []
+    while run.round < run.rounds and max(accuracies, default=0.0) <= 0.5:
+        accuracies.append(run.advance().accuracy or 0.0)
+    assert accuracies[-1] > 0.5
+
+
+@every_method
+def test_leaves_the_teacher_untouched(make_run: MakeRun, name: str) -> None:
+    run = make_run(name)
+    before = {key: value.clone() for key, value in run.teacher.state_dict().items()}
+    list(run)
+    assert equal(dict(run.teacher.state_dict()), before)
+    assert not run.teacher.training
+    assert not [each for each in run.teacher.parameters() if each.grad is not None or each.requires_grad]
+
+
+@every_method
+def test_trains_this_student(make_run: MakeRun, name: str) -> None:
+    run = make_run(name)
+    before = {key: value.clone() for key, value in run.student.named_parameters()}
+    list(run)
+    assert not [key for key, value in run.student.named_parameters() if torch.equal(value, before[key])]
+    assert all(value.requires_grad for value in run.student.parameters())
+
+
+@every_method
+def test_terms_about_the_student_see_this_student(make_run: MakeRun, name: str) -> None:
+    run = make_run(name)
+    rows = {**run.recipe.losses, **run.recipe.student_losses}
+    about = {term: row.loss for term, row in rows.items() if "student" in needs_of(row.loss)}
+    assert about.keys() & run.recipe.student_losses.keys(), "the student learns nothing from the teacher"
+    images, labels = torch.rand(64, 1, 16, 16, generator=torch.Generator().manual_seed(3)), torch.arange(64) % 10
+    # the student agrees with the teacher on the commonest class, because some terms look only where both agree
+    commonest = run.teacher(images).argmax(1).mode().values
+    bias = [layer for layer in run.student.modules() if isinstance(layer, torch.nn.Linear)][-1].bias
+
+    def values(confidence: float) -> dict[str, Tensor]:
+        with torch.no_grad():
+            bias[commonest] = confidence
+            seen = run.observer(images, labels, needs_of_all(rows))
+            return {key: term(seen) for key, term in about.items()}
+
+    before, after = values(5.0), values(6.0)
+    assert not [key for key in about if torch.equal(before[key], after[key])]
+
+
+@every_method
+def test_leaves_the_ambient_random_numbers_alone(make_run: MakeRun, ambient: Callable[[int], None], name: str) -> None:
+    ambient(5)
+    run = make_run(name)
+    before = torch.get_rng_state()
+    list(run)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# settings
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_digits_preset_has_the_same_budget_as_all_others(name: str) -> None:
+    schedule = catalogue.compose_on_digits(name).schedule
+    rounds = METHODS[name].presets["digits"]["rounds"] - schedule.warm_up
+    assert rounds * schedule.cycles * schedule.s_steps == 1200
+
+
+@pytest.fixture(scope="module")
+def usual(make_run: MakeRun) -> Callable[[str], dict[str, Any]]:
+    """The outcome with tiny settings, computed once a method."""
+    return cache(lambda name: outcome(make_run(name, rounds=3)))
+
+
+def another(name: str, setting: str, value: Any, folder: Path) -> Any:
+    """A value that the setting allows and that is not ``value``; text without choices names a file of rows."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        choices = settings_of(METHODS[name])[setting].metadata["choices"]
+        if not choices:
+            save_file({"rows": torch.eye(10, 12)}, folder / "rows.safetensors")
+            return str(folder / "rows.safetensors")
+        return next(other for other in choices if other != value)
+    if isinstance(value, int):
+        return value + 1
+    return value * 0.5 if value else 0.01
+
+
+@every_method
+def test_every_setting_changes_something(
+    make_run: MakeRun,
+    usual: Callable[[str], dict[str, Any]],
+    tiny: Callable[[str], dict[str, Any]],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    given = {**METHODS[name].presets["digits"], **tiny(name)}
+    idle = []
+    for setting in settings_of(METHODS[name]):
+        value = another(name, setting, given.get(setting, getattr(METHODS[name](), setting)), tmp_path)
+        if not differs(make_run(name, rounds=3, **{setting: value}), usual(name)):
+            idle.append(setting)
+    assert not idle
+
+
+def differs(run: Run, other: dict[str, Any]) -> bool:
+    """Whether ``run`` comes to another outcome than ``other``; it goes no further than the first round that does."""
+    kept, write = [], run.recipe.memory.write
+    run.recipe.memory.write = lambda batch: kept.append(batch.images.clone()) or write(batch)
+    for number, report in enumerate(run):
+        if not equal([repeatable(report), kept], [other["reports"][number], other["images"][: len(kept)]]):
+            return True
+    return not equal(dict(run.student.state_dict()), dict(other["student"]))
+
+
+@every_method
+def test_every_weight_changes_what_is_synthesized(
+    make_run: MakeRun, usual: Callable[[str], dict[str, Any]], name: str
+) -> None:
+    for term, row in make_run(name, rounds=3).recipe.losses.items():
+        run = make_run(name, rounds=3)
+        run.recipe.losses[term] = replace(row, weight=2 * row.weight)
+        changed = not equal(outcome(run)["images"], usual(name)["images"])
+        assert changed is bool(row.weight), f"doubling the weight {row.weight} of '{term}'"
+
+
+@every_method
+def test_the_seed_decides_and_nothing_else(
+    make_run: MakeRun, ambient: Callable[[int], None], usual: Callable[[str], dict[str, Any]], name: str
+) -> None:
+    ambient(77)
+    assert equal(outcome(make_run(name, rounds=3)), usual(name))
+    assert not equal(outcome(make_run(name, rounds=3, seed=1))["student"], usual(name)["student"])
+
+
+# resuming
+
+
+class Halves:
+    """A run of four rounds, and the same run stopped after two and loaded into a new one."""
+
+    def __init__(self, make_run: MakeRun, ambient: Callable[[int], None], name: str, path: Path):
+        self.make = lambda: make_run(name, rounds=4)
+        self.ambient = ambient
+        ambient(1)
+        self.whole = self.make()
+        self.reports = [repeatable(report) for report in self.whole]
+        first = self.make()
+        first.advance()
+        first.advance()
+        self.state = copied(first.state_dict(), path)
+
+    def resumed(self, sabotage: Callable[[Run], None] = lambda run: None) -> tuple[Run, list[dict[str, Any]]]:
+        """The second half, under other ambient random numbers; ``sabotage`` the new run before it loads."""
+        self.ambient(2)
+        run = self.make()
+        sabotage(run)
+        run.load_state_dict(self.state)
+        self.ambient(3)
+        return run, [repeatable(report) for report in run]
+
+    def same(self, run: Run, reports: list[dict[str, Any]]) -> bool:
+        return equal(dict(run.student.state_dict()), dict(self.whole.student.state_dict())) and (
+            reports == self.reports[2:]
+        )
+
+
+@pytest.fixture(params=METHODS)
+def halves(request: pytest.FixtureRequest, make_run: MakeRun, ambient: Callable[[int], None], tmp_path: Path) -> Halves:
+    return Halves(make_run, ambient, request.param, tmp_path / "state.pt")
+
+
+def parts_that_matter(fresh: Run, state: dict[str, Any]) -> dict[str, Callable[[Run], Any]]:
+    """What has another state after two rounds than at the start, and how to find it in a run."""
+    parts: dict[str, Callable[[Run], Any]] = {
+        "stream": lambda run: run.rng,
+        "student": lambda run: run.student,
+        "student's optimizer": lambda run: run.optimizer,
+    }
+    for name, module in fresh.recipe.modules().items():
+        idle = isinstance(module, BatchNormGap) and not module.momentum
+        if not idle and not equal(dict(module.state_dict()), dict(state["modules"][name])):
+            parts[name] = lambda run, name=name: run.recipe.modules()[name]
+    return parts
+
+
+def test_resume_is_bit_exact_and_fails_when_any_part_is_forgotten(halves: Halves) -> None:
+    assert halves.same(*halves.resumed())
+    for name, part in parts_that_matter(halves.make(), halves.state).items():
+        forget = lambda run, part=part: setattr(part(run), "load_state_dict", lambda state: None)  # noqa: E731
+        assert not halves.same(*halves.resumed(forget)), f"forgetting the {name} goes unnoticed"
+
+
+def test_resume_fails_when_the_synthesizers_optimizer_is_forgotten(halves: Halves) -> None:
+    if "_extra_state" not in halves.state["modules"]["synthesizer"]:
+        pytest.skip("nothing of this synthesizer's optimizer outlives a round")
+    forget = lambda run: setattr(run.recipe.synthesizer, "set_extra_state", lambda state: None)  # noqa: E731
+    assert not halves.same(*halves.resumed(forget))
+
+
+def test_the_mutants_cover_memory_and_synthesizer_where_they_have_a_state(make_run: MakeRun) -> None:
+    found = {}
+    for name in METHODS:
+        run = make_run(name)
+        fresh = make_run(name)
+        list(run)
+        found[name] = set(parts_that_matter(fresh, run.state_dict()))
+    assert {"memory", "synthesizer", "term.bn_gap"} <= found["ssd_kd"]
+    assert {"synthesizer"} <= found["dafl"]
+    assert {"memory"} <= found["deepinversion"]
+
+
+def test_an_unknown_method_gets_a_hint() -> None:
+    with pytest.raises(spec.SpecError, match="did you mean 'dafl'"):
+        methods.find("dalf")

@@ -1,0 +1,87 @@
+"""Every switch of every method changes what it claims to change, and nothing else."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from torch import nn
+
+from dfkd_lab import methods
+from dfkd_lab.methods import catalogue
+from dfkd_lab.spec import setting_type, settings_of
+
+VIEWS = {"view.flip", "student_view.flip"}
+CLAIMS: dict[tuple[str, str], set[str]] = {
+    ("alone", "flip"): {"student_view.flip"},
+    ("cgdd", "adversarial"): {"losses.gap.weight"},
+    ("dfad_ar_vi", "target"): {"student_losses.interpolation.loss.target"},
+    ("fast", "meta"): {"synthesizer.meta"},
+    ("fssc", "squeeze"): {"synthesizer.net.ends"},
+    ("kd", "flip"): {"student_view.flip"},
+    ("mad", "conditional"): {
+        "synthesizer.classes",
+        "synthesizer.labelled",
+        "synthesizer.net.embedding",
+        "synthesizer.sample_labelled",
+        *(f"losses.{name}{fact}" for name in ("label", "confidence") for fact in ("", ".weight", ".start", ".loss")),
+    },
+    ("mb_dfkd", "js"): {"losses.gap.loss.clipped.discrepancy.form"},
+    ("noise", "pixels"): {"synthesizer.pixels"},
+    ("pre_dfkd", "js"): {"losses.gap.loss.clipped.discrepancy.form"},
+    ("pre_dfkd", "reconstruction"): {"memory.reconstruction"},
+    ("ssd_kd", "diversity"): {"losses.label.loss.diversity"},
+    ("ssd_kd", "difficulty"): {"losses.label.loss.difficulty"},
+    ("ssd_kd", "priority"): {"memory", "memory.alpha", "memory.beta"},
+    **{(name, "flip"): VIEWS for name in ("cmi", "deepinversion", "fast", "fssc", "nayer", "spaceshipnet", "ssd_kd")},
+}
+"""The facts of the recipe that a switch changes."""
+
+
+def switches() -> list[tuple[str, str]]:
+    found = []
+    for name, method in methods.METHODS.items():
+        for setting, field in settings_of(method).items():
+            if setting_type(method, setting) is bool or field.metadata["choices"]:
+                found.append((name, setting))
+    return found
+
+
+def facts(thing: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """What a recipe is made of: types, and plain values found in attributes, parts and closures, by path."""
+    yield path, type(thing).__name__ if not callable(thing) else getattr(thing, "__qualname__", type(thing).__name__)
+    inside = {key: value for key, value in getattr(thing, "__dict__", {}).items() if not key.startswith("_")}
+    inside |= dict(thing.named_children()) if isinstance(thing, nn.Module) else {}
+    if closure := getattr(thing, "__closure__", None):
+        inside |= dict(zip(thing.__code__.co_freevars, (cell.cell_contents for cell in closure), strict=True))
+    for key, value in inside.items():
+        if isinstance(value, (bool, int, float, str, tuple)):
+            yield f"{path}.{key}", value
+        elif key in ("net", "loss", "code", "clipped", "discrepancy"):
+            yield from facts(value, f"{path}.{key}")
+        elif key == "embedding":
+            yield f"{path}.{key}", type(value).__name__
+
+
+def recipe_facts(name: str, **settings: Any) -> dict[str, Any]:
+    class_ = methods.METHODS[name]
+    preset = {key: value for key, value in class_.presets["digits"].items() if key != "rounds"}
+    recipe = catalogue.recipe_of(class_(**{**preset, **settings}))
+    found: dict[str, Any] = {}
+    for slot in ("synthesizer", "memory", "view", "student_view", "schedule"):
+        found |= dict(facts(getattr(recipe, slot), slot))
+    for side in ("losses", "student_losses"):
+        for term, row in getattr(recipe, side).items():
+            found |= dict(facts(row, f"{side}.{term}"))
+    return found
+
+
+@pytest.mark.parametrize(("name", "switch"), switches())
+def test_a_switch_changes_what_it_claims_and_nothing_else(name: str, switch: str) -> None:
+    class_ = methods.METHODS[name]
+    now = {**vars(class_()), **class_.presets["digits"]}[switch]
+    choices = settings_of(class_)[switch].metadata["choices"] or (True, False)
+    before = recipe_facts(name, **{switch: now})
+    for other in set(choices) - {now}:
+        after = recipe_facts(name, **{switch: other})
+        changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+        assert changed == CLAIMS.get((name, switch), set())

@@ -1,0 +1,111 @@
+"""The examples of docs/extending.md work as they stand, and what they add is as good as what is there."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dfkd_lab import Session, data, methods, nets, plan
+from dfkd_lab.data import registry
+from dfkd_lab.errors import SpecError
+from dfkd_lab.methods import catalogue, composition
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "extending.md").read_text()
+BLOCKS = dict(re.findall(r"^## A (.*?)\n.*?```python\n(.*?)```", TEXT, re.S | re.M))
+
+
+@pytest.fixture
+def examples() -> Iterator[dict[str, Any]]:
+    names: dict[str, Any] = {"__name__": __name__}
+    for block in BLOCKS.values():
+        exec(block, names)
+    yield names
+    added: tuple[dict[str, Any], ...] = (registry.ROWS, nets.CLASSIFIERS, composition.FILLINGS["memory"])
+    for table, name in zip(added, ("kmnist", "linear", "last_batch"), strict=True):
+        del table[name]
+
+
+def test_every_kind_has_an_example() -> None:
+    assert list(BLOCKS) == ["loss", "memory", "method", "data set", "network"]
+
+
+def test_the_method_of_the_example_learns_and_names_its_loss(
+    examples: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(methods.METHODS, "margin", examples["Margin"])
+    resolved = plan(method="margin", student="linear", rounds=2, data="none", seed=3, out=str(tmp_path / "run"))
+    *_, last = Session(resolved)
+    assert "margin" in last.terms
+    assert last.memory["capacity"] == 500
+
+
+def test_a_registered_memory_needs_no_method(examples: dict[str, Any], tmp_path: Path) -> None:
+    resolved = plan(method="fast", preset="digits", memory="last_batch:capacity=200", rounds=3, warm_up=0, data="none",
+                    out=str(tmp_path / "run"))  # fmt: skip
+    session = Session(resolved)
+    reports = list(session)
+    assert type(session.run.recipe.memory) is examples["LastBatch"]
+    assert reports[-1].memory["capacity"] == 200
+    own = catalogue.recipe_of(composition.compose("fast", preset="digits", memory="last_batch"))
+    assert own.memory.capacity == catalogue.compose_on_digits("fast").memory.capacity, "agreed upon with its host"
+
+
+@pytest.mark.parametrize(
+    ("memory", "sentence"),
+    [
+        ("last_bach", "did you mean 'last_batch'"),
+        ("last_batch:capasity=3", "did you mean 'capacity'"),
+        ("last_batch:capacity=1", "capacity = 1 is out of range"),
+    ],
+)
+def test_a_registered_memory_is_checked_like_a_method(examples: dict[str, Any], memory: str, sentence: str) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        plan(method="fast", memory=memory)
+
+
+@pytest.mark.parametrize(
+    ("slot", "name", "sentence"),
+    [
+        ("memory", "vae", "taken"),
+        ("memory", "fast", "taken"),
+        ("memory", "last_batch", "taken"),
+        ("memory", "two words", "no name"),
+        ("memories", "mine", "did you mean 'memory'"),
+    ],
+)
+def test_a_filling_needs_a_slot_and_a_name_of_its_own(
+    examples: dict[str, Any], slot: str, name: str, sentence: str
+) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        composition.register_filling(slot, name, examples["LastBatchFilling"])
+
+
+def test_the_data_set_and_the_network_of_the_examples(examples: dict[str, Any]) -> None:
+    assert "kmnist" in data.EVALUATION_SETS
+    assert nets.classifier("linear", 3, 7)(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+
+
+def test_a_method_is_one_file_and_one_line(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "dfkd_lab", tmp_path / "dfkd_lab", ignore=shutil.ignore_patterns("__pycache__"))
+    blocks = [BLOCKS["loss"], BLOCKS["memory"].replace("register_filling(", "("), BLOCKS["method"]]
+    file = tmp_path / "dfkd_lab" / "methods" / "margin.py"
+    file.write_text('"""Margin: an example (nobody)."""\n' + "\n".join(blocks))
+    front = tmp_path / "dfkd_lab" / "methods" / "__init__.py"
+    front.write_text(front.read_text().replace('    "mad": "MAD",\n', '    "mad": "MAD",\n    "margin": "Margin",\n'))
+
+    def dfkd_lab(*arguments: str) -> str:
+        command = [sys.executable, "-m", "dfkd_lab", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    assert "`margin` | nobody's, an example" in dfkd_lab("methods", "--table")
+    assert "margin = -1.0 is out of range" in dfkd_lab("run", "margin", "--margin", "-1")
+    said = dfkd_lab("run", "margin", "--rounds", "1", "--data", "none", "--out", "run")
+    assert (tmp_path / "run" / "student.safetensors").exists(), said

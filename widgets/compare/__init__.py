@@ -1,0 +1,18 @@
+"""Runs beside each other: groups of seeds, figures and tables of them, and the panel that chooses."""
+
+from widgets.compare.figures import cost_against_accuracy, overlay, results, settings
+from widgets.compare.groups import Group, Run, group, rows, to_csv
+from widgets.compare.panel import Compare
+
+__all__ = [
+    "Compare",
+    "Group",
+    "Run",
+    "cost_against_accuracy",
+    "group",
+    "overlay",
+    "results",
+    "rows",
+    "settings",
+    "to_csv",
+]

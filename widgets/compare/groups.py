@@ -1,0 +1,192 @@
+"""Runs beside each other: run folders in; groups of seeds, and the rows of a table, out."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from dfkd_lab.runs.folder import NOT_IDENTITY, RunFolder, remark
+from dfkd_lab.spec import record
+from widgets import form
+from widgets.series import Reports
+
+RESULTS = {
+    "last": "accuracy, last round",
+    "mu": "mean over rounds, μ",
+    "sigma": "deviation over rounds, σ",
+    "oracle_best": "best round (oracle: needs labels)",
+    "teacher": "teacher accuracy",
+    "agreement": "agreement, last round",
+    "images": "images",
+    "teacher_queries": "teacher queries",
+    "s_steps": "student steps",
+    "seconds": "seconds",
+}
+"""What a table says of runs, by its name in ``RunFolder.result``."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run folder held when it was read."""
+
+    name: str
+    seed: int
+    settings: Mapping[str, Any]
+    """All that makes it the same run as another but for the seed, nested settings beside the others."""
+    reports: Reports
+    result: Mapping[str, Any]
+    teacher: str
+    device: str
+    commit: str
+    remark: str
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Run:
+        """Read a folder once.
+
+        Raises:
+            RunError: if it is no run folder.
+            ValueError: if a file in it cannot be understood.
+        """
+        spec, manifest = record(folder.spec()), folder.manifest()
+        nested, seed = spec.pop("settings"), spec.pop("seed")
+        session = (manifest.get("sessions") or [{}])[-1]
+        files = {
+            "teacher file": (manifest.get("teacher") or {}).get("sha256", "")[:8],
+            "evaluation images": (manifest.get("evaluation") or {}).get("images_sha256", "")[:8],
+        }
+        return cls(
+            name=folder.name,
+            seed=seed,
+            settings={**{name: spec[name] for name in spec if name not in NOT_IDENTITY}, **nested, **files},
+            reports=folder.reports(),
+            result=folder.result(),
+            teacher=spec["teacher"],
+            device=session.get("device", ""),
+            commit=session.get("commit", "")[:8],
+            remark=remark(folder),
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs with the same settings but the seed."""
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What its runs have in common."""
+        return self.runs[0].settings
+
+    @property
+    def measured(self) -> bool:
+        """Whether accuracy was measured; agreement stands in for it otherwise."""
+        return any(report.accuracy is not None for run in self.runs for report in run.reports)
+
+    @property
+    def title(self) -> str:
+        """The label as a figure shows it, with what its numbers are not shown without."""
+        notes = ["real images"] * bool(self.runs[0].remark) + ["agreement"] * (not self.measured)
+        return escape(", ".join([self.label, *notes]), quote=False)
+
+    def values(self, name: str) -> list[float]:
+        """One number of the result for each run that has it."""
+        found = (run.result.get(name) for run in self.runs)
+        return [value for value in found if value is not None and math.isfinite(value)]
+
+
+def group(folders: Iterable[RunFolder]) -> list[Group]:
+    """Read ``folders``, and put those with the same settings but the seed together, in the order of their names.
+
+    A seed counts once: a repeated run adds nothing to n, so repetitions are a group of their own.
+    """
+    return grouped([Run.read(folder) for folder in folders])
+
+
+def grouped(runs: Iterable[Run]) -> list[Group]:
+    """:func:`group` for runs that were read before; runs without a finished round have nothing to compare."""
+    alike: dict[tuple[str, int], list[Run]] = {}
+    times: Counter[tuple[str, int]] = Counter()
+    for run in sorted(runs, key=lambda run: (run.name, run.seed)):
+        if run.reports:
+            settings = repr(sorted(run.settings.items()))
+            alike.setdefault((settings, times[settings, run.seed]), []).append(run)
+            times[settings, run.seed] += 1
+    groups = [Group("", tuple(each)) for each in alike.values()]
+    labels = [_label(each, groups) for each in groups]
+    again = Counter(labels)
+    return [
+        Group(f"{label} ({each.runs[0].name})" if again[label] > 1 else label, each.runs)
+        for label, each in zip(labels, groups, strict=True)
+    ]
+
+
+def differing(groups: Sequence[Group]) -> dict[str, list[Any]]:
+    """The settings that are not the same in all groups, with the value of each; None where a group has none."""
+    names = dict.fromkeys(name for each in groups for name in each.settings)
+    found = {name: [each.settings.get(name) for each in groups] for name in names}
+    return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+
+def rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """A row a group: means over its seeds, and as ``<name>_sd`` their standard deviation (None for one seed)."""
+    return [_row(each) for each in groups]
+
+
+def to_csv(groups: Sequence[Group], path: Path | str) -> Path:
+    """Write :func:`rows`, unrounded, and behind them as ``setting.<name>`` the settings that differ."""
+    differ = differing(groups)
+    table = [
+        {
+            **row,
+            "runs": " ".join(run.name for run in each.runs),
+            **{f"setting.{name}": values[index] for name, values in differ.items()},
+        }
+        for index, (row, each) in enumerate(zip(rows(groups), groups, strict=True))
+    ]
+    path = Path(path)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(table[0]) if table else [])
+        writer.writeheader()
+        writer.writerows(table)
+    return path
+
+
+def _label(group: Group, groups: Sequence[Group]) -> str:
+    """The method, with what tells it from other groups of that method while that is short."""
+    method = str(group.settings["method"])
+    rivals = [each for each in groups if each.settings["method"] == method]
+    apart = [f"{name} {form.written(group.settings[name])}" for name in differing(rivals) if name in group.settings]
+    if len(apart) > 3:
+        return f"{method} ({re.sub(r'-seed[0-9]+', '', group.runs[0].name)})"
+    return ", ".join([method, *apart])
+
+
+def _row(group: Group) -> dict[str, Any]:
+    states = Counter(run.result["state"] for run in group.runs)
+    lengths = [len(run.reports) for run in group.runs]
+    row: dict[str, Any] = {
+        "label": group.label,
+        "remark": group.runs[0].remark,
+        "n": len(group.runs),
+        "seeds": " ".join(str(seed) for seed in sorted(run.seed for run in group.runs)),
+        "state": ", ".join(f"{count} {state}" if len(states) > 1 else state for state, count in states.items()),
+        "rounds": " to ".join(str(end) for end in sorted({min(lengths), max(lengths)})),
+    }
+    for name in RESULTS:
+        values = group.values(name)
+        row[name] = statistics.mean(values) if values else None
+        row[f"{name}_sd"] = statistics.stdev(values) if len(values) > 1 else None
+    for name in ("device", "commit"):
+        row[name] = "; ".join(dict.fromkeys(getattr(run, name) for run in group.runs))
+    return row
