@@ -4,14 +4,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BUILDING := $(VENV)/.building
 
-# See dfkd_lab/__init__.py; here too, because a test may import torch first.
-export GOMP_SPINCOUNT ?= 3000
-
 # Where demo-class is to be found.
 PORT ?= 8866
+# Tests run side by side, a thread each; "make test WORKERS=" runs them one after the other.
+WORKERS ?= -n auto --maxprocesses 4
+DOCUMENTED := dfkd_lab dfkd_lab.spec dfkd_lab.primitives dfkd_lab.engine dfkd_lab.methods dfkd_lab.nets \
+	dfkd_lab.teachers dfkd_lab.data dfkd_lab.runs dfkd_lab.bench
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo demo-class gpu speed test lab lint clean help
+.PHONY: setup demo demo-class gpu speed check test test-long lab lint docs clean help
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -46,13 +47,23 @@ gpu:  ## run the next nine minutes of the planned GPU results (RESULTS.md); agai
 speed:  ## measure the loop here, beside the bare passes of its networks (RESULTS.md)
 	$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON)) benchmarks/speed.py
 
-test: lint  ## lint, types and all tests
-	$(BIN)/python -m pytest
+check: lint  ## lint, types and the quick tests: before every commit
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not long"
 
-lint: setup  ## ruff and mypy
+test: lint  ## lint, types and all tests but the long ones, as CI does
+	$(BIN)/python -m pytest $(WORKERS)
+
+test-long: setup  ## the tests that take minutes each
+	$(BIN)/python -m pytest -m long
+
+lint: setup  ## ruff and mypy, notebooks too
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/nbqa mypy notebooks
+
+docs: setup  ## the API reference from the docstrings, into docs/api/
+	$(BIN)/pdoc --docformat google --no-show-source -o docs/api $(DOCUMENTED)
 
 lab: setup  ## open the workbench in JupyterLab
 	$(BIN)/jupyter lab notebooks/00_workbench.ipynb

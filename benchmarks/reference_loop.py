@@ -14,6 +14,7 @@ an epoch of a small buffer; images stay tensors, which torchvision crops faster 
 import copy
 import math
 import time
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -122,7 +123,7 @@ class ReferenceLoop:
             self.generator = Generator(method.z_dim, shape, method.width)
         for layer in self.generator.modules():
             if isinstance(layer, UpsamplingConv2d):
-                layer.__class__ = Upsampled
+                layer.__class__ = Upsampled  # type: ignore[assignment]  # the same layer, computed otherwise
         norms = [layer for layer in teacher.modules() if isinstance(layer, nn.BatchNorm2d)]
         self.hooks = [StatisticsHook(layer, method.bn_momentum) for layer in norms]
         augment = [transforms.RandomCrop(shape[1:], padding=method.padding or None)]
@@ -163,7 +164,7 @@ class ReferenceLoop:
         clone = copy.deepcopy(self.generator)
         noise = torch.randn(method.batch, method.z_dim).requires_grad_()
         labels = torch.randint(self.classes, (method.batch,))
-        groups = [{"params": clone.parameters()}, {"params": [noise], "lr": method.z_lr}]
+        groups: list[dict[str, Any]] = [{"params": clone.parameters()}, {"params": [noise], "lr": method.z_lr}]
         optimizer = torch.optim.Adam(groups, lr=method.g_lr, betas=BETAS)
         self.student.eval().requires_grad_(False)
         self.g_optimizer.zero_grad()

@@ -50,7 +50,7 @@ def main(repeats: int = 11, methods: str = "", device: str = "auto", again: bool
         check_device(device)
         where = pick_device(device)
         wanted = methods or ("all" if where.type == "cuda" else "ssd_kd,fast,dafl")
-        usual = {"repeats": repeats, "least_s": LEAST_S, "methods": wanted, "device": where.type}
+        usual: dict[str, Any] = {"repeats": repeats, "least_s": LEAST_S, "methods": wanted, "device": where.type}
         request = bench.BenchSpec(pairs=PAIRS[where.type], **usual)
         parts: dict[str, Callable[[], Any]] = {
             "bench": lambda: bench.measure(request),
@@ -74,7 +74,8 @@ PAIRS = {"cpu": "digits,resnet20:resnet8", "cuda": "wrn40_2:wrn16_1,resnet34:res
 
 def length(device: torch.device) -> dict[str, Any]:
     """Ten runs and one of ten times the rounds, a part of it after each of them: seconds and memory of both."""
-    pair, held = Pair.of("digits"), {"device": device, "precision": "fp32"}
+    pair = Pair.of("digits")
+    held: dict[str, Any] = {"device": device, "precision": "fp32"}
     long, short_s, long_s, memory = pair.run("fast", DIGITS, **held), [], [], []
     long.advance()
     for _ in range(10):

@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+if WORKER:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
+
 import torch
 
 from dfkd_lab import data, methods, runs, teachers
@@ -18,7 +23,7 @@ from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.environment import cache
 
 # One thread: twice as many would spin against whatever else runs on two cores, and gain little at these sizes.
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 TINY = {
     "batch": 16,
@@ -46,17 +51,22 @@ TINY = {
 @pytest.fixture(scope="session", autouse=True)
 def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep trained teachers in $DFKD_CACHE if it is set, so that the next session finds them, else for this session."""
+    base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
         if not os.environ.get("DFKD_CACHE"):
-            patch.setenv("DFKD_CACHE", str(tmp_path_factory.mktemp("cache")))
+            patch.setenv("DFKD_CACHE", str((base.parent if WORKER else base) / "cache"))
         yield cache()
 
 
 @pytest.fixture
 def ambient() -> Iterator[Callable[[int], None]]:
     """``ambient(seed)`` reseeds torch's global random numbers, which no run may depend on."""
+
+    def reseed(seed: int) -> None:
+        torch.manual_seed(seed)
+
     before = torch.get_rng_state()
-    yield lambda seed: torch.manual_seed(seed) and None
+    yield reseed
     torch.set_rng_state(before)
 
 

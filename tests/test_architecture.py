@@ -168,6 +168,7 @@ def python(code: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_importing_changes_nothing_and_help_needs_no_torch() -> None:
     python("import os; before = dict(os.environ); import dfkd_lab; assert dict(os.environ) == before")
     python(
@@ -192,6 +193,7 @@ def test_public_names_need_no_deeper_import(name: str) -> None:
     assert name in dir(dfkd_lab)
 
 
+@pytest.mark.slow
 def test_a_session_works_where_there_is_no_fcntl(tmp_path: Path) -> None:
     python(
         "import sys, warnings; warnings.simplefilter('ignore'); sys.modules['fcntl'] = sys.modules['resource'] = None\n"

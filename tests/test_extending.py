@@ -16,6 +16,8 @@ from dfkd_lab.data import registry
 from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import catalogue, composition
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "extending.md").read_text()
 BLOCKS = dict(re.findall(r"^## A (.*?)\n.*?```python\n(.*?)```", TEXT, re.S | re.M))
@@ -53,8 +55,9 @@ def test_a_registered_memory_needs_no_method(examples: dict[str, Any], tmp_path:
     reports = list(session)
     assert type(session.run.recipe.memory) is examples["LastBatch"]
     assert reports[-1].memory["capacity"] == 200
-    own = catalogue.recipe_of(composition.compose("fast", preset="digits", memory="last_batch"))
-    assert own.memory.capacity == catalogue.compose_on_digits("fast").memory.capacity, "agreed upon with its host"
+    memory: Any = catalogue.recipe_of(composition.compose("fast", preset="digits", memory="last_batch")).memory
+    own: Any = catalogue.compose_on_digits("fast").memory
+    assert memory.capacity == own.capacity, "agreed upon with its host"
 
 
 @pytest.mark.parametrize(

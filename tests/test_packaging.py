@@ -1,5 +1,6 @@
 """The set-up files agree with each other, and name nothing of the machine they were written on."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from dfkd_lab.errors import EnvironmentProblem
 from dfkd_lab.system import environment
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +54,7 @@ def test_every_requirement_is_pinned_within_its_range() -> None:
         assert requirement.specifier.contains(pin.version), f"{requirement} against {pin}"
 
 
+@pytest.mark.slow
 def test_torchvision_works_next_to_torch() -> None:
     # nms is compiled against torch: it is missing when the two are not a matching pair.
     code = "import torch, torchvision; torchvision.ops.nms(torch.tensor([[0., 0., 1., 1.]]), torch.ones(1), 0.5)"
@@ -83,12 +86,12 @@ def test_a_torchvision_that_does_not_match_torch_is_named_with_its_cure(monkeypa
     def fail(name: str) -> None:
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.setattr(environment.importlib, "import_module", fail)
-    with pytest.raises(environment.EnvironmentProblem, match=r"no matching pair .*nms.* pip install -c constraints"):
+    monkeypatch.setattr(importlib, "import_module", fail)
+    with pytest.raises(EnvironmentProblem, match=r"no matching pair .*nms.* pip install -c constraints"):
         environment.check()
 
 
 def test_a_missing_notebook_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "installed", lambda name: "missing" if name == "papermill" else "1.0")
-    with pytest.raises(environment.EnvironmentProblem, match=r"^missing: papermill; run: pip install"):
+    with pytest.raises(EnvironmentProblem, match=r"^missing: papermill; run: pip install"):
         environment.check()

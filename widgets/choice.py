@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
@@ -220,9 +221,9 @@ class Choice:
 
 def described(method: type[Any]) -> str:
     """What a method is, who wrote it, and how certain this version is."""
-    first = (inspect.getdoc(method) or "").split("\n")[0]
-    facts = "; ".join(filter(None, (method.citation, method.certainty, methods.remark(method))))
-    return paragraph(f"{first} {facts}.")
+    paper, first = ((inspect.getdoc(each) or "").split("\n")[0] for each in (sys.modules[method.__module__], method))
+    facts = "; ".join(filter(None, (method.certainty, methods.remark(method))))
+    return paragraph(f"{paper} {first} Here: {facts}.")
 
 
 def paragraph(text: str) -> str:

@@ -59,6 +59,7 @@ class Run:
         self.round, self.cost = 0, Cost()
         self.observer.folded_teacher = folded(self.teacher, composed.shape)
         self.optimizer = student_optimizer(self.student, self.recipe.schedule)
+        # after the optimizer: parameters move in place, and it goes on holding them
         modules = (self.teacher, self.observer.folded_teacher, self.student, *self.recipe.modules().values())
         for module in modules:
             self.autocast.prepare(module.to(self.device))
@@ -94,10 +95,11 @@ class Run:
         recipe, steps = self.recipe, self.recipe.schedule.g_steps
         active = {name: each for name, each in recipe.losses.items() if self.round >= each.start and each.weight}
         needs = needs_of_all(active)
+        # methods disagree whether the student's batch norms may see images that are not finished
         self.student.train(recipe.schedule.student_mode == "train")
         meter.start(self.device)
         recipe.synthesizer.open()
-        with frozen(self.student):
+        with frozen(self.student):  # the synthesizer's gradient passes it, and shall leave none there
             for _ in range(steps):
                 self.on_step()
                 meter.add(self._synthesis_step(active, needs))
@@ -149,6 +151,7 @@ class Run:
         loss, means = weighted_sum(losses, observation)
         for weight in self.student.parameters():  # zero_grad() announces itself to a profiler, which takes far longer
             weight.grad = None
+        # importance weights correct the gradient; what the log and the memory hear is the plain loss
         (loss if batch.weights is None else loss * batch.weights).mean().backward()
         with self.autocast:
             recipe.memory.feedback(batch, loss.detach())
@@ -171,9 +174,9 @@ class Run:
 
     def _report(self, losses: dict[str, float], student: dict[str, float], batch: Batch) -> Report:
         broken = [name for name, value in {**losses, **student}.items() if value != value]
-        if broken:
+        if broken:  # once a round, because to look at every step would wait for the device
             raise Diverged(f"round {self.round + 1}: the loss '{broken[0]}' is not a number; lower its learning rate")
-        images = batch.images[:256]
+        images = batch.images[:256]  # enough for the health signals, and hardly any cost
         if batch.logits is None:
             with self.rng:  # a view draws random numbers
                 images = self.recipe.student_view(images)

@@ -34,6 +34,9 @@ def to_float(images: Tensor) -> Tensor:
 
     Args:
         images: uint8 in [0, 255], or float, which is returned as it is.
+
+    Returns:
+        Float32 in [0, 1], or ``images``.
     """
     return images.float().div_(255) if images.dtype == torch.uint8 else images
 
@@ -43,5 +46,8 @@ def to_uint8(images: Tensor) -> Tensor:
 
     Args:
         images: Float in [0, 1], clipped where it is outside, or uint8, which is returned as it is.
+
+    Returns:
+        uint8 in [0, 255].
     """
     return images if images.dtype == torch.uint8 else images.clamp(0, 1).mul_(255).round_().to(torch.uint8)

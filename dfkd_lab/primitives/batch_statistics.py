@@ -31,6 +31,7 @@ class BatchStatistics(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_mean: Tensor, grad_variance: Tensor) -> Tensor:
         maps, mean = ctx.saved_tensors
+        # d mean / d x = 1 / count and d variance / d x = 2 (x - mean) / count: one factor and one constant a channel
         count = maps.numel() // maps.shape[1]
         factor = 2 / count * grad_variance
         constant = grad_mean / count - mean * factor

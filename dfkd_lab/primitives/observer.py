@@ -118,12 +118,15 @@ class Observer:
         observation = Observation(images=images, logits=images, labels=labels)
         differentiate = "gradients" in needs
         needs = needs | {"maps"} if differentiate else needs
+        # gradients by the maps need a graph that begins somewhere, also where the images have none
         inputs = images.detach().requires_grad_() if differentiate and not graph else images
         mode = torch.enable_grad() if differentiate else nullcontext() if graph else torch.no_grad()
         with mode, self._recording(observation, needs):
+            # the folded copy has no batch norms to hook, and its images' gradient would differ by rounding
             network = self.teacher if graph or needs - NEEDS_LOGITS_ONLY else self.folded_teacher
-            observation.logits = network(inputs).float()
+            observation.logits = network(inputs).float()  # a softmax in 16 bits loses the small probabilities
         if differentiate:
+            # the teacher's class for both: the student is compared on what the teacher looks for
             class_ = observation.logits.argmax(1, keepdim=True)
             observation.gradients = _gradients(observation.logits, class_, observation.maps, keep=graph)
             if not graph:
@@ -164,6 +167,7 @@ class Observer:
 
     def _record_statistics(self, layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         if self._observation is not None and "statistics" in self._needs:
+            # of the input, because the output of a layer in eval mode is normalized by what is to be matched
             mean, variance = BatchStatistics.apply(inputs[0])
             assert layer.running_mean is not None
             assert layer.running_var is not None
@@ -200,19 +204,36 @@ def same_size(teacher: Tensor, student: Tensor) -> list[Tensor]:
     Args:
         teacher: [N, C, H, W].
         student: [N, C', H', W'].
+
+    Returns:
+        The teacher's and the student's map, [N, C, h, w] and [N, C', h, w].
     """
     size = min(teacher.shape[2], student.shape[2]), min(teacher.shape[3], student.shape[3])
     return [each if each.shape[2:] == size else F.adaptive_avg_pool2d(each, size) for each in (teacher, student)]
 
 
 def head_of(model: nn.Module) -> nn.Linear | None:
-    """The last linear layer of a network; None if it has none."""
+    """The classifier of a network.
+
+    Args:
+        model: Any network.
+
+    Returns:
+        Its last linear layer; None if it has none.
+    """
     linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     return linears[-1] if linears else None
 
 
 def stages_of(model: nn.Module) -> list[nn.Module]:
-    """The children of a network's ``stages``, else its ``layer1`` to ``layer4``; empty if it has neither."""
+    """Where the feature maps of a network are read.
+
+    Args:
+        model: Any network.
+
+    Returns:
+        The children of its ``stages``, else its ``layer1`` to ``layer4``; empty if it has neither.
+    """
     net = model.net if isinstance(model, Classifier) else model
     stages = getattr(net, "stages", None)
     if isinstance(stages, nn.Module):

@@ -41,6 +41,7 @@ class CropFlip:
         wide = width + 2 * self.padding
         pixels, mirrored = _window(height, width, wide, images.device)
         if self.padding:
+            # black in image units, as torchvision pads; in network units that is not 0
             images = F.pad(images, [self.padding] * 4)
             top, left = (torch.randint(0, 2 * self.padding + 1, (n, 1), device=images.device) for _ in range(2))
         if self.flip:
@@ -87,6 +88,7 @@ class ResizedCrop:
     def __call__(self, images: Tensor) -> Tensor:
         n, _, height, width = images.shape
         area, aspect, top, left = torch.rand(4, n, 1, device=images.device)
+        # log-uniform, so that wide is as likely as high
         area, aspect = self.low + (1 - self.low) * area, (4 / 3) ** (2 * aspect - 1)
         rows = _interpolation(height, (area / aspect).sqrt().clamp(max=1), top)
         columns = _interpolation(width, (area * aspect).sqrt().clamp(max=1), left)

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import partial
 from typing import Any
 
@@ -95,7 +95,7 @@ class Session:
         with memory_estimate.explained(self.spec.settings):
             return Run(composed, evaluate=evaluate, on_step=self._on_step, compile=self.spec.compile)
 
-    def __iter__(self) -> Iterator[Report]:
+    def __iter__(self) -> Generator[Report, None, None]:
         self._status("running")
         try:
             with AsyncWriter(self.device) as self.writer:
@@ -149,11 +149,11 @@ class Session:
     def _claim(self) -> None:
         """Make the folder and hold its lock, which the system lets go when this process dies."""
         path = self.folder.path
-        ending = self.folder.status()["state"] not in ("running", "paused")
-        self._lock = FileLock(path / "lock", timeout=PATIENCE_S if ending else 0)
+        self._lock = FileLock(path / "lock")
         try:
             (path / "samples").mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
+            ending = self.folder.status()["state"] not in ("running", "paused")
+            self._lock.acquire(timeout=PATIENCE_S if ending else 0)
         except Timeout:
             pid = self.folder.status().get("pid")
             raise RunError(f"{path} is being written by process {pid}; stop that one first, or give --out") from None

@@ -16,6 +16,8 @@ from dfkd_lab.cli.bench import tables
 from dfkd_lab.engine.recipe import Schedule
 from dfkd_lab.errors import SpecError
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SMALL = {"batch": 8, "width": 4, "z_dim": 4, "g_steps": 2, "s_steps": 3, "cycles": 2, "capacity": 32}
 DIGITS = Pair.of("digits")

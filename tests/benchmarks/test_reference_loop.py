@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,8 @@ from dfkd_lab.primitives import losses
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.observer import Observer
 from dfkd_lab.system.rng import RNGState
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"batch": 32, "width": 16, "z_dim": 64, "g_steps": 5, "s_steps": 40, "warm_up": 2, "capacity": 4352}
@@ -84,7 +87,7 @@ def test_its_losses_are_our_terms(
         expected = {"label": losses.label(seen).mean(), "bn_gap": bn_gap(seen), "gap": gap(seen).mean()}
         assert expected["gap"] < 0
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(found[name], value, msg=partial("{}: {}".format, name))
         bn_gap.commit(Batch(images))
         for hook in loop.hooks:
             hook.update()

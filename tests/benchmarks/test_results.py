@@ -11,6 +11,8 @@ import pytest
 from dfkd_lab import RunFolder, plan
 from dfkd_lab.runs.planning import settled
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -56,7 +56,11 @@ SAMPLE = "() => (document.querySelector('.dfkd-samples') || {}).outerHTML || ''"
 SIDE_SCROLL = """() => [...document.querySelectorAll('.jp-OutputArea-output, .jp-WindowedPanel-outer')]
     .filter(each => each.scrollWidth > each.clientWidth + 1).length"""
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+]
 
 
 def until(look: Callable[[], Any], what: str, seconds: float = PATIENCE_S) -> Any:

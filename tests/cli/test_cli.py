@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from support import events_of
 
 from dfkd_lab import METHODS, RunFolder, plan, teachers
 from dfkd_lab.__main__ import COMMANDS, USAGE, main
 from dfkd_lab.cli.flags import parse
 from dfkd_lab.engine.loop import Run
+from dfkd_lab.engine.report import Report
 from dfkd_lab.methods import catalogue
 from dfkd_lab.spec import settings_of
+from tests.support import events_of
 
 README = Path(__file__).parents[2] / "README.md"
 TINY = ["--rounds", "2", "--cycles", "2", "--batch", "16", "--width", "4"]
@@ -49,7 +50,13 @@ TINY = ["--rounds", "2", "--cycles", "2", "--batch", "16", "--width", "4"]
         (["notebook", "10_run", "-p", "rounds"], "-p key value"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(arguments, sentence, capsys, tmp_path, monkeypatch):
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments: list[str],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     said = capsys.readouterr()
@@ -59,7 +66,9 @@ def test_bad_input_is_one_sentence_and_exit_code_2(arguments, sentence, capsys, 
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_bar_shows_the_last_accuracy_that_was_measured(capsys, tmp_path, monkeypatch):
+def test_the_bar_shows_the_last_accuracy_that_was_measured(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     shown = []
     monkeypatch.setattr("dfkd_lab.cli.runs.tqdm.set_postfix_str", lambda bar, text, refresh: shown.append(text))
@@ -70,7 +79,7 @@ def test_the_bar_shows_the_last_accuracy_that_was_measured(capsys, tmp_path, mon
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_help_shows_every_setting_with_its_range(name, capsys):
+def test_help_shows_every_setting_with_its_range(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", name, "--help"])
     shown = capsys.readouterr().out
@@ -80,7 +89,7 @@ def test_help_shows_every_setting_with_its_range(name, capsys):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_command_line_and_the_preset_agree(name):
+def test_the_command_line_and_the_preset_agree(name: str) -> None:
     assert parse(name, []) == {}
     resolved = plan(method=name)
     preset = METHODS[name].presets["digits"]
@@ -89,11 +98,13 @@ def test_the_command_line_and_the_preset_agree(name):
     assert (paper.rounds, paper.seed) == (METHODS[name].presets["paper"]["rounds"], 3)
 
 
-def test_usage_names_every_command():
+def test_usage_names_every_command() -> None:
     assert set(re.findall(r"^  ([\w-]+)", USAGE, re.MULTILINE)) == set(COMMANDS)
 
 
-def test_run_leaves_a_finished_folder_and_its_summary_as_last_line(tmp_path, capsys, monkeypatch):
+def test_run_leaves_a_finished_folder_and_its_summary_as_last_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["run", "dafl", *TINY, "--out", "first"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
@@ -110,12 +121,14 @@ def test_run_leaves_a_finished_folder_and_its_summary_as_last_line(tmp_path, cap
     assert "finished" in capsys.readouterr().out
 
 
-def test_a_stopped_run_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+def test_a_stopped_run_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     folder = RunFolder(tmp_path / "held")
     advance = Run.advance
 
-    def stop_in_the_first_round(run):
+    def stop_in_the_first_round(run: Run) -> Report:
         folder.request("stop")
         time.sleep(0.1)
         return advance(run)
@@ -131,7 +144,7 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out.splitlines()[-1].startswith("student 0.")
 
 
-def test_methods_as_json_list_citation_certainty_and_slots(capsys):
+def test_methods_as_json_list_citation_certainty_and_slots(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == list(METHODS)
@@ -142,20 +155,20 @@ def test_methods_as_json_list_citation_certainty_and_slots(capsys):
     assert any(remark.startswith("Inferred:") for remark in rows[list(METHODS).index("ssd_kd")]["remarks"])
 
 
-def test_the_table_of_methods_is_the_generated_one():
+def test_the_table_of_methods_is_the_generated_one() -> None:
     page = README.parent / "docs" / "methods.md"
     marked = re.search(r"<!-- methods: .*? -->\n(.*?)<!-- /methods -->", page.read_text(), re.DOTALL)
     assert marked
     assert marked.group(1).strip() == catalogue.table()
 
 
-def test_the_result_the_readme_shows_is_the_recorded_one():
+def test_the_result_the_readme_shows_is_the_recorded_one() -> None:
     recorded = json.loads((README.parent / "benchmarks" / "results" / "demo.json").read_text())["runs"][0]
     figures = f"student {recorded['last']:.3f} teacher {recorded['teacher']:.3f} seconds {recorded['seconds']:.1f}"
     assert f"{figures} run runs/demo-seed0" in README.read_text()
 
 
-def test_teachers_measures_the_built_in_one(capsys):
+def test_teachers_measures_the_built_in_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["teachers"]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"accuracy +0\.9\d+ on the held-out digits", shown)
@@ -163,7 +176,9 @@ def test_teachers_measures_the_built_in_one(capsys):
         assert re.search(rf"^{figure} +[\[0-9a-f]", shown, re.MULTILINE)
 
 
-def test_teachers_finds_the_network_of_a_bare_file_and_takes_the_data_at_its_word(tmp_path, capsys):
+def test_teachers_finds_the_network_of_a_bare_file_and_takes_the_data_at_its_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "bare.pth"
     torch.save({"model": load_file(teachers.train_built_in("digits"))}, path)
     assert main(["teachers", str(path), "--data", "digits"]) == 0

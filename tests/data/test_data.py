@@ -28,9 +28,8 @@ from dfkd_lab.errors import SpecError
 from dfkd_lab.nets.wrap import Classifier, Frozen
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.runs import seal, session
-from dfkd_lab.runs.planning import settled
+from dfkd_lab.runs.planning import ResolvedRun, settled
 from dfkd_lab.runs.seal import SealBroken
-from dfkd_lab.spec import RunSpec
 from dfkd_lab.teachers import training
 
 SIZES = {"train": 6, "test": 4}
@@ -368,10 +367,10 @@ def color_teacher(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def color_run(color_teacher: Path, tmp_path: Path, tiny: Callable[[str], dict[str, Any]]) -> Callable[..., RunSpec]:
+def color_run(color_teacher: Path, tmp_path: Path, tiny: Callable[[str], dict[str, Any]]) -> Callable[..., ResolvedRun]:
     """``color_run(method, data)``: the plan of two tiny rounds with that teacher."""
 
-    def make(method: str, name: str) -> RunSpec:
+    def make(method: str, name: str) -> ResolvedRun:
         settings = {**tiny(method), "s_steps": 2}
         where = {"teacher": str(color_teacher), "out": str(tmp_path / method), "device": "cpu"}
         return runs.plan(method=method, data=name, rounds=2, settings=settings, **where)
@@ -381,7 +380,7 @@ def color_run(color_teacher: Path, tmp_path: Path, tiny: Callable[[str], dict[st
 
 @pytest.mark.parametrize("method", ["kd", "alone"])
 def test_a_reference_learns_from_a_set_and_the_record_names_it(
-    write: Write, color_run: Callable[..., RunSpec], method: str, root: Path
+    write: Write, color_run: Callable[..., ResolvedRun], method: str, root: Path
 ) -> None:
     written = {split: (np.tile(x, (5, 1, 1, 1)), np.arange(5 * len(x)) % 10) for split, (x, _) in contents("").items()}
     with pytest.MonkeyPatch.context() as patch:
@@ -397,7 +396,7 @@ def test_a_reference_learns_from_a_set_and_the_record_names_it(
     assert folder.seal()["real_images"] == {"name": "cifar10", "n": 30, "images_sha256": digest}
 
 
-def test_a_run_on_a_folder_fits_it_to_the_teacher(folder: Path, color_run: Callable[..., RunSpec]) -> None:
+def test_a_run_on_a_folder_fits_it_to_the_teacher(folder: Path, color_run: Callable[..., ResolvedRun]) -> None:
     for split in ("train", "val"):
         for name in "cdefghij":
             (folder / split / name).mkdir()
@@ -408,7 +407,7 @@ def test_a_run_on_a_folder_fits_it_to_the_teacher(folder: Path, color_run: Calla
     assert runs.RunFolder(spec.out).seal()["real_images"]["n"] == 14
 
 
-def test_another_shape_than_the_teachers_is_refused(write: Write, color_run: Callable[..., RunSpec]) -> None:
+def test_another_shape_than_the_teachers_is_refused(write: Write, color_run: Callable[..., ResolvedRun]) -> None:
     write("mnist")
     with pytest.raises(SpecError, match=r"the teacher (takes images|knows)"):
         session.Session(color_run("kd", "mnist"))
@@ -469,7 +468,7 @@ def test_the_real_set_is_what_was_published(name: str) -> None:
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.usefixtures("real")
-def test_kd_learns_from_the_real_cifar10(color_run: Callable[..., RunSpec]) -> None:
+def test_kd_learns_from_the_real_cifar10(color_run: Callable[..., ResolvedRun]) -> None:
     if not any((root / "cifar-10-batches-py/data_batch_1").is_file() for root in published.roots()):
         pytest.skip("$DFKD_DATA has no cifar10")
     reports = list(session.Session(spec := color_run("kd", "cifar10")))

@@ -14,6 +14,7 @@ from dfkd_lab.errors import RecipeError, SpecError
 
 # torch's own, from inside its tracer
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::UserWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]

@@ -1,6 +1,7 @@
 """What is measured has the value it has by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ def test_alarms_name_what_looks_wrong(
 
 
 def test_seconds_are_those_of_every_phase_that_was_counted() -> None:
-    cost = {"images": 100, "synthesis_s": 1.0, "distillation_s": 2.0, "evaluation_s": 0.5, "s_steps": 7}
+    cost: dict[str, Any] = {"images": 100, "synthesis_s": 1.0, "distillation_s": 2.0, "evaluation_s": 0.5, "s_steps": 7}
     assert Cost(**cost).seconds == 3.5
     assert Cost(**cost, writing_s=0.25).seconds == 3.75
     assert Cost().seconds == 0

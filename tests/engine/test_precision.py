@@ -47,6 +47,7 @@ def test_a_gpu_since_ampere_computes_in_bfloat16(monkeypatch: pytest.MonkeyPatch
         assert precision.pick("auto", torch.device("cuda")) == held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["ssd_kd", "cgdd", "pre_dfkd", "spaceshipnet"])
 def test_only_the_passes_of_networks_are_halved(
@@ -87,6 +88,7 @@ def watch(row: Any, observed: set[torch.dtype]) -> None:
     object.__setattr__(row, "loss", watched)
 
 
+@pytest.mark.long
 def test_a_student_is_as_good_in_bfloat16(teacher: teachers.Teacher, held_out: data.Split) -> None:
     preset = {key: value for key, value in methods.find("fast").presets["digits"].items() if key != "rounds"}
     method = build(methods.find("fast"), {**preset, "warm_up": 2, "s_steps": 60, "batch": 64})

@@ -13,9 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dfkd_lab.engine.loop import Run
 from dfkd_lab.methods import METHODS
-from dfkd_lab.primitives.losses import needs_of
+from dfkd_lab.primitives.losses import needs, needs_of
 from dfkd_lab.primitives.observer import Observation
 from dfkd_lab.system.rng import host_rand
+
+pytestmark = pytest.mark.slow
 
 MakeRun = Callable[..., Run]
 WAITING = {
@@ -100,8 +102,7 @@ def test_more_steps_wait_no_more_often(run: Run) -> None:
 def test_a_term_that_waits_is_found(make_run: MakeRun, look: Callable[[Observation], object], name: str) -> None:
     run = make_run("dafl", rounds=4)
     kd = run.recipe.student_losses["kd"]
-    looking = lambda seen: (look(seen), kd.loss(seen))[1]  # noqa: E731
-    looking.needs = needs_of(kd.loss)
+    looking = needs(*needs_of(kd.loss))(lambda seen: (look(seen), kd.loss(seen))[1])
     run.recipe.student_losses["kd"] = dataclasses.replace(kd, loss=looking)
     run.advance()
     more = waits(run, 2) - waits(run, 1)

@@ -14,6 +14,8 @@ from dfkd_lab.primitives.memories import ImageBuffer, Live, PriorityBuffer, VAEM
 from dfkd_lab.runs.folder import default_folder
 from dfkd_lab.spec import RunSpec
 
+pytestmark = pytest.mark.slow
+
 MakeSpec = Callable[..., RunSpec]
 FILLINGS = [(slot, word) for slot, words in KINDS.items() for word in words]
 
@@ -45,19 +47,21 @@ def test_a_borrowed_memory_agrees_with_its_host_and_takes_options() -> None:
     recipe = catalogue.recipe_of(compose("ssd_kd", preset="digits", memory="vae:z_steps=7"))
     assert isinstance(recipe.memory, VAEMemory)
     assert (recipe.memory.z_dim, recipe.memory.z_steps, recipe.memory.replayed) == (64, 7, 16)  # host, option, preset
-    ring = catalogue.recipe_of(compose("ssd_kd", preset="digits", memory="ring")).memory
+    ring: Any = catalogue.recipe_of(compose("ssd_kd", preset="digits", memory="ring")).memory
     assert (type(ring), ring.capacity) == (ImageBuffer, 1000)
 
 
 def test_a_slot_may_be_a_function_and_a_method_may_be_named_instead_of_a_word() -> None:
-    recipe = catalogue.recipe_of(compose("dafl", memory=lambda context, recipe: Live(), view="deepinversion:jitter=3"))
+    recipe: Any = catalogue.recipe_of(
+        compose("dafl", memory=lambda context, recipe: Live(), view="deepinversion:jitter=3")
+    )
     assert recipe.memory.draws
     assert recipe.view.distance == 3
 
 
 @pytest.mark.parametrize(("host", "memory"), [("dafl", "ema"), ("fssc", "hidden_maps")])
 def test_a_memory_that_lives_on_the_generator_follows_its_hosts(host: str, memory: str) -> None:
-    recipe = catalogue.recipe_of(compose(host, preset="digits", memory=memory))
+    recipe: Any = catalogue.recipe_of(compose(host, preset="digits", memory=memory))
     (followed,) = recipe.memory._followed
     assert followed in (recipe.synthesizer, recipe.synthesizer.net)
 
@@ -136,7 +140,7 @@ def test_a_composed_run_trains_resumes_and_says_so(make_spec: MakeSpec) -> None:
 def test_the_memory_of_ssd_kds_modulation_is_the_replaced_one(make_spec: MakeSpec) -> None:
     session = Session(make_spec("ssd_kd", memory="ring", rounds=2))
     list(session)
-    recipe = session.run.recipe
+    recipe: Any = session.run.recipe
     assert recipe.losses["label"].loss.memory is recipe.memory
     assert not isinstance(recipe.memory, PriorityBuffer)
 

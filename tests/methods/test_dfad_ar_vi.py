@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from reference import game as twins
 from torch import Tensor, nn
 from torch.distributions import Beta
 
 from dfkd_lab.methods.dfad_ar_vi import Interpolation, near_boundary
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.observer import Observation, Observer
+from tests.reference import replay as twins
 
 TARGETS = pytest.mark.parametrize("target", ["label", "teacher"])
 

@@ -1,6 +1,7 @@
 """Classifiers by name: their size, their shapes, and that every one can be observed, trained and saved."""
 
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from dfkd_lab.nets import zoo
 from dfkd_lab.nets.generators import UpsamplingConv2d
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.observer import Observer, head_of, stages_of
+
+pytestmark = pytest.mark.slow
 
 PUBLISHED = {
     "resnet20": 269_722,
@@ -185,7 +188,8 @@ def test_one_step_changes_every_weight_and_the_state_survives_a_round_trip(name:
 
 
 def test_option_a_takes_every_second_pixel_between_channels_of_zeros() -> None:
-    block = nets.classifier("resnet8", 3, 10).layer2[0].eval()
+    net: Any = nets.classifier("resnet8", 3, 10)
+    block = net.layer2[0].eval()
     for layer in (block.bn1, block.bn2):
         nn.init.zeros_(layer.weight)
     x = torch.rand(2, 16, 8, 8)
@@ -195,7 +199,7 @@ def test_option_a_takes_every_second_pixel_between_channels_of_zeros() -> None:
 
 
 def test_a_wide_network_activates_before_it_convolves() -> None:
-    net = nets.classifier("wrn16_2", 3, 10).eval()
+    net: Any = nets.classifier("wrn16_2", 3, 10).eval()
     x = torch.rand(2, 16, 8, 8)
     first = net.layer1[0]
     active = torch.relu(first.bn1(x))

@@ -1,6 +1,7 @@
 """A module and images of one's own: what the notebook on it relies on."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def test_any_module_can_be_distilled(tmp_path: Path) -> None:
 
 
 def test_adopting_copies(tmp_path: Path) -> None:
-    model = module()
+    model: Any = module()
     teacher = teachers.adopt("mine", model, (1, 16, 16), 10, "digits", tmp_path)
     before = teachers.load(teacher).model(torch.ones(1, 1, 16, 16))
     nn.init.zeros_(model[0].weight)

@@ -22,7 +22,7 @@ LESSONS = {
     "24_asking_for_a_class": {"rounds": 1, "batch": 8},
 }
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")]
 
 
 def code(path: Path) -> list[str]:

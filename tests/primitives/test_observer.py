@@ -1,5 +1,7 @@
 """The observer sees what it was asked to see and changes nothing."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -35,14 +37,16 @@ def test_nothing_is_recorded_unless_asked_for(observer: Observer, images: Tensor
 
 def test_features_are_the_input_of_the_last_linear_layer(observer: Observer, images: Tensor) -> None:
     seen = observer(images, needs=ALL)
-    assert torch.allclose(observer.teacher.net.fc(seen.features), seen.logits)
-    assert seen.features.shape == (6, observer.teacher.net.fc.in_features)
+    net: Any = observer.teacher.net
+    assert torch.allclose(net.fc(seen.features), seen.logits)
+    assert seen.features.shape == (6, net.fc.in_features)
 
 
 def test_statistics_are_those_of_every_batch_norms_input_in_order(observer: Observer, images: Tensor) -> None:
     seen = observer(images, needs=ALL)
     assert len(seen.statistics) == len(observer.batch_norms) == 3
-    first = observer.teacher.net.stages[0][0](observer.teacher.network_units(images)).double()
+    net: Any = observer.teacher.net
+    first = net.stages[0][0](observer.teacher.network_units(images)).double()
     assert torch.allclose(seen.statistics[0].mean.double(), first.mean((0, 2, 3)), atol=1e-5)
     assert torch.allclose(seen.statistics[0].variance.double(), first.var((0, 2, 3), correction=0), atol=1e-4)
     for layer, found in zip(observer.batch_norms, seen.statistics, strict=True):
@@ -67,7 +71,8 @@ def test_maps_are_what_each_stage_of_both_networks_gives(observer: Observer, ima
     observer.student.eval()
     seen = observer(images, needs=frozenset({"maps"}))
     assert [each.shape[2] for each in seen.maps] == [each.shape[2] for each in seen.student_maps] == [16, 8, 4]
-    for model, maps in ((observer.teacher, seen.maps), (observer.student, seen.student_maps)):
+    both: list[tuple[Any, list[Tensor]]] = [(observer.teacher, seen.maps), (observer.student, seen.student_maps)]
+    for model, maps in both:
         assert torch.equal(maps[0], model.net.stages[0](model.network_units(images)))
         assert torch.equal(model.net.fc(maps[-1].mean((2, 3))), seen.logits if maps is seen.maps else seen.student)
     assert not any(each.requires_grad for each in seen.maps)
@@ -112,7 +117,7 @@ def test_a_method_that_compares_maps_says_when_it_cannot(of_teacher: int, of_stu
         _ = context.stages
 
 
-def logit_of(model: Classifier, maps: Tensor, after: int, class_: Tensor) -> Tensor:
+def logit_of(model: Any, maps: Tensor, after: int, class_: Tensor) -> Tensor:
     """Each sample's logit [N] of its class, from the map after a stage of a ConvNet."""
     for stage in model.net.stages[after + 1 :]:
         maps = stage(model.net.pool(maps))
@@ -187,13 +192,14 @@ def test_a_failing_pass_leaves_no_recording_open(observer: Observer) -> None:
 
 
 def test_a_frozen_network_cannot_be_set_to_train() -> None:
-    frozen = Frozen(nn.Sequential(nn.BatchNorm2d(1), nn.Dropout()), [0.5], [0.5])
+    norm = nn.BatchNorm2d(1)
+    frozen = Frozen(nn.Sequential(norm, nn.Dropout()), [0.5], [0.5])
     nn.Sequential(frozen).train()
     frozen.train(True)
     assert not [module for module in frozen.modules() if module.training]
-    before = frozen.net[0].running_mean.clone()
+    before = norm.running_mean.clone()
     frozen(torch.rand(4, 1, 2, 2))
-    assert torch.equal(frozen.net[0].running_mean, before)
+    assert torch.equal(norm.running_mean, before)
 
 
 def test_normalization_is_per_channel_and_not_part_of_the_weights() -> None:

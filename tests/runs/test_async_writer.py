@@ -5,14 +5,15 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import nn
 
+from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import RunError
 from dfkd_lab.runs import samples, seal
 from dfkd_lab.runs.async_writer import AsyncWriter, snapshot
@@ -28,7 +29,8 @@ class Gate:
     """A job that waits until it is let through."""
 
     def __init__(self) -> None:
-        self.open, self.done = threading.Event(), []
+        self.open = threading.Event()
+        self.done: list[Any] = []
 
     def __call__(self, value: Any) -> None:
         assert self.open.wait(20), "nobody opened"
@@ -40,11 +42,12 @@ def full(value: Any) -> None:
 
 
 def test_a_snapshot_has_every_tensor_anew_and_the_rest_as_it_was() -> None:
-    net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    linear = nn.Linear(2, 2)
+    net = nn.Sequential(linear, nn.BatchNorm1d(2))
     adam = torch.optim.Adam(net.parameters())
     net(torch.ones(3, 2)).sum().backward()
     adam.step()
-    state = {
+    state: dict[str, Any] = {
         "net": net.state_dict(),
         "adam": adam.state_dict(),
         "round": 3,
@@ -53,10 +56,10 @@ def test_a_snapshot_has_every_tensor_anew_and_the_rest_as_it_was() -> None:
     }
     twin = snapshot(state)
     assert type(twin["net"]) is OrderedDict
-    assert twin["net"]._metadata == state["net"]._metadata
+    assert twin["net"]._metadata == state["net"]._metadata  # type: ignore[attr-defined]
     before = {name: value.clone() for name, value in state["net"].items()}
     with torch.no_grad():
-        for tensor in (*net.state_dict().values(), *adam.state[net[0].weight].values(), state["pair"][0]):
+        for tensor in (*net.state_dict().values(), *adam.state[linear.weight].values(), state["pair"][0]):
             tensor.add_(1)
     assert all(torch.equal(twin["net"][name], value) for name, value in before.items())
     assert twin["adam"]["state"][0]["step"] == 1
@@ -119,7 +122,7 @@ def test_an_error_of_the_loop_is_not_replaced_and_what_was_handed_over_is_writte
         writer.put("checkpoint", gate, 1)
         writer.put("samples", full, None)
         raise ValueError("of the loop")
-    assert gate.done == [1]
+    assert gate.done == [1]  # type: ignore[unreachable]  # without strict_optional no context manager catches
 
 
 # in a session
@@ -183,6 +186,7 @@ def test_an_end_waits_for_the_checkpoint_and_says_which_round_it_holds(
     assert "round 1 is " in status["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("end", ["next round", "close", "last round"])
 @pytest.mark.parametrize("name", ["checkpoint.pt", "samples/round_0000002.png", "samples/round_0000002.json"])
@@ -206,7 +210,8 @@ def test_a_full_disk_is_said_whenever_the_run_ends(make_spec: MakeSpec, name: st
 def test_what_is_written_while_a_round_is_sealed_is_not_taken_for_data(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, save, seen = samples.write, torch.save, []
+    write, save = samples.write, torch.save
+    seen: list[bool] = []
 
     def sealed(do: Callable[..., None]) -> Callable[..., None]:
         def wait(*arguments: Any) -> None:

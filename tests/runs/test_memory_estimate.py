@@ -20,6 +20,8 @@ from dfkd_lab.runs.memory_estimate import MemoryEstimate, amount, estimate, expl
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system import device
 
+pytestmark = pytest.mark.slow
+
 MakeSpec = Callable[..., RunSpec]
 CPU = torch.device("cpu")
 

@@ -81,7 +81,7 @@ CHEATS = [
 ]
 
 
-def cheating(cheat: Callable[[], None], when: str) -> type[Any]:
+def cheating(cheat: Callable[[], object], when: str) -> type[Any]:
     """DAFL that cheats while it composes, or in a term."""
 
     def term(seen: Observation) -> Tensor:

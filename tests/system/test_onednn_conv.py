@@ -22,7 +22,7 @@ HALF = Autocast(CPU, "bf16")
 def test_only_the_gradient_of_filters_and_bias_differs_and_it_is_that_of_32_bits(transposed: bool) -> None:
     torch.manual_seed(0)
     images, filters, bias = torch.rand(4, 6, 8, 8), torch.randn(6, 6, 4, 4), torch.randn(6)
-    geometry = {"stride": (2, 2), "padding": (1, 1), "transposed": transposed}
+    geometry: dict[str, Any] = {"stride": (2, 2), "padding": (1, 1), "transposed": transposed}
 
     def passed(convolve: Callable[..., Tensor], autocast: Autocast) -> tuple[Tensor, ...]:
         given = [each.to(torch.bfloat16).float().requires_grad_() for each in (images, filters, bias)]
@@ -30,9 +30,9 @@ def test_only_the_gradient_of_filters_and_bias_differs_and_it_is_that_of_32_bits
             maps = convolve(given[0].to(torch.bfloat16) if autocast is HALF else given[0], *given[1:])
         slope = torch.randn(maps.shape, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
         maps.backward(slope.to(maps.dtype))
-        return maps, *(each.grad for each in given)  # type: ignore[return-value]
+        return maps, *(each.grad for each in given)
 
-    plain = F.conv_transpose2d if transposed else F.conv2d
+    plain: Callable[..., Tensor] = F.conv_transpose2d if transposed else F.conv2d
     ours = passed(lambda *given: convolution(*given, **geometry), HALF)
     theirs = passed(lambda *given: plain(*given, stride=2, padding=1), HALF)
     exact = passed(lambda *given: plain(*given, stride=2, padding=1), Autocast(CPU, "fp32"))

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from dfkd_lab import nets
 from dfkd_lab.teachers import checkpoints, identify
 
+pytestmark = pytest.mark.slow
+
 Weights = dict[str, Tensor]
 
 
@@ -142,7 +144,7 @@ def test_files_from_before_batch_norm_counted_are_loaded() -> None:
     found = identify.find(weights)
     assert found is not None
     assert found.how == ""
-    net = nets.classifier("resnet8", 3, 10)
+    net: Any = nets.classifier("resnet8", 3, 10)
     identify.load(net, found.weights, "FILE")
     assert torch.equal(net.layer3[0].bn2.running_var, weights["layer3.0.bn2.running_var"])
 

@@ -21,6 +21,8 @@ from dfkd_lab.nets.wrap import Classifier
 from dfkd_lab.runs.session import Session
 from dfkd_lab.teachers import Card, Teacher
 
+pytestmark = pytest.mark.slow
+
 
 def write(path: Path, net: str = "convnet_8", classes: int = 10, channels: int = 1, **card: Any) -> Path:
     """A checkpoint of an untrained network with a card."""
@@ -312,7 +314,7 @@ def test_a_term_of_batch_norm_that_has_no_weight_is_no_obstacle(normless: Path, 
             make_spec("dafl", out="other", terms=terms, **common)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.data
 @pytest.mark.skipif("DFKD_DATA" not in os.environ, reason="needs $DFKD_DATA")
 @pytest.mark.parametrize(("depth", "accuracy"), [(20, 0.9260), (56, 0.9437)])

@@ -26,6 +26,8 @@ from dfkd_lab.teachers import recipes
 from dfkd_lab.teachers.recipes import SHORT
 from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining
 
+pytestmark = pytest.mark.slow
+
 PER_EPOCH = 5
 """Steps of an epoch of the digits: 1,347 images in batches of 256."""
 

@@ -49,8 +49,9 @@ def test_asking_does_not_wait_and_a_stale_answer_is_dropped(monkeypatch: pytest.
         return load(name, normalization, data)
 
     digits = load("digits")
+    net: Any = digits.model.net
     for number, name in enumerate(("first", "second", "third"), 1):  # none of them was measured before
-        digits.model.net.fc.bias.data += 1e-3 * number
+        net.fc.bias.data += 1e-3 * number
         teachers.save(digits.model, digits.card, tmp_path / f"{name}.safetensors")
     chosen = lambda name, student: plan(teacher=str(tmp_path / f"{name}.safetensors"), student=student)  # noqa: E731
     plans = [chosen("first", "convnet_8"), chosen("second", "convnet_8"), chosen("third", "convnet_16")]
@@ -97,7 +98,7 @@ def test_a_normalization_that_is_wrong_is_said(digits_cache: Path) -> None:
 
 def test_a_teacher_that_distils_badly_is_warned_of(digits_cache: Path) -> None:
     teacher = teachers.load("digits")
-    net = copy.deepcopy(teacher.model.net)
+    net: Any = copy.deepcopy(teacher.model.net)
     net.fc.weight.data *= 0.2  # as right, and much less sure, as after label smoothing
     net.fc.bias.data *= 0.2
     model = Frozen(net, teacher.card.mean, teacher.card.std)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ from dfkd_lab import RunFolder
 from dfkd_lab.engine.report import Report
 from widgets import figures, series
 
-ALL = [figures.overview, figures.curves, figures.health, figures.losses, figures.cost]
+Draw = Callable[[Sequence[Report]], go.Figure]
+ALL: list[Draw] = [figures.overview, figures.curves, figures.health, figures.losses, figures.cost]
 
 
 def many(folder: RunFolder, rounds: int) -> list[Report]:
@@ -19,12 +21,12 @@ def many(folder: RunFolder, rounds: int) -> list[Report]:
 
 
 @pytest.mark.parametrize("draw", ALL)
-def test_no_reports_give_a_note_that_says_what_to_do(draw) -> None:
+def test_no_reports_give_a_note_that_says_what_to_do(draw: Draw) -> None:
     assert draw([]).layout.annotations[-1].text == figures.EMPTY
 
 
 @pytest.mark.parametrize("draw", ALL)
-def test_figures_read_on_light_and_dark_and_every_axis_has_a_unit(draw, finished: RunFolder) -> None:
+def test_figures_read_on_light_and_dark_and_every_axis_has_a_unit(draw: Draw, finished: RunFolder) -> None:
     figure = draw(finished.reports())
     assert figure.layout.annotations[-1].text == ""
     assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
@@ -33,7 +35,7 @@ def test_figures_read_on_light_and_dark_and_every_axis_has_a_unit(draw, finished
 
 
 @pytest.mark.parametrize("draw", ALL)
-def test_long_runs_are_thinned_and_sent_as_float32(draw, finished: RunFolder) -> None:
+def test_long_runs_are_thinned_and_sent_as_float32(draw: Draw, finished: RunFolder) -> None:
     for trace in draw(many(finished, 5000)).data:
         assert len(trace.x) <= series.MOST_POINTS
         assert np.asarray(trace.x).dtype == np.asarray(trace.y).dtype == np.float32

@@ -1,3 +1,5 @@
+from typing import Any
+
 import ipywidgets
 import pytest
 
@@ -7,12 +9,12 @@ from widgets.form import CHANGED, INVALID, Form, written
 
 
 @pytest.mark.parametrize("method", METHODS.values())
-def test_the_form_of_every_method_holds_its_defaults(method) -> None:
+def test_the_form_of_every_method_holds_its_defaults(method: type[Any]) -> None:
     assert Form(method).value == record(method())
 
 
 @pytest.mark.parametrize("method", METHODS.values())
-def test_what_the_form_says_builds_the_method(method) -> None:
+def test_what_the_form_says_builds_the_method(method: type[Any]) -> None:
     for preset in method.presets.values():
         wanted = build(method, {name: value for name, value in preset.items() if name != "rounds"})
         form = Form(method)
@@ -21,7 +23,7 @@ def test_what_the_form_says_builds_the_method(method) -> None:
 
 
 @pytest.mark.parametrize("spec", [RunSpec, *METHODS.values()])
-def test_every_field_has_its_help_and_its_type(spec) -> None:
+def test_every_field_has_its_help_and_its_type(spec: type[Any]) -> None:
     for name, field in Form(spec).fields.items():
         facts = settings_of(spec)[name].metadata
         assert field.control.tooltip == facts["help"]

@@ -9,6 +9,8 @@ from dfkd_lab import RunFolder
 from widgets import figures, live
 from widgets.history import MOST_REPORTS, History
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 100_000
 
 

@@ -3,13 +3,14 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import plotly.graph_objects as go
 import pytest
 import zmq
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
 from widgets import kernel
-from widgets.chart import Chart, go
+from widgets.chart import Chart
 
 
 def test_a_message_whose_signal_was_swallowed_is_read() -> None:

@@ -10,12 +10,13 @@ import plotly.graph_objects as go
 import pytest
 import torch
 from PIL import Image
-from support import events_of
+from plotly.subplots import make_subplots
 
 from dfkd_lab import RunFolder, Session, plan
 from dfkd_lab.engine.report import Report
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.runs.samples import sample_grid
+from tests.support import events_of
 from widgets import figures, lessons
 from widgets.lessons import adversary, asking, drawing, explorer, forgetting, inversion, lesson_runs, small
 from widgets.status import AMBER
@@ -191,7 +192,7 @@ def test_tiles_are_the_images_of_a_sample_grid(tmp_path: Path) -> None:
 
 def test_a_strip_says_what_the_teacher_sees_and_marks_what_was_not_asked() -> None:
     classes, asked = torch.tensor([[3, 4]]), torch.tensor([[3, 5]])
-    figure = drawing.finished(lessons.inversion.make_subplots(rows=1, cols=1), 300)
+    figure = drawing.finished(make_subplots(rows=1, cols=1), 300)
     drawing.add_strip(figure, 1, 1, torch.rand(1, 2, 4, 4), ["arm"], ["a", "b"], classes,
                       torch.tensor([[0.25, 1.0]]), asked)  # fmt: skip
     picture, words = figure.data

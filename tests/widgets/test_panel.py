@@ -9,12 +9,14 @@ from typing import Any
 
 import ipywidgets
 import pytest
-from support import events_of
 
 from dfkd_lab import METHODS, RunFolder, plan, prepare
 from dfkd_lab.spec import record
+from tests.support import events_of
 from widgets import Panel, cards, live, panel, status
 from widgets.choice import Choice
+
+pytestmark = pytest.mark.slow
 
 RUNNING = '{"state": "running", "round": 1, "rounds": 2, "message": "", "pid": %d, "host": "elsewhere"}'
 

@@ -1,9 +1,10 @@
 import json
 import re
-
-from support import events_of
+from collections.abc import Callable
+from pathlib import Path
 
 from dfkd_lab import RunFolder
+from tests.support import events_of
 from widgets import report
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -36,7 +37,7 @@ def test_every_section_and_headline_is_there(finished: RunFolder) -> None:
     assert finished.manifest()["sessions"][-1]["commit"] in page
 
 
-def test_what_a_file_says_is_escaped(make_folder) -> None:
+def test_what_a_file_says_is_escaped(make_folder: Callable[[str], RunFolder]) -> None:
     folder = make_folder("hostile")
     manifest = folder.manifest()
     manifest["method"] = {"name": HOSTILE, "certainty": HOSTILE}
@@ -48,7 +49,7 @@ def test_what_a_file_says_is_escaped(make_folder) -> None:
     assert HOSTILE not in report.page(folder)
 
 
-def test_a_run_without_data_and_without_a_round_has_a_report(tmp_path) -> None:
+def test_a_run_without_data_and_without_a_round_has_a_report(tmp_path: Path) -> None:
     from dfkd_lab import plan, prepare
 
     folder = prepare(plan(method="dafl", data="none", out=str(tmp_path / "new")))

@@ -30,6 +30,9 @@ def needs(*names: str) -> Callable[[LossFunction], LossFunction]:
 
     Args:
         names: "labels", or what :class:`~dfkd_lab.primitives.observer.Observer` can record.
+
+    Returns:
+        A decorator of losses.
     """
 
     def mark(loss: LossFunction) -> LossFunction:
@@ -40,5 +43,12 @@ def needs(*names: str) -> Callable[[LossFunction], LossFunction]:
 
 
 def needs_of(loss: Any) -> frozenset[str]:
-    """What ``loss`` declared; nothing if it declared nothing."""
+    """What a loss declared by :func:`needs`.
+
+    Args:
+        loss: Any loss.
+
+    Returns:
+        The names; none if it declared nothing, and reads the teacher's logits alone.
+    """
     return getattr(loss, "needs", frozenset())

@@ -38,7 +38,8 @@ class BatchNormGap(nn.Module):
         # all layers at once: by themselves, their few numbers would cost hundreds of operations
         now = torch.cat([each for layer in observation.statistics for each in (layer.mean, layer.variance)])
         target = [each for layer in observation.statistics for each in (layer.running_mean, layer.running_variance)]
-        self._last = now.detach().clone() if self._last is None else self._last.copy_(now.detach())
+        self._last = now.detach()
+        # torch.where, not if: nothing waits for the device to say whether this is the first phase
         blended = now.lerp(self._average(), torch.where(self.commits > 0, self.momentum, 0.0))
         # one row a layer and statistic, padded with zeros, which add nothing to a norm
         padded = now.new_zeros(len(self.averages) * self.width).index_copy(0, self.places, torch.cat(target) - blended)

@@ -36,6 +36,7 @@ def class_activation_maps(observer: Observer) -> LossFunction:
 
 
 def _cam(maps: Tensor, head: nn.Linear) -> Tensor:
+    # weights are constants: the student shall look elsewhere, not call what it sees by another weight
     return F.conv2d(maps, head.weight.detach()[:, :, None, None])
 
 

@@ -81,7 +81,7 @@ class Contrast(nn.Module):
         queries = self._project(torch.cat([local, old_local]))
         with torch.no_grad():  # keys are constants, see above
             keys = self._project(torch.cat([global_, old_global]))
-        own = torch.arange(len(keys), device=keys.device)
+        own = torch.arange(len(keys), device=keys.device)  # the positive of query i is key i
         losses = F.cross_entropy(queries @ keys.T / self.temperature, own, reduction="none")
         new, old = losses.split([len(local), len(drawn)])
         return new + old.mean() if len(drawn) else new
@@ -118,7 +118,14 @@ class Contrast(nn.Module):
 
 
 def embedding(observation: Observation) -> Tensor:
-    """e(x) [N, D]: the instance means of all layers side by side."""
+    """e(x): the instance means of all layers side by side.
+
+    Args:
+        observation: With "instance_means".
+
+    Returns:
+        [N, D], D the number of channels of all batch norms together.
+    """
     return torch.cat(observation.instance_means, 1)
 
 

@@ -62,7 +62,7 @@ def js(temperature: float = 3.0, form: str = "true") -> LossFunction:
         assert observation.student is not None
         p, q = (observation.logits / temperature).softmax(1), (observation.student / temperature).softmax(1)
         if form == "released":
-            return _released_js(p.detach(), q)
+            return _released_js(p.detach(), q)  # as released: the generator's gradient goes through the student alone
         entropy = torch.special.entr
         return (entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2).sum(1)
 
@@ -109,6 +109,7 @@ def adversarial(discrepancy: LossFunction, agreeing: bool = False, bound: float 
     @needs("student")
     def gap(observation: Observation) -> Tensor:
         assert observation.student is not None
+        # where they already disagree the game is won, and the image may be off every class
         same = observation.student.argmax(1) == observation.logits.argmax(1)
         return -clipped(observation) * (same if agreeing else 1)
 

@@ -42,6 +42,7 @@ def balance(base: float = math.e) -> LossFunction:
     """
 
     def negative_entropy(observation: Observation) -> Tensor:
+        # of the mean prediction, not the mean of entropies: each image may be sure, the batch shall cover all classes
         mean = observation.logits.softmax(1).mean(0)
         return torch.special.entr(mean).sum().neg() / math.log(base)
 

@@ -43,5 +43,6 @@ def attention(stages: int) -> LossFunction:
 
 
 def _map_distance(teacher: Tensor, student: Tensor) -> Tensor:
+    # of length 1: where a network looks counts, not how strongly it responds, which differs between networks
     one, other = (F.normalize(each.square().mean(1).flatten(1)) for each in same_size(teacher, student))
     return (one - other).square().mean(1)

@@ -112,7 +112,14 @@ def exchanged(maps: Tensor) -> Tensor:
 
 @contextmanager
 def eval_mode(net: Generator) -> Iterator[Generator]:
-    """The generator in eval mode and without gradient; afterwards as before."""
+    """The generator in eval mode and without gradient; afterwards as before.
+
+    Args:
+        net: Whose mode changes inside the ``with``.
+
+    Returns:
+        A context that gives ``net``.
+    """
     training = net.training
     try:
         with torch.no_grad():

@@ -53,9 +53,11 @@ class PriorityBuffer(ImageBuffer):
         """The places [n] of a read, by priority, and their importance weights [n]."""
         ends = self._scores[: len(self)].cumsum(0)
         numbers = torch.rand(n, dtype=ends.dtype, device=ends.device)
+        # clamped, because a product may round up to the last end itself
         index = torch.searchsorted(ends, numbers * ends[-1], right=True).clamp_(max=len(self) - 1)
         scores = self._scores.index_select(0, index)
-        return index, (scores.min() / scores).float() ** self._exponent  # N and the sum cancel
+        # (N P)^-beta over its largest in the batch: N and the sum of scores cancel
+        return index, (scores.min() / scores).float() ** self._exponent
 
     def probabilities(self) -> Tensor:
         """The probability [N] with which each stored image is read."""

@@ -57,6 +57,7 @@ class ReplayMixture(nn.Module, ABC):
         """``n`` new images, and the past if there is one yet."""
         self._live = draw(n).images
         past = self.replay(self.replayed)
+        # one batch: the student's batch norms see old and new images together
         return Batch(self._live if past is None else torch.cat([self._live, past]))
 
     def feedback(self, batch: Batch, losses: Tensor) -> None:

@@ -84,6 +84,7 @@ class VAEMemory(ReplayMixture):
         if self._left == 0:
             return
         self._left -= 1
+        # in the first phase the decoder knows nothing that its own replay could keep
         half = live[: (len(live) + 1) // 2]
         images = half if self.phases == 1 else torch.cat([half, self._decode(self.replayed, training=True)])
         self.loss(images).backward()
@@ -116,6 +117,7 @@ class VAEMemory(ReplayMixture):
     def _code_loss(self, code: Tensor) -> Tensor:
         observation = self.observer(self.decoder(code), graph=True)
         variance, mean = torch.var_mean(code, 0)
+        # tuned codes stay where the prior has its mass, or the decoder would be asked for what it never learned
         moments = ((variance - 1) ** 2).mean() + (mean**2).mean()
         sure, even = losses.confidence(observation).mean(), self._imbalance(observation)
         return self.confidence * sure + self.balance * even + moments

@@ -65,6 +65,7 @@ class Best:
             rendered: The images it was measured on.
             observation: What the teacher said of them.
         """
+        # whole batches are compared: losses like balance and the batch-norm gap belong to a batch, not to an image
         images, predicted = rendered.images.detach(), observation.logits.detach().argmax(1)
         if self.loss is None or self.batch is None:
             self.loss, self.batch = loss.detach().clone(), Batch(images.clone(), rendered.labels, predicted)

@@ -17,7 +17,11 @@ from dfkd_lab.primitives.observer import Observation
 
 
 class FixedSource(nn.Module, ABC):
-    """A synthesizer with nothing to improve: each phase gives ``n`` images as they come."""
+    """A synthesizer with nothing to improve: each phase gives ``n`` images as they come.
+
+    Args:
+        n: Images of a phase.
+    """
 
     labelled, sample_labelled, can_sample = False, False, True
 

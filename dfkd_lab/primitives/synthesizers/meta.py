@@ -53,6 +53,7 @@ class MetaGenerator(nn.Module):
         self.net, self.n, self.z_dim, self.classes = net, n, z_dim, classes
         self.lr, self.z_lr, self.meta, self.labels, self.betas = lr, z_lr, meta, labels, betas
         self.clone = copy.deepcopy(net)
+        # a phase's gradients are summed and Adam does not mind their size, so that the phase's length is in its rate
         self.optimizer = torch.optim.Adam(net.parameters(), lr=lr * steps, betas=betas, fused=True)
         self.best = Best()
 
@@ -67,7 +68,7 @@ class MetaGenerator(nn.Module):
             {"params": [self.code], "lr": self.z_lr},
         ]
         self.inner = torch.optim.Adam(groups, lr=self.lr, betas=self.betas, fused=True)
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad()  # fomaml sums the phase's gradients there
 
     def render(self) -> Batch:
         """The clone's images of this phase's noise."""
@@ -93,7 +94,7 @@ class MetaGenerator(nn.Module):
         else:
             if self.meta == "reptile":
                 for outer, inner in zip(self.net.parameters(), self.clone.parameters(), strict=True):
-                    outer.grad = (outer - inner).detach()
+                    outer.grad = (outer - inner).detach()  # Adam then steps towards the clone
             self.optimizer.step()
         return self.best.take()
 

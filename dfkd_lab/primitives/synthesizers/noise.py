@@ -66,11 +66,11 @@ class NoiseGenerator(nn.Module):
     def step(self, loss: Tensor, observation: Observation) -> None:
         """One Adam step on the generator."""
         self._rendered.predicted = observation.logits.detach().argmax(1)
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad()  # before, not after: a loss that learns still needs what this step leaves
         loss.backward()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
-        if self.fade:
+        if self.fade:  # by steps, not rounds, as the student's falls
             lr = self.lr * (1 + math.cos(math.pi * min(1, self.steps / self.fade))) / 2
             self.optimizer.param_groups[0]["lr"] = lr
         self.steps += 1
@@ -78,6 +78,7 @@ class NoiseGenerator(nn.Module):
 
     def close(self) -> Batch:
         """The images of the last step."""
+        # not the best: this generator goes on, and its images with it
         made = self._rendered
         return Batch(made.images.detach(), made.labels, made.predicted)
 

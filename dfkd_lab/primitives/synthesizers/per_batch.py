@@ -88,13 +88,18 @@ class NoisyLabels(nn.Module):
 
     def forward(self) -> Tensor:
         """The codes [N, Z]."""
+        # one layer for K images: within a group labels differ, so that images differ by class and by layer
         groups = self.norm(self.table[self.labels]).split(len(self.table))
         return torch.cat([F.linear(*each) for each in zip(groups, self.weights, self.biases, strict=True)])
 
 
 @torch.no_grad()
 def dcgan_init(net: nn.Module) -> None:
-    """Draw every weight anew as DCGAN does: N(0, 0.02) for layers, N(1, 0.02) for batch norms, biases 0 (CMI)."""
+    """Draw every weight anew as DCGAN does: N(0, 0.02) for layers, N(1, 0.02) for batch norms, biases 0 (CMI).
+
+    Args:
+        net: Changed in place; running statistics of its batch norms are forgotten.
+    """
     for layer in net.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
             nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -107,7 +112,11 @@ def dcgan_init(net: nn.Module) -> None:
 
 
 def reset_parameters(net: nn.Module) -> None:
-    """Draw every weight anew as torch does by default (NAYER)."""
+    """Draw every weight anew as torch does by default (NAYER).
+
+    Args:
+        net: Changed in place.
+    """
     for layer in net.modules():
         if callable(reset := getattr(layer, "reset_parameters", None)):
             reset()
@@ -153,7 +162,7 @@ class PerBatchGenerator(nn.Module):
         self.life, self.restart, self.reset = life, restart, reset
         self.register_buffer("phases", torch.zeros((), dtype=torch.long, device="cpu"))
         self.best = Best()
-        if life:
+        if life:  # the first phase starts as every later one does, not from torch's initialization
             self.reset(self)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PerBatchGenerator:
@@ -189,7 +198,7 @@ class PerBatchGenerator(nn.Module):
     def close(self) -> Batch:
         """The images with the lowest loss, and the codes as they are now."""
         kept = self.best.take()
-        kept.codes = self.code().detach()
+        kept.codes = self.code().detach()  # of the last step, though the images are the best one's
         return kept
 
     @torch.no_grad()

@@ -62,11 +62,11 @@ class Pixels(nn.Module):
     def step(self, loss: Tensor, observation: Observation) -> None:
         """One Adam step on the pixels, then back into the valid range."""
         self.best.offer(loss, self._rendered, observation)
-        del self._rendered
+        del self._rendered  # it holds the graph, which is freed by backward
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
-        with torch.no_grad():
+        with torch.no_grad():  # after the step: a clamp inside the graph would stop the gradient at the border
             self.pixels.copy_(((self.pixels * self.std + self.mean).clamp(0, 1) - self.mean) / self.std)
 
     def close(self) -> Batch:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from reference import regions as twins
 from torch import Tensor, nn
 
 from dfkd_lab.engine.recipe import MethodContext
@@ -16,6 +15,7 @@ from dfkd_lab.nets import ConvNet
 from dfkd_lab.nets.wrap import Classifier, Frozen
 from dfkd_lab.primitives.losses import cam, needs_of
 from dfkd_lab.primitives.observer import Observation, Observer
+from tests.reference import cam as twins
 
 SHAPES = [(6, 5), (4, 4), (3, 7)]
 """Height and width of the student's maps; the teacher's are 4 x 4."""

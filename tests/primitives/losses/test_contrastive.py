@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from reference import contrast as twins
 from torch import Tensor, nn
 
 from dfkd_lab.nets import ConvNet
@@ -18,6 +17,7 @@ from dfkd_lab.primitives.losses import needs_of
 from dfkd_lab.primitives.losses.contrastive import Contrast, embedding
 from dfkd_lab.primitives.observer import Observation, Observer
 from dfkd_lab.primitives.views import Identity, ResizedCrop
+from tests.reference import contrastive as twins
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,8 @@ def test_the_gradient_reaches_images_through_their_local_view_alone() -> None:
         assert embedding(seen).requires_grad
         term(seen).mean().backward()
         assert all(each.grad is None for each in term.observer.teacher.parameters())
-        assert term.projection[0].weight.grad.abs().sum() > 0
+        first: Any = term.projection[0]
+        assert first.weight.grad.abs().sum() > 0
         return 0.0 if shown.grad is None else float(shown.grad.abs().sum())
 
     assert reached(half) > 0
@@ -125,7 +126,7 @@ def test_earlier_images_are_pushed_away_but_give_no_gradient_of_their_own() -> N
     def gradient(part: slice) -> Tensor:
         shown.grad = None
         term(look(term, shown, graph=True))[part].sum().backward()
-        return shown.grad.clone()
+        return shown.grad.clone()  # type: ignore[attr-defined]  # backward put it there
 
     alone = gradient(slice(0, 1))
     assert alone[1:].abs().sum() == 0  # of l_0 nothing reaches the others: their keys are constants

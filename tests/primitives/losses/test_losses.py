@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reference import terms as twins
 from torch import Tensor, nn
 
 from dfkd_lab.methods.ssd_kd import Modulated
@@ -17,6 +16,7 @@ from dfkd_lab.primitives import losses
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.memories import ImageBuffer
 from dfkd_lab.primitives.observer import LayerStatistics, Observation, Observer
+from tests.reference import losses as twins
 
 SHAPES = [(1, 2), (3, 10), (17, 5), (32, 100)]
 """Samples and classes."""
@@ -49,6 +49,14 @@ def maps(seen: Observation) -> tuple[Any, Any]:
     return [literal(each) for each in seen.maps], [literal(each) for each in seen.student_maps]
 
 
+def js(twin: Callable[..., Any], tau: float) -> Callable[[Any, Observation], Any]:
+    return lambda t, seen: twin(*d(seen), tau)
+
+
+def adversarial(agreeing: bool, bound: float) -> Callable[[Any, Observation], Any]:
+    return lambda t, seen: twins.adversarial(twins.kl(*d(seen), 1.0), *d(seen), agreeing, bound)
+
+
 TWINS: dict[str, list[Pair]] = {
     "confidence": [(losses.confidence, lambda t, seen: twins.confidence(t))],
     "label": [(losses.label, lambda t, seen: twins.label(t, seen.labels.tolist()))],
@@ -65,7 +73,7 @@ TWINS: dict[str, list[Pair]] = {
     ],
     "l1": [(losses.l1, lambda t, seen: twins.l1(*d(seen)))],
     "js": [
-        (losses.js(tau, form), lambda t, seen, tau=tau, twin=twin: twin(*d(seen), tau))
+        (losses.js(tau, form), js(twin, tau))
         for form, twin in (("true", twins.js), ("released", twins.js_released))
         for tau in (1.0, 3.0)
     ],
@@ -74,12 +82,7 @@ TWINS: dict[str, list[Pair]] = {
         (losses.bounded(losses.l1, 3.0), lambda t, seen: twins.bounded(twins.l1(*d(seen)), 3.0)),
     ],
     "adversarial": [
-        (
-            losses.adversarial(losses.kl(), agreeing, bound),
-            lambda t, seen, agreeing=agreeing, bound=bound: twins.adversarial(
-                twins.kl(*d(seen), 1.0), *d(seen), agreeing, bound
-            ),
-        )
+        (losses.adversarial(losses.kl(), agreeing, bound), adversarial(agreeing, bound))
         for agreeing in (False, True)
         for bound in (math.inf, 0.5)
     ],

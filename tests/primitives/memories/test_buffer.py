@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from reference import terms as twins
 
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.memories import ImageBuffer, Live, PriorityBuffer
+from tests.reference import losses as twins
 
 SHAPE = (1, 4, 4)
 
@@ -28,7 +28,9 @@ def never(n: int) -> Batch:
 
 
 @pytest.mark.parametrize(
-    "kind", [ImageBuffer, lambda *size: PriorityBuffer(*size, 0.6, 0.4)], ids=["uniform", "priority"]
+    "kind",
+    [ImageBuffer, lambda capacity, shape: PriorityBuffer(capacity, shape, 0.6, 0.4)],
+    ids=["uniform", "priority"],
 )
 @pytest.mark.parametrize(
     ("writes", "wanted"),
@@ -162,7 +164,9 @@ def test_class_shares_follow_a_restored_state() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [ImageBuffer, lambda *size: PriorityBuffer(*size, 0.6, 0.4)], ids=["uniform", "priority"]
+    "kind",
+    [ImageBuffer, lambda capacity, shape: PriorityBuffer(capacity, shape, 0.6, 0.4)],
+    ids=["uniform", "priority"],
 )
 def test_a_restored_ring_goes_on_as_the_first_would(kind: Any) -> None:
     first, second = kind(5, SHAPE), kind(5, SHAPE)

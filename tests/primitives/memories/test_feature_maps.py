@@ -72,7 +72,7 @@ def test_layers_and_their_first_weights_are_those_of_the_plain_generator_unless_
 
 
 def test_channel_attention_scales_each_channel_by_what_all_channels_hold() -> None:
-    layer = net_of("squeeze").body[5]
+    layer: Any = net_of("squeeze").body[5]
     x = torch.randn(3, 16, 4, 4)
     squeeze, _, excite, _ = layer.factors
     assert squeeze.out_features == 2
@@ -164,7 +164,7 @@ def test_without_exchange_a_read_decodes_stored_maps_of_one_depth_each_as_likely
     memory = memory_of(exchange=0.0)
     memory.write(batch_of(memory))
     net = net_in(memory)
-    seen = Counter()
+    seen: Counter[int] = Counter()
     for _ in range(300):
         rows = matches(memory, memory.read(4, never).images, net)
         whole = [depth for depth, each in enumerate(rows) if len(each) == 4]
@@ -191,10 +191,11 @@ def test_a_read_decodes_with_the_generator_as_it_is_now() -> None:
     memory = memory_of(exchange=0.0)
     memory.write(batch_of(memory))
     net = net_in(memory)
+    last: Any = net.body[-1]
     torch.manual_seed(3)
     before = memory.read(6, never).images
     with torch.no_grad():
-        net.body[-1].weight.mul_(-2)
+        last.weight.mul_(-2)
     torch.manual_seed(3)
     after = memory.read(6, never).images
     assert not torch.allclose(before, after)
@@ -239,7 +240,7 @@ def test_every_channel_is_exchanged_as_often_as_any_other() -> None:
 def test_a_synthesizer_without_codes_or_hidden_maps_is_refused() -> None:
     memory = memory_of()
     with pytest.raises(SpecError, match="keeps the maps of codes, and Linear gives none"):
-        memory.follow(nn.Linear(4, 64))
+        memory.follow(nn.Linear(4, 64))  # type: ignore[arg-type]
     plain = PerBatchGenerator(nn.Linear(4, 64), NoiseCode(4), 5, 3, lr=1e-3)
     with pytest.raises(SpecError, match="not with Linear"):
         memory.follow(plain)

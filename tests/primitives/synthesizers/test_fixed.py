@@ -1,6 +1,7 @@
 """Sources that never learn: what they give, that they keep nothing, and that a few images are drawn evenly."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -31,7 +32,9 @@ SOURCES = [given, lambda: NoisePixels(SHAPE, MEAN, STD, 7), untrained]
 
 
 @pytest.mark.parametrize("make", SOURCES, ids=["given", "noise", "untrained"])
-def test_a_source_gives_as_many_images_as_it_is_asked_for_and_refuses_to_learn(make: type[FixedSource]) -> None:
+def test_a_source_gives_as_many_images_as_it_is_asked_for_and_refuses_to_learn(
+    make: Callable[[], FixedSource],
+) -> None:
     source = make()
     before = {name: value.clone() for name, value in source.state_dict().items()}
     source.open()

@@ -219,14 +219,15 @@ def test_a_new_generator_forgets_everything_of_the_old_one() -> None:
     layers = {name for name in weights if "body.0" not in name and now[name].dim() > 1}
     assert layers
     assert not [name for name in layers if torch.equal(now[name], before[name])]
-    for norm in (code.norm, source.net.body[0]):
+    net: Any = source.net
+    for norm in (code.norm, net.body[0]):
         assert torch.equal(norm.weight, torch.ones_like(norm.weight))
         assert norm.running_mean.abs().sum() == 0
         assert int(norm.num_batches_tracked) == 0
 
 
 def test_cmis_generator_starts_from_small_weights_also_the_first_time() -> None:
-    net = PerBatchGenerator(Generator(40, (1, 8, 8), 16), NoiseCode(40), 4, 3, lr=0.01, life=1).net
+    net: Any = PerBatchGenerator(Generator(40, (1, 8, 8), 16), NoiseCode(40), 4, 3, lr=0.01, life=1).net
     for again in range(2):
         for layer in net.modules():
             if isinstance(layer, (nn.Linear, nn.Conv2d)):

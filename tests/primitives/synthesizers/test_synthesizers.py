@@ -198,7 +198,7 @@ def test_a_conditional_generator_multiplies_the_noise_by_the_labels_embedding() 
 
 
 def meta_generator(meta: str, steps: int = 3) -> MetaGenerator:
-    return MetaGenerator(small_net(), 6, 4, 3, lr=0.02, z_lr=0.05, steps=steps, meta=meta)  # type: ignore[arg-type]
+    return MetaGenerator(small_net(), 6, 4, 3, lr=0.02, z_lr=0.05, steps=steps, meta=meta)
 
 
 def inner_steps(clone: nn.Module, noise: Tensor, steps: int) -> tuple[list[Tensor], list[Tensor]]:
@@ -243,11 +243,11 @@ def test_the_meta_update_is_the_one_written_out(meta: str) -> None:
         assert [float(objective(found)) for found in images] == pytest.approx(losses, rel=1e-4)
         after = [mine.detach() for mine in clone.parameters()]
         if meta == "none":
-            for value, mine in zip(parameters, after, strict=True):
-                value.data = mine.clone()
+            for value, stepped in zip(parameters, after, strict=True):
+                value.data = stepped.clone()
         else:
-            for value, sum_, mine in zip(parameters, sums, after, strict=True):
-                value.grad = sum_ if meta == "fomaml" else value.detach() - mine
+            for value, sum_, stepped in zip(parameters, sums, after, strict=True):
+                value.grad = sum_ if meta == "fomaml" else value.detach() - stepped
             outer.step()
         assert torch.allclose(kept.images, images[losses.index(min(losses))], atol=1e-5)
         for mine, wanted in zip(generator.net.parameters(), parameters, strict=True):

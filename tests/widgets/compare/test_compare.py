@@ -37,7 +37,9 @@ def event(number: int, rounds: int, accuracy: float | None) -> dict[str, Any]:
 def make(tmp_path: Path) -> Make:
     """``make(name, accuracies, **settings)``: a finished run folder, written without a run."""
 
-    def write(name: str, accuracies: Sequence[float | None] = (0.2, 0.8), state: str = "finished", **settings: Any):
+    def write(
+        name: str, accuracies: Sequence[float | None] = (0.2, 0.8), state: str = "finished", **settings: Any
+    ) -> RunFolder:
         path = tmp_path / "runs" / name
         path.mkdir(parents=True)
         spec = record(plan({"method": "dafl", "rounds": max(1, len(accuracies)), **settings, "out": str(path)}).spec)
