@@ -201,3 +201,12 @@ def test_a_session_works_where_there_is_no_fcntl(tmp_path: Path) -> None:
         "sizes = dict(cycles=1, batch=8, width=4, z_dim=4, rounds=2, data='none')\n"
         f"assert len(list(Session(plan(method='dafl', out={str(tmp_path / 'run')!r}, **sizes)))) == 2"
     )
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone: nothing to compare with")
+def test_git_ignores_no_source() -> None:
+    """A pattern of .gitignore that also matches a room would leave it out of every clone."""
+    listed = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", "--", "*.py"]
+    ignored = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    rooms = ("dfkd_lab/", "widgets/", "tests/", "benchmarks/")
+    assert not [file for file in ignored if file.startswith(rooms)]

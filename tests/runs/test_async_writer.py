@@ -5,15 +5,14 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import RunError
 from dfkd_lab.runs import samples, seal
 from dfkd_lab.runs.async_writer import AsyncWriter, snapshot

@@ -114,7 +114,9 @@ def test_the_largest_part_is_named(parts: dict[str, int], settings: dict[str, in
 
 
 def test_what_cannot_even_be_composed_is_refused_in_one_sentence(make_spec: MakeSpec) -> None:
-    with pytest.raises(SpecError, match=r"out of memory: this run needs [\d.]+ GB in one piece.*lower capacity = ") as it:
+    with pytest.raises(
+        SpecError, match=r"out of memory: this run needs [\d.]+ GB in one piece.*lower capacity = "
+    ) as it:
         make_spec("spaceshipnet", settings={"capacity": 10_000_000, "width": 1024})
     assert "\n" not in str(it.value)
 

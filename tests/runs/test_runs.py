@@ -8,24 +8,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from tests.support import events_of
 from dfkd_lab import methods, nets, runs
-from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.session import Session
-from dfkd_lab.spec import settings_of, RunSpec
+from dfkd_lab.spec import RunSpec, settings_of
 from dfkd_lab.system import environment
+from tests.support import events_of
 
 pytestmark = pytest.mark.slow
 

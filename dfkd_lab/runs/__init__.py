@@ -1,0 +1,25 @@
+"""Runs: planned, begun, written into their folder, and read back."""
+
+from dfkd_lab.errors import RunError
+from dfkd_lab.runs.folder import RunFolder, default_folder, list_runs, postfix, prepare, remark, runs_root, summary
+from dfkd_lab.runs.launching import launch
+from dfkd_lab.runs.planning import ResolvedRun, from_namespace, plan, resolve
+from dfkd_lab.runs.session import Session
+
+__all__ = [
+    "ResolvedRun",
+    "RunError",
+    "RunFolder",
+    "Session",
+    "default_folder",
+    "from_namespace",
+    "launch",
+    "list_runs",
+    "plan",
+    "postfix",
+    "prepare",
+    "remark",
+    "resolve",
+    "runs_root",
+    "summary",
+]

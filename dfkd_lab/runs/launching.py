@@ -1,0 +1,30 @@
+"""Begin a run in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from dfkd_lab.runs.folder import RunFolder
+
+_children: list[subprocess.Popen[bytes]] = []
+"""Popen warns when it is forgotten while its process runs, and these outlive whoever began them."""
+
+
+def launch(folder: RunFolder) -> subprocess.Popen[bytes]:
+    """Begin or continue the run of a prepared folder in a process of its own, which outlives this one.
+
+    What it prints is in ``log.txt``; everything else is in the folder.
+    """
+    with (folder.path / "log.txt").open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "dfkd_lab", "resume", str(folder.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=os.name != "nt",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # of Windows alone
+        )
+    _children.append(child)
+    return child

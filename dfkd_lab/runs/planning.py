@@ -1,0 +1,185 @@
+"""Everything about a run that can be decided, or refused, before its first step; decided here, and nowhere again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dfkd_lab import data, methods, nets, teachers
+from dfkd_lab.engine import precision
+from dfkd_lab.engine.composed import ComposedRun
+from dfkd_lab.engine.recipe import Method
+from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.methods import composition
+from dfkd_lab.runs.memory_estimate import explained
+from dfkd_lab.runs.seal import Seal, SealBroken
+from dfkd_lab.spec import RunSpec, build, record, settings_of, unknown
+from dfkd_lab.system.device import check_device, pick_device
+from dfkd_lab.teachers import Calibration, Teacher
+
+
+@dataclass
+class ResolvedRun:
+    """A run as it will be: ``spec`` with every setting resolved, and what the settings mean on this machine.
+
+    What is a setting of the run, or of its method, can be read off it: ``resolved.rounds``, ``resolved.capacity``.
+    """
+
+    spec: RunSpec
+    method: Method
+    """With its slots replaced, if any are."""
+    device: torch.device
+    teacher: Teacher
+    """A built-in one that is not in the cache has no weights yet."""
+    calibration: Calibration | None
+    """How right and how sure the teacher is, if it was measured on the evaluation set before."""
+    seal: Seal
+    """Closed while the method composed."""
+    _composed: ComposedRun | None = field(repr=False)
+
+    @property
+    def composed(self) -> ComposedRun:
+        """The method with its networks, to be looked at; :meth:`take` gives it away."""
+        if self._composed is None:  # taken by an earlier run, and the teacher and the seal with it
+            self.teacher, self.seal = _find_teacher(self.spec), Seal()
+            self._composed = _compose(self.spec, self.method, self.teacher, self.device, self.seal)
+        return self._composed
+
+    def take(self) -> ComposedRun:
+        """The method with its networks, for the one run that will change them."""
+        composed, self._composed = self.composed, None
+        return composed
+
+    def into(self, folder: Path | str, **more: Any) -> ResolvedRun:
+        """The same run, in another folder; ``more`` are settings that do not change what it computes."""
+        changes = build(RunSpec, {"out": str(folder), **more})
+        self.spec = dataclasses.replace(self.spec, **{name: getattr(changes, name) for name in ("out", *more)})
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or "spec" not in self.__dict__:
+            raise AttributeError(name)
+        settings = {**self.spec.settings, **{each: getattr(self.spec, each) for each in settings_of(RunSpec)}}
+        if name not in settings:
+            raise AttributeError(unknown(name, settings, f"setting of {self.spec.method}"))
+        return settings[name]
+
+
+def plan(values: Mapping[str, Any] | None = None, /, **more: Any) -> ResolvedRun:
+    """A checked run from names of run settings and of the method's settings, mixed or in ``settings``.
+
+    Method settings come from the method's defaults, then its preset, then what is given. All of them end up in
+    ``settings``, so that the record needs no preset table.
+
+    Raises:
+        SpecError: for anything that is unknown, of the wrong type, out of range, or does not fit together.
+        RunError: if the method opens a data set while it composes.
+    """
+    return resolve(_spec_of({**(values or {}), **more}))
+
+
+def _spec_of(values: Mapping[str, Any]) -> RunSpec:
+    """The spec of run settings and method settings, mixed or in ``settings``."""
+    run_values = {name: value for name, value in values.items() if name in settings_of(RunSpec)}
+    rest = {name: value for name, value in values.items() if name not in run_values}
+    spec = build(RunSpec, run_values)
+    if twice := sorted(spec.settings.keys() & rest):
+        raise SpecError(f"{twice[0]} is given twice: by itself, and in settings; give it once")
+    return dataclasses.replace(spec, settings={**spec.settings, **rest})
+
+
+def from_namespace(namespace: Mapping[str, Any]) -> ResolvedRun:
+    """The run that the settings among ``namespace`` give; for a notebook's parameters: ``globals()``."""
+    return plan({name: namespace[name] for name in settings_of(RunSpec) if name in namespace})
+
+
+def resolve(spec: RunSpec) -> ResolvedRun:
+    """What ``spec`` means here; what it leaves open is decided.
+
+    Raises:
+        SpecError: as :func:`plan`.
+        RunError: as :func:`plan`.
+    """
+    spec, teacher, device = _settle(spec)
+    method, seal = composition.method_of(spec), Seal()
+    composed = _compose(spec, method, teacher, device, seal)
+    calibration = teachers.kept_measurement(teacher, spec.data)
+    return ResolvedRun(spec, method, device, teacher, calibration, seal, composed)
+
+
+def settled(values: Mapping[str, Any]) -> RunSpec:
+    """The spec that :func:`plan` would give for these settings, without composing anything; for a form to show.
+
+    Raises:
+        SpecError: as :func:`plan`, but for what shows only when slots are put together.
+    """
+    return _settle(_spec_of(values))[0]
+
+
+def _settle(spec: RunSpec) -> tuple[RunSpec, Teacher, torch.device]:
+    """``spec`` with preset, settings, rounds and precision decided; the teacher, and the device."""
+    class_ = methods.find(spec.method)
+    data.check(spec.data)
+    build(class_, spec.settings, also=settings_of(RunSpec))  # before a file is read
+    teacher = _find_teacher(spec)
+    preset = _preset(spec, class_, teacher)
+    base = dict(class_.presets[preset])
+    rounds = base.pop("rounds", class_.presets["paper"]["rounds"])
+    settings = record(build(class_, {**base, **spec.settings}))
+    try:
+        nets.check(spec.student)
+    except SpecError as error:
+        raise SpecError(f"student: {error}") from None
+    if methods.remark(class_) and spec.data == "none":
+        names = ", ".join((*data.TRAINING_SETS, "folder:PATH"))
+        raise SpecError(f"'{spec.method}' learns from real images, and data = '{spec.data}' has none; choose: {names}")
+    check_device(spec.device)
+    device = pick_device(spec.device)
+    spec = dataclasses.replace(
+        spec,
+        settings=settings,
+        rounds=spec.rounds or rounds,
+        preset=preset,
+        precision=precision.pick(spec.precision, device),
+    )
+    return spec, teacher, device
+
+
+def _find_teacher(spec: RunSpec) -> Teacher:
+    return teachers.find(spec.teacher, spec.normalization, spec.data)
+
+
+def _compose(spec: RunSpec, method: Method, teacher: Teacher, device: torch.device, seal: Seal) -> ComposedRun:
+    """A method that reads data while it composes fails like one that reads it later."""
+    try:
+        with explained(spec.settings), seal:
+            return ComposedRun.of(
+                method,
+                teacher.model,
+                lambda: teachers.student_of(teacher.card, spec.student),
+                shape=teacher.card.shape,
+                classes=teacher.card.classes,
+                rounds=spec.rounds,
+                seed=spec.seed,
+                device=device,
+                precision=spec.precision,
+                cache_views=spec.cache_views,
+            )
+    except SealBroken as error:
+        raise RunError(str(error)) from None
+
+
+def _preset(spec: RunSpec, class_: type[Any], teacher: Teacher) -> str:
+    """The family of settings: the one that is named, else what suits the evaluation set or the teacher's own data."""
+    if spec.preset in class_.presets:
+        return spec.preset
+    named = data.find(spec.preset)
+    row = named or data.find(spec.data) or data.find(teacher.card.data)
+    if spec.preset != "auto" and named is None:
+        raise SpecError("preset: " + unknown(spec.preset, class_.presets, f"preset of {spec.method}"))
+    return methods.suiting_preset(class_, row.presets if row else ())
