@@ -29,6 +29,7 @@ from dfkd_lab.runs.seal import SealBroken
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.device import free_memory, provenance, used_memory
 from dfkd_lab.system.files import write_atomically
+from dfkd_lab.system.processes import keep_freed_memory
 
 MOST_SAMPLE_FILES = 200
 PATIENCE_S = 10  # for the lock of a process that has said its last word and is about to end
@@ -97,6 +98,8 @@ class Session:
 
     def __iter__(self) -> Generator[Report, None, None]:
         self._status("running")
+        if self.device.type == "cpu":
+            keep_freed_memory()
         try:
             with AsyncWriter(self.device) as self.writer:
                 while self.run.round < self.spec.rounds and self.requested != "stop":

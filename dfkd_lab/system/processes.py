@@ -21,8 +21,8 @@ def tune_process() -> None:
     """Tune this process for training on a CPU: how OpenMP's threads wait, and what the C allocator keeps.
 
     Importing the library changes nothing of the process that imports it; the command line, a process that the panel
-    starts, and the benchmarks call this by name. It has to come before torch is imported, which reads the first
-    setting once; what the environment says already stays.
+    starts, and the benchmarks call this by name, and a session on a CPU asks for the second half. It has to come before
+    torch is imported, which reads the first setting once; what the environment says already stays.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", GOMP_SPINCOUNT)
     keep_freed_memory()

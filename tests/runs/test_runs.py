@@ -551,3 +551,14 @@ def test_a_run_waits_for_the_lock_of_one_that_is_about_to_end(make_spec: MakeSpe
     ending.acquire()
     threading.Timer(0.3, ending.release).start()
     assert len(list(Session(spec))) == 1
+
+
+def test_a_session_on_a_cpu_keeps_freed_memory_once_it_computes(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[bool] = []
+    monkeypatch.setattr("dfkd_lab.runs.session.keep_freed_memory", lambda: called.append(True))
+    session = Session(make_spec("dafl", rounds=1))
+    assert not called, "a plan or a session alone changes nothing of the process"
+    list(session)
+    assert called == [True]
