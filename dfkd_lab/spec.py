@@ -84,7 +84,7 @@ def check(spec: type, name: str, value: Any) -> Any:
     """
     field_, wanted = settings_of(spec)[name], setting_type(spec, name)
     try:
-        value = _convert(value, wanted)
+        value = _convert(_switched(field_, value), wanted)
     except (TypeError, ValueError, SyntaxError):
         raise SpecError(f"{name} = {value!r} is not {_article(wanted)}; allowed: {allowed(spec, name)}") from None
     low, high = field_.metadata.get("low"), field_.metadata.get("high")
@@ -138,6 +138,14 @@ def parameters_cell(spec: type) -> str:
     return "\n".join(lines)
 
 
+def _switched(field_: dataclasses.Field[Any], value: Any) -> Any:
+    """True and False, also as text, for a setting that also knows "auto"."""
+    if field_.metadata.get("choices") != SWITCH:
+        return value
+    meant = _read(value, bool) if isinstance(value, str) else value
+    return {True: "yes", False: "no"}[meant] if isinstance(meant, bool) else value
+
+
 def _convert(value: Any, wanted: type) -> Any:
     if isinstance(value, str) and wanted is not str:
         value = _read(value, wanted)
@@ -180,6 +188,9 @@ def device_setting() -> Any:
     )
 
 
+SWITCH = ("auto", "yes", "no")
+"""The choices of a setting that is decided for the user unless they do; True and False mean "yes" and "no"."""
+
 PRESETS = ("auto", "paper", "digits", "small_gray", "svhn", "cifar", "cifar10", "cifar100", "imagenet")
 """Families of method settings; a method has "paper" and those it was fitted to. A data set names what suits it."""
 
@@ -201,8 +212,15 @@ class RunSpec:
     preset: str = setting("auto", "settings to start from; auto takes what suits the evaluation set", choices=PRESETS)
     synthesizer: str = setting("", "synthesizer of another method: pixels, meta, ... or a method; empty keeps the own")
     memory: str = setting("", "memory of another method: ring, vae, ... or a method; its options follow a colon")
-    view: str = setting("", "view of another method on the images being synthesized: identity, crop_flip, roll")
-    student_view: str = setting("", "view of another method on the student's images: identity, crop_flip")
+    view: str = setting(
+        "", "view of another method on the images being synthesized: identity, crop_flip, roll, resized_crop"
+    )
+    student_view: str = setting("", "view of another method on the student's images: identity, crop_flip, resized_crop")
+    generator: str = setting(
+        "auto",
+        "what draws images; auto: the field's; dcgan: DFAD's, 128 px; deep: FastDFKD's, 224 px",
+        choices=("auto", "dcgan", "deep"),
+    )
     cache_views: int = setting(
         0, "views of each stored image kept with the teacher's answer; 0 draws a view a read", low=0, high=1000
     )
@@ -215,7 +233,17 @@ class RunSpec:
         "of the networks' passes; auto takes bf16 where the device is made for it",
         choices=("auto", "fp32", "bf16"),
     )
-    compile: bool = setting(False, "compile the networks (torch.compile): a minute at the start, then faster steps")
+    buffer_on: str = setting(
+        "auto",
+        "where a buffer's images are; auto: on the device if they fit",
+        choices=("auto", "device", "host"),
+    )
+    deterministic: bool = setting(False, "on a CUDA GPU, slower kernels that give the same bits each time")
+    compile: str = setting(
+        "auto",
+        "torch.compile: a minute at the start, then faster steps; auto: on a CUDA GPU",
+        choices=SWITCH,
+    )
     evaluate_every: int = setting(
         0, "rounds between evaluations; 0 keeps them below 2 % of the computing", low=0, high=10_000_000
     )

@@ -21,31 +21,10 @@ from dfkd_lab.engine.loop import Run
 from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.environment import cache
+from tests.support import TINY
 
 # One thread: twice as many would spin against whatever else runs on two cores, and gain little at these sizes.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-
-TINY = {
-    "batch": 16,
-    "width": 8,
-    "z_dim": 8,
-    "g_steps": 2,
-    "s_steps": 3,
-    "cycles": 2,
-    "capacity": 40,
-    "warm_up": 1,
-    "padding": 1,
-    "jitter": 1,
-    "replayed": 3,
-    "vae_steps": 2,
-    "bank_batches": 1,
-    "bank_period": 1,
-    "bank": 20,
-    "negatives": 8,
-    "g_life": 1,
-    "s_batch": 16,
-}
-"""Sizes that make a round take a fraction of a second; a method takes those it has."""
 
 
 @pytest.fixture(scope="session", autouse=True)

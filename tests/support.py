@@ -1,8 +1,33 @@
 """What tests of several rooms share that is no fixture."""
 
+from pathlib import Path
 from typing import Any
 
 from dfkd_lab import RunFolder
+
+ROOT = Path(__file__).parents[1]
+"""The repository."""
+TINY = {
+    "batch": 16,
+    "width": 8,
+    "z_dim": 8,
+    "g_steps": 2,
+    "s_steps": 3,
+    "cycles": 2,
+    "capacity": 40,
+    "warm_up": 1,
+    "padding": 1,
+    "jitter": 1,
+    "replayed": 3,
+    "vae_steps": 2,
+    "bank_batches": 1,
+    "bank_period": 1,
+    "bank": 20,
+    "negatives": 8,
+    "g_life": 1,
+    "s_batch": 16,
+}
+"""Sizes that make a round take a fraction of a second; a method takes those it has."""
 
 
 def events_of(folder: RunFolder) -> list[dict[str, Any]]:

@@ -15,10 +15,10 @@ from dfkd_lab import Session, data, methods, nets, plan
 from dfkd_lab.data import registry
 from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import catalogue, composition
+from tests.support import ROOT
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "extending.md").read_text()
 BLOCKS = dict(re.findall(r"^## A (.*?)\n.*?```python\n(.*?)```", TEXT, re.S | re.M))
 

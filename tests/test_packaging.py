@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,8 +13,8 @@ from packaging.utils import canonicalize_name
 
 from dfkd_lab.errors import EnvironmentProblem
 from dfkd_lab.system import environment
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # Escaped and grouped, so that this file does not match itself.

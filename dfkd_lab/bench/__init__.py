@@ -15,7 +15,7 @@ from dfkd_lab.bench.overhead import Pair, measure_overhead
 from dfkd_lab.bench.parts import memories, precisions, views
 from dfkd_lab.engine import compilation, precision
 from dfkd_lab.errors import SpecError
-from dfkd_lab.spec import check, device_setting, setting
+from dfkd_lab.spec import SWITCH, check, device_setting, setting
 from dfkd_lab.system.device import check_device, pick_device, provenance
 
 SIZES: dict[str, dict[str, int]] = {"cpu": {"width": 16, "batch": 128, "g_steps": 10, "s_steps": 100}, "cuda": {}}
@@ -35,7 +35,7 @@ class BenchSpec:
     images: str = setting("1000,5000,50000,500000", "images in the measured memories, with commas")
     cache_views: int = setting(0, "views kept with the teacher's answer, as in a run", low=0, high=1000)
     precision: str = setting("auto", "as in a run", choices=("auto", "fp32", "bf16"))
-    compile: bool = setting(False, "as in a run")
+    compile: str = setting("no", "as in a run", choices=SWITCH)
     device: str = device_setting()
     json: bool = setting(False, "print everything as JSON")
 
@@ -57,8 +57,9 @@ def measure(request: BenchSpec) -> dict[str, Any]:
     for name in names:
         methods.find(name)
     counts = [_count(text) for text in request.images.split(",") if text]
-    compilation.check(request.compile, device)
-    how = {"precision": held, "cache_views": request.cache_views, "compile": request.compile}
+    compilation.check(request.compile == "yes", device)
+    compiled = compilation.is_wanted(request.compile, device)
+    how = {"precision": held, "cache_views": request.cache_views, "compile": compiled}
     loops = []
     for pair_name, pair in pairs.items():
         settings = {} if pair.is_digits else SIZES.get(device.type, {})

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 
 from dfkd_lab import methods, nets
+from dfkd_lab.engine import compilation
 from dfkd_lab.engine.composed import ComposedRun
-from dfkd_lab.engine.loop import Run, frozen
+from dfkd_lab.engine.loop import Run
 from dfkd_lab.engine.meter import Meter
+from dfkd_lab.engine.optimization import frozen
 from dfkd_lab.engine.recipe import Schedule, needs_of_all
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets.wrap import Classifier, Frozen
@@ -124,6 +126,13 @@ def measure_overhead(
 
     There are at least ``repeats`` turns, and as many as fit into ``least_s`` seconds.
     """
+    with compilation.many_shapes():  # the bare passes are no part of a run
+        return _measured_in_turns(pair, method, settings, repeats, least_s, **more)
+
+
+def _measured_in_turns(
+    pair: Pair, method: str, settings: dict[str, Any], repeats: int, least_s: float, **more: Any
+) -> dict[str, Any]:
     run, other = (pair.run(method, settings, **more) for _ in range(2))
     whole = run.recipe.schedule
     run.recipe.schedule = other.recipe.schedule = shortened(whole)
@@ -235,8 +244,8 @@ def slots(run: Run, whole: Schedule) -> dict[str, float]:
         watch.watch(owner, attribute, name)
     result: dict[str, float] = defaultdict(float)
     for advance, times in (
-        (lambda: run._synthesize(Meter()), whole.cycles * whole.g_steps / max(1, short.g_steps)),
-        (lambda: run._distil(Meter(), 0), whole.cycles * whole.s_steps / short.s_steps),
+        (lambda: run._synthesize(Meter(), short.g_steps), whole.cycles * whole.g_steps / max(1, short.g_steps)),
+        (lambda: run._distil(Meter(), 0, short.s_steps), whole.cycles * whole.s_steps / short.s_steps),
     ):
         watch.seconds.clear()
         with run.rng, torch.compiler.set_stance("force_eager"):

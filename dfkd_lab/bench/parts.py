@@ -138,7 +138,7 @@ def _passes(
     teacher = Frozen(nets.classifier(pair.teacher, pair.shape[0], pair.classes), *scale).to(device)
     student = Classifier(nets.classifier(pair.student, pair.shape[0], pair.classes), *scale).to(device)
     for net in (teacher, student) if last else ():
-        autocast.prepare(net)
+        autocast.prepare(net, pair.shape)
     images = torch.rand(batch, *pair.shape, device=device)
 
     def answer() -> None:

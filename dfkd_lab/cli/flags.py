@@ -16,7 +16,7 @@ from tqdm import tqdm
 from dfkd_lab import methods
 from dfkd_lab.errors import SpecError
 from dfkd_lab.runs.planning import plan
-from dfkd_lab.spec import RunSpec, check, record, setting_type, settings_of, unknown
+from dfkd_lab.spec import SWITCH, RunSpec, check, record, setting_type, settings_of, unknown
 
 T = TypeVar("T")
 
@@ -29,6 +29,7 @@ def parse(name: str, arguments: list[str]) -> dict[str, Any]:
     """
     arguments = [f"--data{word[6:]}" if word.split("=")[0] == "--eval" else word for word in arguments]
     flags = _flags(name)
+    arguments = switched(flags, arguments)
     values = read(flags, arguments, name)
     given = {each: getattr(values, each) for each in _names(arguments, flags)}
     if not {"-h", "--help"}.isdisjoint(arguments):
@@ -37,6 +38,18 @@ def parse(name: str, arguments: list[str]) -> dict[str, Any]:
         filled = flags(**{key: defaults[key] for key in settings_of(flags)})
         tyro.cli(flags, args=["--help"], default=filled, prog=f"dfkd_lab run {name}")
     return given
+
+
+def switched(flags: type[Any], arguments: list[str]) -> list[str]:
+    """``arguments`` with --name and --no-name, of a setting that also knows "auto", as --name yes and --name no."""
+    names = [each for each, field in settings_of(flags).items() if field.metadata.get("choices") == SWITCH]
+    result: list[str] = []
+    for word, after in pairwise([*arguments, "--"]):
+        bare = word.removeprefix("--").removeprefix("no-").replace("-", "_")
+        is_switch = bare in names and (word.startswith("--no-") or after.startswith("-"))
+        value = "no" if word.startswith("--no-") else "yes"
+        result += [f"--{bare.replace('_', '-')}", value] if is_switch else [word]
+    return result
 
 
 def _names(arguments: list[str], flags: type[Any]) -> list[str]:

@@ -1,17 +1,36 @@
-"""torch.compile of a run's networks."""
+"""torch.compile of a run's networks: which parts, how, and what is left as it was.
+
+Views, losses and optimizers stay as they are: a view draws random numbers, which have to be the run's own, the losses
+are few operations, and torch's optimizers are fused already.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+from typing import Any
 
 import torch
+from torch import nn
+from torch._inductor.cpp_builder import get_cpp_compiler
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from dfkd_lab.engine.recipe import Recipe
-from dfkd_lab.errors import RecipeError, SpecError
-from dfkd_lab.nets import Encoder, Generator
+from dfkd_lab.errors import SpecError
+from dfkd_lab.nets import Encoder
+from dfkd_lab.nets.generators import ImageGenerator
 from dfkd_lab.primitives.losses import needs_of
 from dfkd_lab.primitives.observer import Observer
+
+COMPILED = "compiled"
+
+
+def is_wanted(compile: str, device: torch.device) -> bool:
+    """What the setting "yes", "no" or "auto" means on ``device``: auto compiles on a CUDA GPU alone.
+
+    There a step is hundreds of small kernels, each launched by the host, and a graph is launched once.
+    """
+    return compile == "yes" or (compile == "auto" and device.type == "cuda")
 
 
 @functools.cache
@@ -26,28 +45,70 @@ def check(requested: bool, device: torch.device) -> None:
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=device))
     except Exception as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise SpecError(f"compile = True, but torch.compile does not work here ({reason}); allowed: False") from None
+        raise SpecError(f"compile = yes, but torch.compile does not work here ({reason(error)}); allowed: no") from None
 
 
-def compile_networks(observer: Observer, recipe: Recipe) -> None:
+def reason(error: Exception) -> str:
+    """The first line of what torch says of a failure."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+
+
+def described() -> dict[str, str]:
+    """What compiles here, and where it leaves its files; for the record."""
+    return {"backend": "inductor", "compiler": get_cpp_compiler(), "files": cache_dir()}
+
+
+def compile_networks(observer: Observer, recipe: Recipe, device: torch.device) -> dict[str, str]:
     """Compile what ``observer`` runs, and the networks in synthesizer, memory and losses, for the shapes they meet.
 
-    Raises:
-        RecipeError: if a loss needs what a compiled network does not give.
+    Args:
+        observer: Of teacher and student.
+        recipe: The slots.
+        device: On a CUDA GPU, what is compiled is launched as one graph.
+
+    Returns:
+        Of each network, "compiled", or why it is not.
     """
-    for name, each in recipe.all_losses().items():
-        if each.weight and "gradients" in needs_of(each.loss):
-            raise RecipeError(
-                f"'{name}' differentiates by the feature maps inside a network, which a compiled network does not give;"
-                f" allowed: compile = False, or terms = '{name}=0'"
-            )
-    networks = dict.fromkeys((observer.teacher, observer.folded_teacher, observer.student))
-    parts = [part for owner in recipe.modules().values() for part in owner.modules()]
-    for network in (*networks, *(part for part in parts if isinstance(part, (Generator, Encoder)))):
-        network.compile(dynamic=False)
+    networks: dict[str, nn.Module] = {"teacher": observer.teacher, "student": observer.student}
+    if observer.folded_teacher is not observer.teacher:
+        networks["folded teacher"] = observer.folded_teacher
+    for owner, module in recipe.modules().items():
+        for name, part in module.named_modules():
+            if isinstance(part, (ImageGenerator, Encoder)):
+                networks[f"{owner}.{name}".rstrip(".")] = part
+    blocked = {name: reason for name in ("teacher", "student") if (reason := _differentiated(recipe))}
+    for name, network in networks.items():
+        if name not in blocked:
+            network.compile(dynamic=False, **_options(network, device))
+    return {name: blocked.get(name, COMPILED) for name in networks}
+
+
+def leave_out(observer: Observer, recipe: Recipe) -> None:
+    """Run every network as it was before it was compiled."""
+    owners = (observer.teacher, observer.folded_teacher, observer.student, *recipe.modules().values())
+    for part in (part for owner in owners for part in owner.modules()):
+        part._compiled_call_impl = None
+
+
+def step_begins() -> None:
+    """Tell CUDA graphs that what the last step's networks gave may be overwritten; for one step, all of it is kept."""
+    if torch.cuda.is_available():
+        torch.compiler.cudagraph_mark_step_begin()
 
 
 def many_shapes() -> contextlib.AbstractContextManager[object]:
-    """Inside, a network may be compiled anew 64 times: by mode, and by what of it is recorded."""
-    return torch._dynamo.config.patch(recompile_limit=64)
+    """Inside, a network may be compiled anew very often: by mode, by what of it is recorded, and for every run."""
+    return torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=10_000)
+
+
+def _options(network: nn.Module, device: torch.device) -> dict[str, Any]:
+    if device.type == "cuda":
+        return {"mode": "reduce-overhead"}
+    return {}
+
+
+def _differentiated(recipe: Recipe) -> str:
+    for name, each in recipe.all_losses().items():
+        if each.weight and "gradients" in needs_of(each.loss):
+            return f"'{name}' differentiates by the feature maps inside, which a compiled network does not give"
+    return ""

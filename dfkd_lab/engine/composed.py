@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,10 +12,11 @@ from torch import nn
 from dfkd_lab.engine.precision import Autocast
 from dfkd_lab.engine.recipe import Method, MethodContext, Recipe, call_hooks
 from dfkd_lab.errors import RecipeError
+from dfkd_lab.nets.generators import ImageGenerator
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.observer import Observer
 from dfkd_lab.primitives.synthesizers import FixedImages
-from dfkd_lab.system.rng import RNGState
+from dfkd_lab.system.rng import RNGState, preserved
 
 
 @dataclass
@@ -45,6 +47,7 @@ class ComposedRun:
         cls, method: Method, teacher: Frozen, student: Callable[[], nn.Module], *,
         shape: tuple[int, int, int], classes: int, rounds: int, seed: int,
         device: torch.device | str = "cpu", precision: str = "fp32", cache_views: int = 0,
+        generator: str = "auto",
     ) -> ComposedRun:  # fmt: skip
         """Compose ``method``.
 
@@ -58,6 +61,7 @@ class ComposedRun:
             seed: Of all its random numbers.
             device: What the run will compute on.
             precision: "fp32", or "bf16" for the passes of networks; losses and weights stay in 32 bits.
+            generator: "auto", or the published one that draws images instead, "dcgan" or "deep".
             cache_views: Views of each stored image that are kept with the teacher's logits; 0 draws a view a read.
 
         Raises:
@@ -68,9 +72,13 @@ class ComposedRun:
         with rng:
             network = student()
             observer = Observer(teacher, network, autocast)
-            recipe = method.compose(MethodContext(teacher, observer, shape, classes, rounds))
+            recipe = method.compose(MethodContext(teacher, observer, shape, classes, rounds, generator))
         recipe.check(batch_norms=bool(observer.batch_norms))
         _refuse_undeclared_images(recipe, method)
+        _refuse_another_shape(recipe, shape)
+        if generator != "auto" and not isinstance(getattr(recipe.synthesizer, "net", None), ImageGenerator):
+            name = type(recipe.synthesizer).__name__
+            raise RecipeError(f"generator = '{generator}', and {name} draws without one; allowed: generator = 'auto'")
         if cache_views:
             recipe.memory = recipe.cached(cache_views, observer, classes)
         call_hooks(recipe.all_losses(), "bind", recipe.memory)
@@ -86,3 +94,18 @@ class ComposedRun:
 def _refuse_undeclared_images(recipe: Recipe, method: Method) -> None:
     if isinstance(recipe.synthesizer, FixedImages) and not getattr(method, "reads_real_images", False):
         raise RecipeError("there are no real images here; only a reference, declared as such, is given any")
+
+
+def _refuse_another_shape(recipe: Recipe, shape: tuple[int, int, int]) -> None:
+    """What is drawn is what the teacher takes: a network that averages over places would not notice another size."""
+    if isinstance(recipe.synthesizer, FixedImages):  # they are compared when they are given
+        return
+    with preserved(), torch.no_grad():
+        trial = copy.deepcopy(recipe.synthesizer)
+        trial.n = 2  # type: ignore[attr-defined]
+        trial.open()
+        images = recipe.view(trial.render().images)
+    if tuple(images.shape[1:]) != shape:
+        drawn, taken = ("x".join(map(str, each)) for each in (images.shape[1:], shape))
+        name = type(recipe.synthesizer).__name__
+        raise RecipeError(f"the teacher takes images of {taken} (channels x height x width), and {name} draws {drawn}")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dfkd_lab.engine.loop import Run
-from dfkd_lab.nets import Generator
+from dfkd_lab.nets.generators import ImageGenerator
 from dfkd_lab.primitives.losses import needs_of
 from dfkd_lab.primitives.observer import NEEDS_STUDENT
 
@@ -31,7 +31,7 @@ def a_round(run: Run, image: Tensor) -> int:
     recipe, schedule = run.recipe, run.recipe.schedule
     teacher, student = forward(run.teacher, image), forward(run.student, image)
     net = getattr(recipe.synthesizer, "net", None)
-    generator = forward(net, image.new_zeros(1, net.z_dim)) if isinstance(net, Generator) else 0
+    generator = forward(net, image.new_zeros(1, *net.latent_shape)) if isinstance(net, ImageGenerator) else 0
     runs_student = any(needs_of(each.loss) & NEEDS_STUDENT for each in recipe.losses.values() if each.weight)
     synthesis = 3 * generator + 2 * teacher + 2 * student * runs_student
     images, views = getattr(recipe.synthesizer, "n", schedule.batch), run.cache_views

@@ -6,20 +6,21 @@ views; :mod:`dfkd_lab.runs` gives it a folder. Between two reports its whole sta
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dfkd_lab.engine import metrics
-from dfkd_lab.engine.compilation import compile_networks, many_shapes
+from dfkd_lab.engine import compilation, metrics
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.meter import Meter
-from dfkd_lab.engine.recipe import Losses, Schedule, call_hooks, needs_of_all, weighted_sum
+from dfkd_lab.engine.optimization import frozen, keep_counters_on_host, student_optimizer
+from dfkd_lab.engine.recipe import Losses, call_hooks, needs_of_all, weighted_sum
 from dfkd_lab.engine.report import Cost, Report
 from dfkd_lab.engine.schedules import cosine
 from dfkd_lab.nets.wrap import folded
@@ -62,11 +63,12 @@ class Run:
         # after the optimizer: parameters move in place, and it goes on holding them
         modules = (self.teacher, self.observer.folded_teacher, self.student, *self.recipe.modules().values())
         for module in modules:
-            self.autocast.prepare(module.to(self.device))
-        self._compiling: AbstractContextManager[object] = nullcontext()
-        if compile:
-            compile_networks(self.observer, self.recipe)
-            self._compiling = many_shapes()
+            self.autocast.prepare(module.to(self.device), composed.shape)
+        self.compiled = compilation.compile_networks(self.observer, self.recipe, self.device) if compile else {}
+        for module in () if compile else modules:
+            keep_counters_on_host(module)
+        """Of each network "compiled", or why it is not; empty if none was to be."""
+        self._rehearsed = False
 
     def __iter__(self) -> Iterator[Report]:
         while self.round < self.rounds:
@@ -80,19 +82,52 @@ class Run:
         """
         synthesis, distillation = Meter(), Meter()
         schedule = self.recipe.schedule
-        with self.rng, self._compiling:
+        with self.rng, self._compiling():
             self.recipe.memory.open(self.round / self.rounds)
             for cycle in range(schedule.cycles):
-                batch = self._synthesize(synthesis)
+                batch = self._synthesize(synthesis, schedule.g_steps)
                 if self.round >= schedule.warm_up:
-                    batch = self._distil(distillation, cycle)
+                    batch = self._distil(distillation, cycle, schedule.s_steps)
         self.cost.synthesis_s += synthesis.seconds
         self.cost.distillation_s += distillation.seconds
         return self._report(synthesis.means(), distillation.means(), batch)
 
-    def _synthesize(self, meter: Meter) -> Batch:
+    def rehearse(self) -> None:
+        """Take every kind of step that the run will take, and be as before: what is compiled is compiled here.
+
+        For a compiled run, before a seal closes: a compiler starts processes and writes files. Afterwards nothing is
+        compiled any more; a shape that was not met here runs as it is.
+        """
+        before, schedule = copy.deepcopy(self.state_dict()), self.recipe.schedule
+        starts = {each.start for each in self.recipe.losses.values() if each.weight}
+        try:
+            with self.rng, self._compiling():
+                # the second time a memory has a past, and some read another number of images then
+                for round in (*sorted(starts | {0, schedule.warm_up}), schedule.warm_up):
+                    self.round = round
+                    self.recipe.memory.open(0.0)
+                    self._synthesize(Meter(), min(2, schedule.g_steps))
+                    if self.round >= schedule.warm_up:
+                        self._distil(Meter(), 0, min(2, schedule.s_steps))
+        finally:
+            self.load_state_dict(before)
+        self._rehearsed = True
+
+    def leave_uncompiled(self) -> None:
+        """Go on without what was to be compiled."""
+        compilation.leave_out(self.observer, self.recipe)
+        self.compiled = {}
+
+    @contextmanager
+    def _compiling(self) -> Iterator[None]:
+        """What is compiled may be so for many shapes; once rehearsed, for no others."""
+        stance = torch.compiler.set_stance("eager_on_recompile") if self._rehearsed else nullcontext()
+        with compilation.many_shapes() if self.compiled else nullcontext(), stance:
+            yield
+
+    def _synthesize(self, meter: Meter, steps: int) -> Batch:
         """One synthesis phase: the synthesizer improves its images, the memory keeps them."""
-        recipe, steps = self.recipe, self.recipe.schedule.g_steps
+        recipe = self.recipe
         active = {name: each for name, each in recipe.losses.items() if self.round >= each.start and each.weight}
         needs = needs_of_all(active)
         # methods disagree whether the student's batch norms may see images that are not finished
@@ -105,6 +140,8 @@ class Run:
                 meter.add(self._synthesis_step(active, needs))
         with self.autocast:
             batch = recipe.synthesizer.close()
+            if self.compiled:  # a graph's output is overwritten by the next step, and a memory may hold it for long
+                batch = replace(batch, images=batch.images.clone())
             call_hooks(active, "commit", batch)
             recipe.memory.write(batch)
         self.cost.g_steps += steps
@@ -115,6 +152,7 @@ class Run:
     def _synthesis_step(self, losses: Losses, needs: frozenset[str]) -> dict[str, Tensor]:
         """A step of the synthesizer; the mean of each loss."""
         recipe = self.recipe
+        self._step_begins()
         with self.autocast:
             rendered = recipe.synthesizer.render()
         observation = self.observer(recipe.view(rendered.images), rendered.labels, needs, graph=True)
@@ -123,25 +161,26 @@ class Run:
         call_hooks(losses, "step")  # after it: a loss that learns uses the gradient that step left behind
         return means
 
-    def _distil(self, meter: Meter, cycle: int) -> Batch:
+    def _distil(self, meter: Meter, cycle: int, steps: int) -> Batch:
         """One distillation phase: the student imitates the teacher on what the memory gives."""
         recipe, schedule = self.recipe, self.recipe.schedule
         active = {name: each for name, each in recipe.student_losses.items() if each.weight}
         needs = needs_of_all(active)
         self.student.train()
         meter.start(self.device)
-        for number in range(schedule.s_steps):
+        for number in range(steps):
             self.on_step()
             self._set_learning_rate(cycle * schedule.s_steps + number)
             output = self._student_step(active, needs)
             meter.add(output.means)
-        self.cost.s_steps += schedule.s_steps
+        self.cost.s_steps += steps
         meter.stop(self.device)
         return output.batch
 
     def _student_step(self, losses: Losses, needs: frozenset[str]) -> StepOutput:
         """A step of the student."""
         recipe, schedule = self.recipe, self.recipe.schedule
+        self._step_begins()
         with self.autocast:
             batch = recipe.memory.read(schedule.batch, self._draw)
         if batch.logits is None:
@@ -159,6 +198,10 @@ class Run:
             nn.utils.clip_grad_norm_(self.student.parameters(), schedule.clip)
         self.optimizer.step()
         return StepOutput(means, batch)
+
+    def _step_begins(self) -> None:
+        if self.compiled:
+            compilation.step_begins()
 
     def _draw(self, n: int) -> Batch:
         self.cost.images += n
@@ -233,26 +276,3 @@ class StepOutput:
 
     means: dict[str, Tensor]
     batch: Batch = field(repr=False)
-
-
-class frozen:
-    """``with frozen(student)``: no gradient reaches its parameters."""
-
-    def __init__(self, module: nn.Module):
-        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-
-    def __enter__(self) -> None:
-        for parameter in self.parameters:
-            parameter.requires_grad_(False)
-
-    def __exit__(self, *exception: object) -> None:
-        for parameter in self.parameters:
-            parameter.requires_grad_(True)
-
-
-def student_optimizer(student: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """The student's optimizer."""
-    settings: dict[str, Any] = {"lr": schedule.s_lr, "weight_decay": schedule.weight_decay, "fused": True}
-    if schedule.optimizer == "adam":
-        return torch.optim.Adam(student.parameters(), **settings)
-    return torch.optim.SGD(student.parameters(), momentum=schedule.momentum, **settings)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.primitives.observer import Observer
 
+KEPT_BYTES = 10**9
+
 
 class Accuracy:
     """``evaluate(student)``: top-1 accuracy in [0, 1] on images [N, C, H, W], uint8 or in [0, 1], and labels [N].
@@ -19,23 +21,26 @@ class Accuracy:
     """
 
     def __init__(self, images: Tensor, labels: Tensor, batch: int = 0):
-        self.images, self.labels, self._batch = images, labels, batch
+        self.images, self.labels, self._batch, self.device = images, labels, batch, images.device
 
     @property
     def batch(self) -> int:
         """Images at a time."""
-        return self._batch or (1024 if self.images.is_cuda else 64)
+        return self._batch or (64 if self.device.type == "cpu" else 1024)
 
     def to(self, device: torch.device) -> None:
-        """Keep images and labels on ``device``."""
-        self.images, self.labels = self.images.to(device), self.labels.to(device)
+        """Evaluate on ``device``; images that take more than a gigabyte are copied there a batch at a time."""
+        self.device = device
+        if self.images.nbytes <= KEPT_BYTES:
+            self.images, self.labels = self.images.to(device), self.labels.to(device)
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> float:
         training = model.training
         model.eval()
         pairs = zip(self.images.split(self.batch), self.labels.split(self.batch), strict=True)
-        right = sum((model(to_float(x)).argmax(1) == y).sum() for x, y in pairs)
+        parts = ((x.to(self.device), y.to(self.device)) for x, y in pairs)
+        right = sum((model(to_float(x)).argmax(1) == y).sum() for x, y in parts)
         model.train(training)
         return float(right) / len(self.labels)
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.system.onednn_conv import replace_waiting
 
 
@@ -37,8 +38,15 @@ class Autocast:
         self.device, self.precision = device, precision
         self._entered: list[torch.autocast] = []
 
-    def prepare(self, module: nn.Module) -> None:
-        """Lay out the filters of ``module`` for these passes; in half precision on a CPU, mend their gradients too."""
+    def prepare(self, module: nn.Module, shape: tuple[int, int, int]) -> None:
+        """Lay out the filters of ``module`` for these passes, and in half precision hold those of a frozen one so.
+
+        Args:
+            module: A network, or what holds some.
+            shape: Of the images that a frozen one takes, [C, H, W].
+        """
+        if self.precision == "bf16" and isinstance(module, Frozen):
+            hold_in_bfloat16(module, torch.zeros(2, *shape, device=self.device), self)
         channels_last(module)
         if self.device.type == "cpu" and self.precision == "bf16":
             replace_waiting(module)
@@ -51,6 +59,28 @@ class Autocast:
 
     def __exit__(self, *exception: object) -> None:
         self._entered.pop().__exit__(*exception)
+
+
+def hold_in_bfloat16(network: Frozen, images: Tensor, autocast: Autocast) -> None:
+    """Convert the filters of a frozen network once, not in every pass; the passes have the same bits.
+
+    Linear layers stay as they are: losses on activation maps multiply by their weights in 32 bits.
+
+    Args:
+        network: Stays as it is where it cannot pass ``images`` then, as one that leaves autocast inside.
+        images: [N, C, H, W] on its device.
+        autocast: In half precision.
+    """
+    layers = [layer for layer in network.modules() if type(layer) is nn.Conv2d]  # not what computes its weights
+    parameters = {parameter: parameter.data for layer in layers for parameter in layer.parameters(recurse=False)}
+    for parameter, data in parameters.items():
+        parameter.data = data.to(torch.bfloat16)
+    try:
+        with torch.no_grad(), autocast:
+            network(images)
+    except RuntimeError:
+        for parameter, data in parameters.items():
+            parameter.data = data
 
 
 def channels_last(module: nn.Module) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dfkd_lab.errors import RecipeError
 from dfkd_lab.nets import Generator
 from dfkd_lab.nets.generators import Output
+from dfkd_lab.nets.large_generators import DCGANGenerator, DeepGenerator, large_generator
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.losses import Loss, needs_of
 from dfkd_lab.primitives.memories import CachedViews, ImageBuffer, Memory
@@ -178,6 +179,8 @@ class MethodContext:
     shape: tuple[int, int, int]
     classes: int
     rounds: int
+    generator_name: str = "auto"
+    """The run's setting ``generator``."""
 
     @property
     def mean(self) -> Tensor:
@@ -190,9 +193,30 @@ class MethodContext:
         return self.teacher.std
 
     def generator(
-        self, z_dim: int, width: int, output: Output = "sigmoid", conditional: bool = False, **details: Any
-    ) -> Generator:
-        """A fresh generator of the teacher's images; a ``conditional`` one makes images of the target class."""
+        self,
+        z_dim: int,
+        width: int,
+        output: Output = "sigmoid",
+        conditional: bool = False,
+        latent_map: bool = True,
+        **details: Any,
+    ) -> Generator | DCGANGenerator | DeepGenerator:
+        """A fresh generator of the teacher's images; the field's shared one unless the run names another.
+
+        Args:
+            z_dim: Of the noise.
+            width: Channels of its last hidden layer.
+            output: How the shared one is bounded; the others are as published.
+            conditional: Whether it makes images of the target class.
+            latent_map: Whether it may take a map as noise.
+            details: Of :class:`~dfkd_lab.nets.Generator`.
+
+        Raises:
+            RecipeError: if the run names a generator that this method cannot use.
+        """
+        if self.generator_name != "auto":
+            given = {name: value for name, value in details.items() if value}
+            return large_generator(self.generator_name, z_dim, self.shape, width, conditional, latent_map, given)
         classes = self.classes if conditional else 0
         return Generator(z_dim, self.shape, width, output, self.mean.cpu(), self.std.cpu(), classes, **details)
 

@@ -64,10 +64,11 @@ class CMI:
             context.observer, view, ResizedCrop(0.25, self.flip), temperature=self.contrast_temperature,
             capacity=self.bank, negatives=self.negatives, lr=self.g_lr,
         )  # fmt: skip
+        net = context.generator(self.z_dim, self.width)
         return Recipe(
             synthesizer=PerBatchGenerator(
-                context.generator(self.z_dim, self.width), NoiseCode(self.z_dim, self.z_lr), self.batch,
-                context.classes, lr=self.g_lr, life=1, labels="random",
+                net, NoiseCode(net.latent_shape, self.z_lr), self.batch, context.classes, lr=self.g_lr, life=1,
+                labels="random",
             ),
             view=view,
             losses={

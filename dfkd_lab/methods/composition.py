@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from dfkd_lab import methods
 from dfkd_lab.engine.recipe import Method, MethodContext, Recipe
 from dfkd_lab.errors import RecipeError, SpecError
+from dfkd_lab.methods.common.fillings import ResizedCropFilling
 from dfkd_lab.spec import RunSpec, build, settings_of, unknown
 
 KINDS: dict[str, dict[str, str]] = {
@@ -40,7 +41,12 @@ KINDS: dict[str, dict[str, str]] = {
 }
 """Words for what fills a slot, and the method it is taken from."""
 
-FILLINGS: dict[str, dict[str, type[Filling]]] = {slot: {} for slot in KINDS}
+FILLINGS: dict[str, dict[str, type[Filling]]] = {
+    "synthesizer": {},
+    "memory": {},
+    "view": {"resized_crop": ResizedCropFilling},
+    "student_view": {"resized_crop": ResizedCropFilling},
+}
 """What fills a slot without a method around it, by slot and word; see :func:`register_filling`."""
 
 LOSSES = {

@@ -52,7 +52,7 @@ class FSSC:
         view = CropFlip(self.padding, self.flip)
         net = context.generator(self.z_dim, self.width, squeeze=self.squeeze)
         return Recipe(
-            synthesizer=PerBatchGenerator(net, NoiseCode(self.z_dim), self.batch, context.classes, lr=self.g_lr),
+            synthesizer=PerBatchGenerator(net, NoiseCode(net.latent_shape), self.batch, context.classes, lr=self.g_lr),
             view=view,
             losses=recipes.inversion_losses(context, self.label, self.bn_gap, self.gap),
             student_losses=recipes.cam_losses(context, self.temperature, self.cam, self.grad_cam),

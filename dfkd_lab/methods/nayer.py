@@ -16,9 +16,10 @@ from torch import Tensor
 from dfkd_lab.engine.recipe import MethodContext, Recipe, Schedule, WeightedLoss
 from dfkd_lab.errors import RecipeError
 from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.nets.initialization import reset_parameters
 from dfkd_lab.primitives import losses
 from dfkd_lab.primitives.memories import ImageBuffer
-from dfkd_lab.primitives.synthesizers import NoisyLabels, PerBatchGenerator, reset_parameters
+from dfkd_lab.primitives.synthesizers import NoisyLabels, PerBatchGenerator
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import setting
 
@@ -74,8 +75,9 @@ class NAYER:
         code = NoisyLabels(table(self.embeddings, context.classes), self.z_dim)
         return Recipe(
             synthesizer=PerBatchGenerator(
-                context.generator(self.z_dim, self.width), code, self.batch, context.classes, lr=self.g_lr,
-                life=self.g_life * self.cycles, restart=self.warm_up * self.cycles, reset=reset_parameters,
+                context.generator(self.z_dim, self.width, latent_map=False), code, self.batch, context.classes,
+                lr=self.g_lr, life=self.g_life * self.cycles, restart=self.warm_up * self.cycles,
+                reset=reset_parameters,
             ),
             view=view,
             losses=recipes.inversion_losses(

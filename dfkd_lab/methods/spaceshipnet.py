@@ -52,9 +52,9 @@ class SpaceshipNet:
         are drawn with replacement; weights start as torch's layers do; the learning rate falls step by step.
         """
         view = CropFlip(self.padding, self.flip)
-        synthesizer = PerBatchGenerator(
-            context.generator(self.z_dim, self.width), NoiseCode(self.z_dim), self.batch, context.classes, lr=self.g_lr
-        )
+        net = context.generator(self.z_dim, self.width)
+        code = NoiseCode(net.latent_shape)
+        synthesizer = PerBatchGenerator(net, code, self.batch, context.classes, lr=self.g_lr)
         return Recipe(
             synthesizer=synthesizer,
             view=view,

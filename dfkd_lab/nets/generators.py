@@ -1,6 +1,8 @@
 """The field's shared generator: noise -> images (DCGAN-like; the DAFL, DFAD and CMI code agree on it)."""
 
-from itertools import pairwise
+import math
+from collections.abc import Sequence
+from itertools import chain, pairwise
 from typing import Literal
 
 import torch
@@ -13,8 +15,20 @@ from dfkd_lab.system.onednn_conv import convolution
 Output = Literal["sigmoid", "tanh_bn", "bn"]
 
 
-class Generator(nn.Module):
-    """Noise [N, Z] -> images [N, C, H, W]; H is a multiple of 4.
+class ImageGenerator(nn.Module):
+    """What makes images [N, C, H, W] from noise [N, *latent_shape]."""
+
+    latent_shape: tuple[int, ...]
+    z_dim: int
+    width: int
+
+
+class Generator(ImageGenerator):
+    """Noise [N, Z] -> images [N, C, H, W] of any height and width.
+
+    A linear layer makes a first map of at most 8 pixels a side, and each block doubles it: twice up to 32 pixels, as in
+    the field's code, and once more for each doubling beyond, so that the linear layer does not grow with the image.
+    Where a size is no multiple of that, the next larger one is drawn and its middle kept.
 
     ``output`` says how the last layer is bounded: "sigmoid" (CMI, FastDFKD) gives images in [0, 1]; "tanh_bn" (DAFL,
     PRE-DFKD) gives tanh followed by batch norm without affine, in network units, which ``mean`` and ``std`` turn into
@@ -41,13 +55,16 @@ class Generator(nn.Module):
         squeeze: bool = False,
     ):
         super().__init__()
-        channels, height, _ = shape
-        self.z_dim, self.side, self.width = z_dim, height // 4, width
-        self.head = nn.Linear(z_dim, 2 * width * self.side**2)
-        first, second = _block(2 * width, 2 * width, eps, squeeze), _block(2 * width, width, eps, squeeze)
+        channels, *self.size = shape
+        self.z_dim, self.latent_shape, self.width = z_dim, (z_dim,), width
+        blocks = upsamplings(*self.size)
+        self.first_size = tuple(-(-pixels // 2**blocks) for pixels in self.size)
+        self.head = nn.Linear(z_dim, 2 * width * math.prod(self.first_size))
+        layers = [_block(2 * width, 2 * width, eps, squeeze) for _ in range(blocks - 1)]
+        layers.append(_block(2 * width, width, eps, squeeze))
         last = nn.Conv2d(width, channels, 3, padding=1)
-        self.body = nn.Sequential(nn.BatchNorm2d(2 * width), *first, *second, last)
-        self.ends = (1, 1 + len(first), 1 + len(first) + len(second))
+        self.body = nn.Sequential(nn.BatchNorm2d(2 * width), *chain.from_iterable(layers), last)
+        self.ends = tuple(1 + number * len(layers[0]) for number in range(blocks + 1))
         for layer in [each for each in self.body if spectral and isinstance(each, nn.Conv2d)]:
             spectral_norm(layer)
         self.output, self.conditioning = output, conditioning
@@ -62,21 +79,22 @@ class Generator(nn.Module):
         if labels is not None:
             wanted = self.embedding(labels)
             noise = noise + wanted if self.conditioning == "sum" else noise * wanted
-        return self.decode(2, self.maps(noise)[-1])
+        return self.decode(len(self.ends) - 1, self.maps(noise)[-1])
 
     def maps(self, noise: Tensor) -> list[Tensor]:
-        """The three hidden maps of ``noise`` [N, Z], behind the first batch norm and behind each block.
+        """The hidden maps of ``noise`` [N, Z], behind the first batch norm and behind each block.
 
-        With g = ``width``: [N, 2g, H/4, H/4], [N, 2g, H/2, H/2] and [N, g, H, H].
+        With g = ``width``, at 32 pixels: [N, 2g, 8, 8], [N, 2g, 16, 16] and [N, g, 32, 32].
         """
-        maps = [self.head(noise).view(-1, 2 * self.width, self.side, self.side)]
+        maps = [self.head(noise).view(-1, 2 * self.width, *self.first_size)]
         for begin, end in pairwise((0, *self.ends)):
             maps.append(self._through(begin, end, maps[-1]))
         return maps[1:]
 
     def decode(self, depth: int, maps: Tensor) -> Tensor:
-        """Images [N, C, H, W] from hidden maps of ``depth`` 0, 1 or 2, through the layers that are left."""
-        raw = self._through(self.ends[depth], len(self.body), maps).float()  # images have more steps than bfloat16
+        """Images [N, C, H, W] from hidden maps of ``depth`` 0, 1, ..., through the layers that are left."""
+        raw = middle(self._through(self.ends[depth], len(self.body), maps), self.size)
+        raw = raw.float()  # images have more steps than bfloat16
         if self.output == "sigmoid":
             return torch.sigmoid(raw)
         return self.last_norm(torch.tanh(raw) if self.output == "tanh_bn" else raw) * self.std + self.mean
@@ -85,6 +103,22 @@ class Generator(nn.Module):
         for place in range(begin, end):
             x = self.body[place](x)
         return x
+
+
+def draw_latent(net: nn.Module, n: int, z_dim: int, device: torch.device) -> Tensor:
+    """Standard normal noise for ``net``: [n, Z], or latent maps for a network that takes those."""
+    return torch.randn(n, *getattr(net, "latent_shape", (z_dim,)), device=device)
+
+
+def upsamplings(height: int, width: int) -> int:
+    """How often a generator doubles its first map: twice, and on until the first one has at most 8 pixels a side."""
+    return max(2, math.ceil(math.log2(max(height, width) / 8)))
+
+
+def middle(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """The middle of maps [N, C, H, W] at ``size``, (height, width)."""
+    top, left = ((have - want) // 2 for have, want in zip(maps.shape[2:], size, strict=True))
+    return maps[:, :, top : top + size[0], left : left + size[1]]
 
 
 class UpsamplingConv2d(nn.Conv2d):

@@ -49,7 +49,7 @@ class Frozen(Classifier):
         return super().train(False)
 
 
-def folded(teacher: Frozen, shape: tuple[int, int, int]) -> Frozen:
+def folded(teacher: Frozen, shape: tuple[int, ...]) -> Frozen:
     """A copy of ``teacher`` whose batch norms are folded into the convolutions before them (by ``torch.fx``).
 
     Both give the same logits but for rounding, which is checked here on two images.

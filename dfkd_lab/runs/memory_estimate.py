@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.nets import Generator
+from dfkd_lab.nets.generators import ImageGenerator
 from dfkd_lab.primitives.losses import needs_of
+from dfkd_lab.primitives.memories import ImageBuffer
 from dfkd_lab.primitives.observer import NEEDS_STUDENT
 from dfkd_lab.system.rng import preserved
 
@@ -40,6 +41,13 @@ class MemoryEstimate:
     parts: dict[str, int]
     used: int
     free: int | None
+    buffer_on: str = "device"
+    """Where a buffer's images are; in the host's memory they do not count here."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether it does, as far as is known."""
+        return self.free is None or self.needed <= self.free
 
     @property
     def needed(self) -> int:
@@ -51,7 +59,12 @@ class MemoryEstimate:
 
     def record(self) -> dict[str, Any]:
         """Plain values; ``expected_bytes`` is what :func:`dfkd_lab.system.device.peak_memory` should say at the end."""
-        return {"expected_bytes": self.used + self.needed, "free_bytes": self.free, "parts": self.parts}
+        return {
+            "expected_bytes": self.used + self.needed,
+            "free_bytes": self.free,
+            "parts": self.parts,
+            "buffer_on": self.buffer_on,
+        }
 
     def check(self, settings: Mapping[str, Any]) -> None:
         """Refuse a run that does not fit.
@@ -59,8 +72,9 @@ class MemoryEstimate:
         Raises:
             SpecError: naming the largest part, or the setting to lower, and what is free.
         """
-        if self.free is None or self.needed <= self.free:
+        if self.fits:
             return
+        assert self.free is not None
         largest = max(self.parts, key=lambda part: self.parts[part])
         name = LOWER.get(largest, "")
         what = f"{name} = {settings[name]}" if name in settings else f"its {largest}"
@@ -81,16 +95,44 @@ def estimate(composed: ComposedRun, evaluation: Tensor | None, used: int, free: 
     """
     recipe = composed.recipe
     others = [module for name, module in recipe.modules().items() if name != "memory"]
+    kept = recipe.memory.images.nbytes if isinstance(recipe.memory, ImageBuffer) and recipe.memory.on_host else 0
     trained = SGD if recipe.schedule.optimizer == "sgd" else ADAM
     parts = {
         "networks": 2 * _bytes([composed.teacher])  # the folded copy
         + _bytes([composed.student], states=1 + trained)
         + _bytes(others, states=1 + ADAM),
-        "memory": _bytes([recipe.memory], states=1 + ADAM),
+        "memory": _bytes([recipe.memory], states=1 + ADAM) - kept,
         "evaluation": 0 if evaluation is None else evaluation.nbytes,
         "activations": _activations(composed),
     }
-    return MemoryEstimate(parts, used, free)
+    return MemoryEstimate(parts, used, free, "host" if kept else "device")
+
+
+def place(
+    composed: ComposedRun, buffer_on: str, evaluation: Tensor | None, used: int, free: int | None
+) -> MemoryEstimate:
+    """Decide whether a buffer's images stay in the host's memory, and estimate what the run then takes on its device.
+
+    Args:
+        composed: Its buffer is told.
+        buffer_on: "device", "host", or "auto": the host's where the run does not fit otherwise.
+        evaluation: As in :func:`estimate`; so are ``used`` and ``free``.
+        used: See there.
+        free: See there.
+
+    Raises:
+        SpecError: for "host", where the memory is no buffer of images.
+    """
+    memory, elsewhere = composed.recipe.memory, composed.device.type != "cpu"
+    can = isinstance(memory, ImageBuffer) and memory.reads_images
+    if buffer_on == "host" and not can:
+        name = type(memory).__name__
+        raise SpecError(f"buffer_on = 'host', and {name} is no buffer of images; allowed: 'auto' or 'device'")
+    found = estimate(composed, evaluation, used, free)
+    if can and elsewhere and (buffer_on == "host" or (buffer_on == "auto" and not found.fits)):
+        memory.on_host = True  # type: ignore[attr-defined]
+        found = estimate(composed, evaluation, used, free)
+    return found
 
 
 def out_of_memory(error: BaseException, settings: Mapping[str, Any]) -> str:
@@ -133,7 +175,7 @@ def _activations(composed: ComposedRun) -> int:
     image = torch.zeros(1, *composed.shape)
     net = getattr(recipe.synthesizer, "net", None)
     teacher, student = _outputs(composed.teacher, image), _outputs(composed.student, image)
-    generator = _outputs(net, torch.zeros(1, net.z_dim)) if isinstance(net, Generator) else 0
+    generator = _outputs(net, torch.zeros(1, *net.latent_shape)) if isinstance(net, ImageGenerator) else 0
     runs_student = any(needs_of(each.loss) & NEEDS_STUDENT for each in recipe.losses.values() if each.weight)
     images = getattr(recipe.synthesizer, "n", schedule.batch) if schedule.g_steps else 0
     read = schedule.batch + getattr(recipe.memory, "replayed", 0)

@@ -169,6 +169,7 @@ def _compose(spec: RunSpec, method: Method, teacher: Teacher, device: torch.devi
                 device=device,
                 precision=spec.precision,
                 cache_views=spec.cache_views,
+                generator=spec.generator,
             )
     except SealBroken as error:
         raise RunError(str(error)) from None

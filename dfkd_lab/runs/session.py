@@ -20,14 +20,14 @@ from dfkd_lab.engine import compilation, flops, metrics
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.loop import Diverged, Run
 from dfkd_lab.engine.report import Report
-from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.errors import RunError
 from dfkd_lab.runs import memory_estimate, records, samples
 from dfkd_lab.runs.async_writer import AsyncWriter
 from dfkd_lab.runs.folder import RunFolder, default_folder, prepare, refuse_other_spec
 from dfkd_lab.runs.planning import ResolvedRun, resolve
 from dfkd_lab.runs.seal import SealBroken
 from dfkd_lab.spec import RunSpec
-from dfkd_lab.system.device import free_memory, provenance, used_memory
+from dfkd_lab.system.device import check_reproducible, free_memory, provenance, reproducible, used_memory
 from dfkd_lab.system.files import write_atomically
 from dfkd_lab.system.processes import keep_freed_memory
 
@@ -55,53 +55,58 @@ class Session:
         self.folder = RunFolder(self.spec.out or default_folder(self.spec))
         self.requested, self._looked, self._saved = "run", 0.0, time.monotonic()
         refuse_other_spec(self.folder, self.spec)
-        free = free_memory(self.device)
+        free, is_new = free_memory(self.device), not self.folder.path.exists()
         _ = self.resolved.composed  # anew, if an earlier session took it
+        compilation.check(self.spec.compile == "yes", self.device)
+        check_reproducible(self.device, self.spec.deterministic)
+        self._claim()
+        try:
+            self._prepare(free, is_new)
+        except BaseException:
+            self._lock.release()  # a traceback that somebody keeps would hold it
+            if is_new:
+                shutil.rmtree(self.folder.path)  # nothing is in it but the spec
+            raise
+
+    def _prepare(self, free: int | None, is_new: bool) -> None:
+        """Measure the teacher, make the run, and take it to where the folder's checkpoint is."""
         self.teacher = teachers.trained(self.resolved.teacher)
         split = data.evaluation_set(self.spec.data, self.teacher.card.shape)
-        self.calibration = teachers.measured(self.teacher, self.spec.data, split)
-        self.teacher_accuracy = None if self.calibration is None else self.calibration.accuracy
-        compilation.check(self.spec.compile, self.device)
-        self.real = None
-        if methods.remark(self.resolved.method):
-            self.real = data.training_set(self.spec.data, self.teacher.card.shape)
+        if is_new and split is not None:
+            self._status("running", f"measuring the teacher on {len(split.labels):,} images, unless that is known")
+        self.calibration = found = teachers.measured(self.teacher, self.spec.data, split, self.device)
+        self.teacher_accuracy = None if found is None else found.accuracy
+        shape, is_reference = self.teacher.card.shape, methods.remark(self.resolved.method)
+        self.real = data.training_set(self.spec.data, shape) if is_reference else None
         evaluate = None if split is None else metrics.Accuracy(split.images, split.labels)
         self.seal = self.resolved.seal
         self.seal.allow(self.folder.path)
         samples.prepare()
-        is_new = not self.folder.path.exists()
-        self._claim()
-        try:
-            self.run = self._make_run(self.resolved.take(), evaluate, used_memory(self.device), free)
-            if evaluate is not None:
-                evaluate.to(self.device)
-                self.run.evaluate_every = self.spec.evaluate_every or flops.rounds_between(self.run, evaluate.images)
-            self._continue()
-            self._write_manifest(split)
-        except SpecError:
-            self._lock.release()
-            if is_new:
-                shutil.rmtree(self.folder.path)  # nothing is in it but the refused spec
-            raise
-        except BaseException:
-            self._lock.release()  # a traceback that somebody keeps would hold it
-            raise
+        self.run = self._make_run(self.resolved.take(), evaluate, used_memory(self.device), free)
+        if evaluate is not None:
+            evaluate.to(self.device)
+            self.run.evaluate_every = self.spec.evaluate_every or flops.rounds_between(self.run, evaluate.images)
+        self._continue()
+        self.manifest = self._make_manifest(split)
+        self._write_manifest()
 
     def _make_run(self, composed: ComposedRun, evaluate: metrics.Accuracy | None, used: int, free: int | None) -> Run:
         if self.real is not None:
             composed.give_real_images(self.real.images, self.real.labels)
-        images = None if evaluate is None else evaluate.images
-        self.memory = memory_estimate.estimate(composed, images, used, free)
+        where = self.folder.manifest().get("memory", {}).get("buffer_on", self.spec.buffer_on)
+        self.memory = memory_estimate.place(composed, where, evaluate.images if evaluate else None, used, free)
         self.memory.check(self.spec.settings)  # before anything of the run is on the device
         with memory_estimate.explained(self.spec.settings):
-            return Run(composed, evaluate=evaluate, on_step=self._on_step, compile=self.spec.compile)
+            compile = compilation.is_wanted(self.spec.compile, self.device)
+            return Run(composed, evaluate=evaluate, on_step=self._on_step, compile=compile)
 
     def __iter__(self) -> Generator[Report, None, None]:
         self._status("running")
         if self.device.type == "cpu":
             keep_freed_memory()
         try:
-            with AsyncWriter(self.device) as self.writer:
+            self._compile()
+            with AsyncWriter(self.device) as self.writer, reproducible(self.device, self.spec.deterministic):
                 while self.run.round < self.spec.rounds and self.requested != "stop":
                     with memory_estimate.explained(self.spec.settings, self._kept()), self.seal:
                         report = self.run.advance()
@@ -119,6 +124,29 @@ class Session:
             raise
         finally:
             self._lock.release()
+
+    def _compile(self) -> None:
+        """Compile for every shape before the seal closes, because a compiler starts processes and writes files.
+
+        Raises:
+            RunError: if that fails, and was not left to us.
+        """
+        if not self.run.compiled:
+            return
+        self._status("running", "compiling the networks; the first time here that takes a minute or more")
+        start, facts = time.perf_counter(), dict[str, Any]()
+        try:
+            self.run.rehearse()
+            facts = {**compilation.described(), "networks": self.run.compiled}
+        except Exception as error:
+            sentence = f"the networks cannot be compiled here ({compilation.reason(error)})"
+            if self.spec.compile == "yes":
+                raise RunError(f"{sentence}; allowed: compile = no") from None
+            self.run.leave_uncompiled()
+            facts = {"networks": {}, "why_not": sentence}
+        self.manifest["sessions"][-1]["compiled"] = {"seconds": time.perf_counter() - start, **facts}
+        self._write_manifest()
+        self._status("running")
 
     def pause(self) -> None:
         """Hold before the next step."""
@@ -236,17 +264,18 @@ class Session:
         return f"round {self._checkpoint_round} is saved and the same command continues from it"
 
     def _status(self, state: str, message: str = "") -> None:
-        facts = {"state": state, "round": self.run.round, "rounds": self.spec.rounds, "message": message}
-        process = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
-        write_atomically(self.folder.path / "status.json", json.dumps({**facts, **process}).encode())
+        done = {"round": self.run.round if hasattr(self, "run") else 0, "rounds": self.spec.rounds}
+        facts = {"state": state, **done, "message": message, "pid": os.getpid(), "host": socket.gethostname()}
+        write_atomically(self.folder.path / "status.json", json.dumps({**facts, "time": time.time()}).encode())
 
-    def _write_manifest(self, split: data.Split | None) -> None:
+    def _make_manifest(self, split: data.Split | None) -> dict[str, Any]:
         session = {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "from_round": self.run.round,
+            "same_bits": self.device.type == "cpu" or self.spec.deterministic,  # if resumed on such a device
             **provenance(self.device),
         }
-        manifest = {
+        return {
             **records.of_plan(self.spec),
             "memory": self.memory.record(),
             "teacher": {"accuracy": None, **self.teacher.describe(self.calibration)},
@@ -254,7 +283,9 @@ class Session:
             "evaluation": None if split is None else {"name": self.spec.data, "n": len(split.labels), **split.hashes()},
             "sessions": [*self.folder.manifest().get("sessions", []), session],
         }
-        write_atomically(self.folder.path / "manifest.json", json.dumps(manifest, indent=1).encode())
+
+    def _write_manifest(self) -> None:
+        write_atomically(self.folder.path / "manifest.json", json.dumps(self.manifest, indent=1).encode())
 
     def _write_seal(self) -> None:
         rounds = self.run.round - self._first_round

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,32 @@ def peak_memory(device: torch.device) -> int:
         return int(rows["VmHWM"].split()[0]) * 1024
     psutil = psutil_or_none()
     return 0 if psutil is None else int(getattr(psutil.Process().memory_info(), "peak_wset", used_memory(device)))
+
+
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
+
+def check_reproducible(device: torch.device, requested: bool) -> None:
+    """Refuse kernels of always the same bits where it is too late to ask for them.
+
+    Raises:
+        SpecError: if CUDA was used in this process before, without the environment variable that its library reads.
+    """
+    if requested and device.type == "cuda" and WORKSPACE not in os.environ:
+        if torch.cuda.is_initialized():
+            raise SpecError(f"deterministic = True needs {WORKSPACE}=:4096:8 in the environment before a GPU is used")
+        os.environ[WORKSPACE] = ":4096:8"
+
+
+@contextlib.contextmanager
+def reproducible(device: torch.device, requested: bool) -> Iterator[None]:
+    """Inside, a CUDA GPU computes with kernels that give the same bits each time; where one has none, torch says so."""
+    before = torch.are_deterministic_algorithms_enabled()
+    try:
+        torch.use_deterministic_algorithms(before or (requested and device.type == "cuda"))
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def device_name(device: torch.device) -> str:

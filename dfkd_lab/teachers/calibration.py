@@ -80,6 +80,9 @@ def calibration_error(confidence: Tensor, right: Tensor) -> float:
 
 
 @torch.no_grad()
-def logits_of(model: nn.Module, images: Tensor, batch: int = 500) -> Tensor:
-    """Logits [N, K] of ``images`` [N, C, H, W], uint8 or in [0, 1], a batch at a time; ``model`` stays in its mode."""
-    return torch.cat([model(to_float(part)) for part in images.split(batch)])
+def logits_of(model: nn.Module, images: Tensor, device: torch.device | str = "cpu", batch: int = 500) -> Tensor:
+    """Logits [N, K] on the CPU of ``images`` [N, C, H, W], uint8 or in [0, 1], a batch at a time on ``device``.
+
+    ``model`` is there already, and stays in its mode.
+    """
+    return torch.cat([model(to_float(part.to(device))) for part in images.split(batch)]).cpu()

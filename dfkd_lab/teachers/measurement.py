@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import torch
+
 from dfkd_lab import data
 from dfkd_lab.engine.metrics import Accuracy
 from dfkd_lab.errors import SpecError
-from dfkd_lab.nets.wrap import Frozen
+from dfkd_lab.nets.wrap import Frozen, folded
 from dfkd_lab.system.environment import cache
 from dfkd_lab.system.files import read_json, write_atomically
 from dfkd_lab.teachers.calibration import Calibration, logits_of
 from dfkd_lab.teachers.loading import Teacher
 
+LOW = 0.9
+"""An accuracy above which no other normalization can be better by more than ``MARGIN``."""
+MARGIN = 0.1
+"""A difference in accuracy on some 500 images that is no accident."""
 
-def examine(teacher: Teacher, split: data.Split | None) -> Calibration | None:
+
+def examine(teacher: Teacher, split: data.Split | None, device: torch.device | str = "cpu") -> Calibration | None:
     """How right and how sure the teacher is on ``split``, measured now; None without data.
+
+    Args:
+        teacher: With its weights.
+        split: Labelled images.
+        device: Where a copy of the teacher is run, with its batch norms folded.
 
     Raises:
         SpecError: if classes or image shape do not fit, or another known normalization suits it far better.
@@ -30,8 +43,14 @@ def examine(teacher: Teacher, split: data.Split | None) -> Calibration | None:
         raise SpecError(f"the teacher knows {teacher.card.classes} classes, the evaluation data has {classes}")
     if shape != tuple(teacher.card.shape):
         raise SpecError(f"the teacher takes images {list(teacher.card.shape)}, the evaluation data has {list(shape)}")
-    _refuse_other_normalization(teacher, split)
-    return Calibration.of(logits_of(teacher.model, split.images), split.labels)
+    device = torch.device(device)
+    copied = folded(teacher.model, shape)
+    model = (copy.deepcopy(copied) if copied is teacher.model and device.type != "cpu" else copied).to(device)
+    logits = logits_of(model, split.images, device)
+    found = Calibration.of(logits, split.labels)
+    if found.accuracy < LOW:
+        _refuse_other_normalization(teacher, split, logits)
+    return found
 
 
 def examine_on(teacher: Teacher, name: str) -> Calibration | None:
@@ -43,13 +62,16 @@ def examine_on(teacher: Teacher, name: str) -> Calibration | None:
     return examine(teacher, data.evaluation_set(name, teacher.card.shape))
 
 
-def measured(teacher: Teacher, name: str, split: data.Split | None) -> Calibration | None:
+def measured(
+    teacher: Teacher, name: str, split: data.Split | None, device: torch.device | str = "cpu"
+) -> Calibration | None:
     """As :func:`examine`, from the cache where these weights were measured on this evaluation set before.
 
     Args:
         teacher: With its weights.
         name: Of the evaluation set.
         split: Its images; None without data.
+        device: Where it is measured, if it is.
 
     Raises:
         SpecError: as :func:`examine`.
@@ -57,7 +79,7 @@ def measured(teacher: Teacher, name: str, split: data.Split | None) -> Calibrati
     if split is None:
         return None
     if (kept := kept_measurement(teacher, name)) is None:
-        kept = examine(teacher, split)
+        kept = examine(teacher, split, device)
         assert kept is not None
         path = _path(teacher, name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,8 +107,8 @@ def _path(teacher: Teacher, name: str) -> Path:
     return cache() / "measurements" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}.json"
 
 
-def _refuse_other_normalization(teacher: Teacher, split: data.Split) -> None:
-    """Compare with the other known ones on some 500 images, on which a difference of 0.1 is no accident."""
+def _refuse_other_normalization(teacher: Teacher, split: data.Split, logits: torch.Tensor) -> None:
+    """Compare with the other known ones on some 500 images; ``logits`` [N, K] are those with its own."""
     every = max(1, len(split.labels) // 500)
     accuracy_of = Accuracy(split.images[::every], split.labels[::every])
     channels, side, _ = teacher.card.shape
@@ -95,10 +117,10 @@ def _refuse_other_normalization(teacher: Teacher, split: data.Split) -> None:
         for name, each in data.NORMALIZATIONS.items()
         if name in ("half", "none") or (len(each[0]) == channels and _side(name, side) == side)
     }
-    accuracy = accuracy_of(teacher.model)
+    accuracy = float((logits[::every].argmax(1) == split.labels[::every]).float().mean())
     others = {name: accuracy_of(Frozen(teacher.model.net, *each)) for name, each in fitting.items()}
     best = max(others, key=lambda name: others[name])
-    if others[best] > accuracy + 0.1:
+    if others[best] > accuracy + MARGIN:
         raise SpecError(
             f"the teacher's normalization looks wrong: accuracy {accuracy:.3f} with mean {teacher.card.mean} and std "
             f"{teacher.card.std}, {others[best]:.3f} with '{best}'; say --normalization {best}"

@@ -16,6 +16,7 @@ from torch import nn
 
 from dfkd_lab import data, nets
 from dfkd_lab.engine.metrics import Accuracy
+from dfkd_lab.engine.optimization import keep_counters_on_host
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.nets.wrap import Classifier
 from dfkd_lab.primitives.batch import to_float
@@ -128,6 +129,7 @@ class TeacherTraining:
         self.steps = spec.epochs * self.per_epoch
         self.rng = RNGState(spec.seed, self.device)
         self.model = self._model()
+        keep_counters_on_host(self.model)
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False) if recipe.averaging else self.model
         normed = any(isinstance(layer, nn.BatchNorm2d) for layer in self.model.modules())
         self.lr = recipe.lr if normed else recipe.lr_without_norm

@@ -10,7 +10,8 @@ from torch import nn
 from dfkd_lab import Session, plan
 from dfkd_lab.engine import compilation
 from dfkd_lab.engine.loop import Run
-from dfkd_lab.errors import RecipeError, SpecError
+from dfkd_lab.errors import SpecError
+from dfkd_lab.methods import METHODS
 
 # torch's own, from inside its tracer
 pytestmark = [
@@ -60,9 +61,43 @@ def test_machine_code_computes_the_same_student(make_run: MakeRun) -> None:
         torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-4)
 
 
-def test_a_term_that_differentiates_by_maps_is_refused(make_run: MakeRun) -> None:
-    with pytest.raises(RecipeError, match=r"'grad_cam' .* a compiled network does not give; allowed: compile = False"):
-        make_run("fssc", rounds=3, compile=True)
+@pytest.mark.usefixtures("traced")
+def test_a_loss_that_differentiates_by_maps_leaves_the_classifiers_as_they_are(make_run: MakeRun) -> None:
+    run = make_run("fssc", rounds=3, compile=True)
+    reason = "'grad_cam' differentiates by the feature maps inside, which a compiled network does not give"
+    assert run.compiled["teacher"] == run.compiled["student"] == reason
+    assert run.compiled["synthesizer.net"] == compilation.COMPILED
+    for _ in run:
+        pass
+
+
+def test_what_is_compiled_is_the_networks_and_no_more(make_run: MakeRun) -> None:
+    networks = {"teacher", "student", "folded teacher", "synthesizer.net", "memory.decoder", "memory.encoder"}
+    assert set(make_run("pre_dfkd", compile=True).compiled) == networks
+    assert make_run("pre_dfkd").compiled == {}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_rehearsal_takes_every_kind_of_step_and_changes_no_bit(make_run: MakeRun, name: str) -> None:
+    plain, rehearsed = make_run(name, rounds=3), make_run(name, rounds=3)
+    rehearsed.rehearse()
+    for mine, other in zip(plain, rehearsed, strict=True):
+        assert (mine.terms, mine.student, mine.memory) == (other.terms, other.student, other.memory)
+        assert (mine.cost.images, mine.cost.teacher_queries) == (other.cost.images, other.cost.teacher_queries)
+    pairs = zip(plain.student.parameters(), rehearsed.student.parameters(), strict=True)
+    assert all(torch.equal(mine, other) for mine, other in pairs)
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("name", METHODS)
+def test_after_the_rehearsal_nothing_more_is_compiled(make_run: MakeRun, name: str) -> None:
+    run = make_run(name, rounds=3, compile=True)
+    run.rehearse()
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert graphs > 0
+    for _ in run:
+        pass
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
 
 
 def test_where_nothing_can_be_compiled_the_run_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
@@ -72,7 +107,7 @@ def test_where_nothing_can_be_compiled_the_run_is_refused(monkeypatch: pytest.Mo
     compilation.check.cache_clear()
     monkeypatch.setattr(torch, "compile", broken)
     spec = plan(method="fast", compile=True, out=str(tmp_path / "run"))
-    with pytest.raises(SpecError, match=r"compile = True, but .*\(no compiler found\); allowed: False"):
+    with pytest.raises(SpecError, match=r"compile = yes, but .*\(no compiler found\); allowed: no"):
         Session(spec)
     assert not (tmp_path / "run").exists()
     compilation.check.cache_clear()

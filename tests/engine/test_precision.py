@@ -1,5 +1,6 @@
 """bfloat16 where networks compute, 32 bits everywhere else, and the same student within noise."""
 
+import copy
 from collections.abc import Callable
 from itertools import chain
 from types import MappingProxyType
@@ -10,11 +11,12 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from dfkd_lab import Session, data, methods, plan, teachers
+from dfkd_lab import Session, data, methods, nets, plan, teachers
 from dfkd_lab.engine import metrics, precision
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.loop import Run
-from dfkd_lab.engine.precision import Autocast, channels_last
+from dfkd_lab.engine.precision import Autocast, channels_last, hold_in_bfloat16
+from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.spec import build
 
@@ -67,7 +69,10 @@ def test_only_the_passes_of_networks_are_halved(
         pass
     assert computed == {wanted}
     assert observed == {torch.float32}
-    assert {each.dtype for owner in owners for each in owner.parameters()} == {torch.float32}
+    trained = [each for owner in owners[1:] for each in owner.parameters()]
+    assert {each.dtype for each in trained} == {torch.float32}
+    frozen = [each for layer in layers if layer in set(run.teacher.modules()) for each in layer.parameters()]
+    assert {each.dtype for each in frozen} == {wanted}, "what is never trained is converted once, not in every pass"
 
 
 def watch(row: Any, observed: set[torch.dtype]) -> None:
@@ -163,3 +168,37 @@ def test_optimizers_know_the_layout(optimizer: type[torch.optim.Optimizer]) -> N
             (layer(images) ** 2).sum().backward()
             step.step()
     torch.testing.assert_close(layers[0].weight, layers[1].weight, rtol=1e-4, atol=1e-5)
+
+
+def test_a_frozen_network_held_in_half_precision_has_the_bits_of_one_that_is_converted_each_time() -> None:
+    torch.manual_seed(0)
+    net, images = nets.classifier("resnet8", 3, 10), torch.rand(4, 3, 32, 32)
+    converted, held = (Frozen(copy.deepcopy(net), [0.5] * 3, [0.25] * 3) for _ in range(2))
+    halved = Autocast(torch.device("cpu"), "bf16")
+    hold_in_bfloat16(held, images, halved)
+    assert held.net.conv1.weight.dtype == torch.bfloat16
+    grads = []
+    for network in (converted, held):
+        shown = images.clone().requires_grad_()
+        with halved:
+            network(shown).float().logsumexp(1).sum().backward()
+        assert shown.grad is not None
+        grads.append(shown.grad)
+    assert torch.equal(*grads)
+
+
+def test_a_frozen_network_that_leaves_autocast_inside_stays_as_it_is() -> None:
+    class Strict(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 10, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.autocast("cpu", enabled=False):
+                return self.conv(x.float()).mean((2, 3))
+
+    network = Frozen(Strict(), [0.5] * 3, [0.25] * 3)
+    before = copy.deepcopy(network.state_dict())
+    hold_in_bfloat16(network, torch.rand(2, 3, 8, 8), Autocast(torch.device("cpu"), "bf16"))
+    after = network.state_dict()
+    assert all(torch.equal(before[name], after[name]) and before[name].dtype == after[name].dtype for name in before)

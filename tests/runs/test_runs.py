@@ -152,6 +152,7 @@ def test_a_stopped_run_continues_bit_for_bit(make_spec: MakeSpec, stop_after: in
     without = lambda event: {name: value for name, value in event.items() if name != "cost"}  # noqa: E731
     assert list(map(without, events_of(resumed))) == list(map(without, events_of(whole)))
     assert [session["from_round"] for session in resumed.manifest()["sessions"]] == [0, stop_after]
+    assert all(session["same_bits"] for session in resumed.manifest()["sessions"]), "a CPU's kernels give them always"
 
 
 def test_closing_the_view_keeps_the_last_checkpoint(make_spec: MakeSpec) -> None:

@@ -231,6 +231,10 @@ def test_a_normalization_is_sought_on_few_images_of_every_class_of_sorted_data(
         "dfkd_lab.teachers.measurement.Accuracy", lambda images, labels: asked.append(labels) or (lambda model: 1.0)
     )
     teachers.examine(teacher, data.Split(held_out.images[order], held_out.labels[order]))
+    assert not asked, "a teacher that is right with its own normalization is not asked with others"
+    wrong = (held_out.labels[order] + 1) % 10
+    with pytest.raises(SpecError, match="normalization looks wrong"):
+        teachers.examine(teacher, data.Split(held_out.images[order], wrong))
     assert len(asked[0]) < 1000
     assert set(asked[0].tolist()) == set(range(10))
 

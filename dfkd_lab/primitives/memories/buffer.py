@@ -16,7 +16,9 @@ from dfkd_lab.primitives.memories.base import Draw
 class ImageBuffer(nn.Module):
     """The last ``capacity`` images, read uniformly; each write replaces the oldest (a ring buffer).
 
-    A label is -1 where no class was the target. ``latest`` are the places [N] of the last write.
+    A label is -1 where no class was the target. ``latest`` are the places [N] of the last write. With ``on_host`` the
+    images stay in the host's memory, where it is pinned for a CUDA GPU: then a read's images are gathered and copied
+    while the device is still at the step before.
 
     Args:
         capacity: In images.
@@ -26,6 +28,7 @@ class ImageBuffer(nn.Module):
     reads_labels, draws = "written", False
     reads_images = True
     """Whether a read gives the stored images themselves."""
+    on_host = False
     latest: Tensor
     images: Tensor
     labels: Tensor
@@ -53,10 +56,20 @@ class ImageBuffer(nn.Module):
         return min(self._count, self.capacity)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImageBuffer:
+        images = self.images
+        if self.on_host:
+            self._buffers["images"] = None
         super()._apply(fn, recurse)
+        if self.on_host:
+            self.images = images.pin_memory() if self.device.type == "cuda" else images
         # these steer Python; on a device each read of them would wait for it
         self.written, self.born, self.rounds = self.written.cpu(), self.born.cpu(), self.rounds.cpu()
         return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where reads are made."""
+        return self.labels.device
 
     def open(self, progress: float) -> None:
         """Everything that is stored is a round older."""
@@ -66,8 +79,8 @@ class ImageBuffer(nn.Module):
         """Replace the oldest images; of a batch larger than the buffer the last ``capacity`` stay."""
         n = min(len(batch.images), self.capacity)
         self.born[self._next(n, self.born.device)] = self.rounds
-        place = self._next(n, self.images.device)
-        self.images[place] = to_uint8(batch.images[-n:])
+        place = self._next(n, self.device)
+        self.images[place.to(self.images.device)] = to_uint8(batch.images[-n:]).to(self.images.device)
         if batch.labels is not None:
             self.labels[place] = batch.labels[-n:]
         if batch.predicted is not None:
@@ -81,11 +94,16 @@ class ImageBuffer(nn.Module):
     def read(self, n: int, draw: Draw) -> Batch:
         """``n`` stored images, drawn with replacement."""
         index, weights = self.draw(n)
-        images = to_float(self.images.index_select(0, index))  # on a CPU several times as fast as indexing uint8
-        return Batch(images, self.labels.index_select(0, index), index=index, weights=weights)
+        # on a CPU several times as fast as indexing uint8
+        images = self.images.index_select(0, index.to(self.images.device))
+        if self.on_host:
+            images = images.pin_memory() if self.device.type == "cuda" else images
+            images, index = images.to(self.device, non_blocking=True), index.to(self.device, non_blocking=True)
+        return Batch(to_float(images), self.labels.index_select(0, index), index=index, weights=weights)
 
     def draw(self, n: int) -> tuple[Tensor, Tensor | None]:
         """The places [n] of a read, and their weights [n] in the loss, or None if all weigh the same."""
+        # where the images are: an index that a device draws would have to be waited for
         return torch.randint(0, len(self), (n,), device=self.images.device), None
 
     def feedback(self, batch: Batch, losses: Tensor) -> None:

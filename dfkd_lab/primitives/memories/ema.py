@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dfkd_lab.errors import SpecError
+from dfkd_lab.nets.generators import draw_latent
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.memories.base import Draw
 from dfkd_lab.primitives.memories.replay import ReplayMixture
@@ -71,7 +72,7 @@ class EMAMemory(ReplayMixture):
         """``n`` images of the averaged generator."""
         (synthesizer,) = self._followed
         device = self.seen.device
-        noise = torch.randn(n, synthesizer.z_dim, device=device)
+        noise = draw_latent(self.average, n, synthesizer.z_dim, device)
         if not synthesizer.classes:
             return self.average(noise)
         return self.average(noise, draw_labels(n, synthesizer.classes, synthesizer.labels, device))

@@ -20,12 +20,12 @@ from dfkd_lab.system.rng import host_rand
 class FeatureMapBuffer(ImageBuffer):
     """Feature maps of the last images, exchanged by channel and decoded by the generator as it is now (SpaceshipNet).
 
-    A read takes one depth (behind the first batch norm, the first block or the second, each as likely), draws maps
-    uniformly, and with probability ``exchange`` gives map i half of the channels of map n - 1 - i, another half for
-    each image. What the rest of the generator makes of them has no one target class.
+    A read takes one depth (behind the first batch norm or one of the blocks, each as likely), draws maps uniformly,
+    and with probability ``exchange`` gives map i half of the channels of map n - 1 - i, another half for each image.
+    What the rest of the generator makes of them has no one target class.
 
-    The maps are float16 and take 3.25 g H^2 bytes an image, g the generator's width and H the image's side, on the
-    device and in the checkpoint: at g = 64 and H = 32 213 kB, 11 GB for 51,200 images.
+    The maps are float16 and up to 32 pixels take 3.25 g H^2 bytes an image, g the generator's width and H the image's
+    side, on the device and in the checkpoint: at g = 64 and H = 32 213 kB, 11 GB for 51,200 images.
 
     Args:
         synthesizer: Its generator's maps are kept.
@@ -41,9 +41,6 @@ class FeatureMapBuffer(ImageBuffer):
     """
 
     reads_labels, reads_images = "none", False
-    maps_0: Tensor
-    maps_1: Tensor
-    maps_2: Tensor
 
     def __init__(self, synthesizer: PerBatchGenerator, capacity: int, shape: tuple[int, int, int], exchange: float):
         super().__init__(capacity, shape)
@@ -60,10 +57,13 @@ class FeatureMapBuffer(ImageBuffer):
             raise SpecError(f"FeatureMapBuffer keeps the maps of codes, and {type(synthesizer).__name__} gives none")
         if not isinstance(synthesizer.net, Generator):
             name = type(synthesizer.net).__name__
-            raise SpecError(f"FeatureMapBuffer decodes with the shared generator, not with {name}")
+            raise SpecError(
+                f"FeatureMapBuffer decodes with the shared generator, not with {name}; allowed: generator = 'auto'"
+            )
         self._followed = (synthesizer.net,)  # in a tuple, because its weights are not part of this memory
         with eval_mode(synthesizer.net) as net:
-            maps = net.maps(torch.zeros(1, net.z_dim, device=next(net.parameters()).device))
+            maps = net.maps(torch.zeros(1, *net.latent_shape, device=next(net.parameters()).device))
+        self.depths = len(maps)
         for depth, each in enumerate(maps):
             # not zeros: memory that is never written to is never allocated
             self.register_buffer(f"maps_{depth}", torch.empty(self.capacity, *each.shape[1:], dtype=torch.float16))
@@ -71,7 +71,7 @@ class FeatureMapBuffer(ImageBuffer):
     @property
     def pools(self) -> list[Tensor]:
         """The maps [capacity, C, H, W] of each depth."""
-        return [self.maps_0, self.maps_1, self.maps_2]
+        return [self.get_buffer(f"maps_{depth}") for depth in range(self.depths)]
 
     def write(self, batch: Batch) -> None:
         """Keep the maps of the batch's codes, in place of the oldest."""
@@ -85,7 +85,7 @@ class FeatureMapBuffer(ImageBuffer):
         """``n`` images decoded from stored maps, exchanged or as they are."""
         pools = self.pools
         depth = int(host_rand() * len(pools))
-        maps = pools[depth][torch.randint(0, len(self), (n,), device=self.images.device)].float()
+        maps = pools[depth][torch.randint(0, len(self), (n,), device=self.device)].float()
         if host_rand() < self.exchange:
             maps = exchanged(maps)
         with eval_mode(*self._followed) as net:

@@ -9,8 +9,6 @@ from dfkd_lab.primitives.synthesizers.per_batch import (
     NoiseCode,
     NoisyLabels,
     PerBatchGenerator,
-    dcgan_init,
-    reset_parameters,
 )
 from dfkd_lab.primitives.synthesizers.pixels import Pixels
 
@@ -29,8 +27,6 @@ __all__ = [
     "Pixels",
     "Synthesizer",
     "Untrained",
-    "dcgan_init",
     "draw_labels",
-    "reset_parameters",
     "stratified_sample",
 ]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_lab.errors import RecipeError
+from dfkd_lab.nets.generators import draw_latent
 from dfkd_lab.primitives.batch import Batch, to_float
 from dfkd_lab.primitives.observer import Observation
 
@@ -143,7 +144,7 @@ class Untrained(FixedSource):
     @torch.no_grad()
     def sample(self, n: int) -> Batch:
         """``n`` images of new noise."""
-        return Batch(self.net(torch.randn(n, self.z_dim, device=next(self.net.parameters()).device)))
+        return Batch(self.net(draw_latent(self.net, n, self.z_dim, next(self.net.parameters()).device)))
 
 
 def stratified_sample(labels: Tensor, n: int) -> Tensor:

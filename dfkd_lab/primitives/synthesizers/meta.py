@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfkd_lab.nets.generators import draw_latent
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.observer import Observation
 from dfkd_lab.primitives.synthesizers.base import Best, Labels, draw_labels
@@ -61,7 +62,7 @@ class MetaGenerator(nn.Module):
         """Put the clone back to the generator; draw noise and labels; forget the inner optimizer."""
         self.clone.load_state_dict(self.net.state_dict())
         device = next(self.net.parameters()).device
-        self.code = torch.randn(self.n, self.z_dim, device=device).requires_grad_()
+        self.code = draw_latent(self.net, self.n, self.z_dim, device).requires_grad_()
         self.targets = draw_labels(self.n, self.classes, self.labels, device)
         groups: list[dict[str, Any]] = [
             {"params": list(self.clone.parameters())},
@@ -101,7 +102,7 @@ class MetaGenerator(nn.Module):
     @torch.no_grad()
     def sample(self, n: int) -> Batch:
         """``n`` new images from new noise through the generator."""
-        return Batch(self.net(torch.randn(n, self.z_dim, device=next(self.net.parameters()).device)))
+        return Batch(self.net(draw_latent(self.net, n, self.z_dim, next(self.net.parameters()).device)))
 
     def get_extra_state(self) -> dict[str, Any]:
         """The meta optimizer's state; the inner one lives for one phase only."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dfkd_lab.nets.generators import draw_latent
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.observer import Observation
 from dfkd_lab.primitives.synthesizers.base import Labels, draw_labels
@@ -101,7 +102,7 @@ class NoiseGenerator(nn.Module):
 
     def _draw(self, n: int) -> tuple[Tensor, Tensor | None]:
         device = next(self.net.parameters()).device
-        noise = torch.randn(n, self.z_dim, device=device)
+        noise = draw_latent(self.net, n, self.z_dim, device)
         return noise, draw_labels(n, self.classes, self.labels, device) if self.classes else None
 
     def _decode(self, noise: Tensor, labels: Tensor | None) -> Batch:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfkd_lab.nets.initialization import dcgan_init
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.observer import Observation
 from dfkd_lab.primitives.synthesizers.base import Best, Labels, draw_labels
@@ -33,17 +34,17 @@ class NoiseCode(nn.Module):
     """A code of standard normal noise [N, Z], new each phase.
 
     Args:
-        z_dim: Z.
+        shape: Of a code: Z, or that of a latent map.
         lr: Of the code itself; 0 leaves it as it was drawn.
     """
 
-    def __init__(self, z_dim: int, lr: float = 0.0):
+    def __init__(self, shape: int | Sequence[int], lr: float = 0.0):
         super().__init__()
-        self.z_dim, self.lr = z_dim, lr
+        self.shape, self.lr = (shape,) if isinstance(shape, int) else tuple(shape), lr
 
     def open(self, labels: Tensor) -> None:
         """Draw the phase's noise, one row a label."""
-        self.noise = torch.randn(len(labels), self.z_dim, device=labels.device).requires_grad_(self.lr > 0)
+        self.noise = torch.randn(len(labels), *self.shape, device=labels.device).requires_grad_(self.lr > 0)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What the phase's optimizer trains, as parameter groups."""
@@ -91,35 +92,6 @@ class NoisyLabels(nn.Module):
         # one layer for K images: within a group labels differ, so that images differ by class and by layer
         groups = self.norm(self.table[self.labels]).split(len(self.table))
         return torch.cat([F.linear(*each) for each in zip(groups, self.weights, self.biases, strict=True)])
-
-
-@torch.no_grad()
-def dcgan_init(net: nn.Module) -> None:
-    """Draw every weight anew as DCGAN does: N(0, 0.02) for layers, N(1, 0.02) for batch norms, biases 0 (CMI).
-
-    Args:
-        net: Changed in place; running statistics of its batch norms are forgotten.
-    """
-    for layer in net.modules():
-        if isinstance(layer, (nn.Linear, nn.Conv2d)):
-            nn.init.normal_(layer.weight, 0.0, 0.02)
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.reset_running_stats()
-            if layer.affine:
-                nn.init.normal_(layer.weight, 1.0, 0.02)
-        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.BatchNorm2d)) and layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-
-
-def reset_parameters(net: nn.Module) -> None:
-    """Draw every weight anew as torch does by default (NAYER).
-
-    Args:
-        net: Changed in place.
-    """
-    for layer in net.modules():
-        if callable(reset := getattr(layer, "reset_parameters", None)):
-            reset()
 
 
 class PerBatchGenerator(nn.Module):

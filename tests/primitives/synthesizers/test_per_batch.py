@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from dfkd_lab.errors import RecipeError
 from dfkd_lab.methods.nayer import NAYER, table
 from dfkd_lab.nets import Generator
+from dfkd_lab.nets.initialization import dcgan_init, reset_parameters
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.observer import Observation
 from dfkd_lab.primitives.synthesizers import (
     NoiseCode,
     NoisyLabels,
     PerBatchGenerator,
-    dcgan_init,
-    reset_parameters,
 )
 
 

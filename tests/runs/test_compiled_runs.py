@@ -1,0 +1,48 @@
+"""``run --compile`` works through the seal with a cold compiler's cache, and the record says what was compiled."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfkd_lab import RunFolder
+from dfkd_lab.methods import METHODS
+
+pytestmark = pytest.mark.slow
+
+QUICK = ("dafl", "fast")
+"""In every run of the tests; the others are those of ``make compile-check``."""
+
+
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.long]) for name in METHODS]
+)
+def test_a_compiled_run_ends_through_the_seal(
+    method: str, tiny: Callable[[str], dict[str, Any]], tmp_path: Path, digits_cache: Path
+) -> None:
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in tiny(method).items()]
+    command = [sys.executable, "-m", "dfkd_lab", "run", method, "--preset", "digits", "--rounds", "3", "--compile"]
+    done = subprocess.run(
+        [*command, "--device", "cpu", "--out", str(tmp_path / "run"), *flags],
+        env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "compiler"), "DFKD_CACHE": str(digits_cache)},
+        capture_output=True, text=True, timeout=1200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    folder = RunFolder(tmp_path / "run")
+    assert folder.status()["state"] == "finished"
+    assert folder.seal()["data_free"] == (not getattr(METHODS[method], "reads_real_images", False))
+    (session,) = folder.manifest()["sessions"]
+    compiled = session["compiled"]
+    assert compiled["files"] == str(tmp_path / "compiler")
+    assert compiled["backend"] == "inductor"
+    assert compiled["compiler"]
+    assert "compiled" in compiled["networks"].values()
+    assert {how for how in compiled["networks"].values() if how != "compiled"} <= {
+        "'grad_cam' differentiates by the feature maps inside, which a compiled network does not give"
+    }
+    assert json.dumps(session)
