@@ -6,13 +6,15 @@ BUILDING := $(VENV)/.building
 
 # Where demo-class is to be found.
 PORT ?= 8866
+# What of a GPU's results is small, to carry away.
+OUT ?= runs/gpu-out
 # Tests run side by side, a thread each; "make test WORKERS=" runs them one after the other.
 WORKERS ?= -n auto --maxprocesses 4
 DOCUMENTED := dfkd_lab dfkd_lab.spec dfkd_lab.primitives dfkd_lab.engine dfkd_lab.methods dfkd_lab.nets \
 	dfkd_lab.teachers dfkd_lab.data dfkd_lab.runs dfkd_lab.bench
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo demo-class gpu speed check test test-long lab lint docs clean help
+.PHONY: setup demo demo-class gpu speed check test test-long compile-check lab lint docs clean help
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -40,8 +42,8 @@ demo-class: setup  ## serve the workbench as an app for a class, on 127.0.0.1:$P
 	$(BIN)/voila notebooks/00_workbench.ipynb --no-browser --Voila.ip=127.0.0.1 --port=$(PORT) --theme=light
 
 # Without set-up where there is no .venv: a lent machine has a Python of its own.
-gpu:  ## run the next nine minutes of the planned GPU results (RESULTS.md); again until all are there
-	$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON)) benchmarks/cifar.py --next --minutes 9
+gpu:  ## measure on a GPU, for nine minutes, what RESULTS.md lacks; again until it lacks nothing
+	$$([ -x $(BIN)/python ] && echo $(BIN)/python || echo $(PYTHON)) benchmarks/gpu.py --minutes 9 --out $(OUT)
 
 # Likewise. The field's loop runs on the CPU only, and takes twenty minutes a seed.
 speed:  ## measure the loop here, beside the bare passes of its networks (RESULTS.md)
@@ -55,6 +57,9 @@ test: lint  ## lint, types and all tests but the long ones, as CI does
 
 test-long: setup  ## the tests that take minutes each
 	$(BIN)/python -m pytest -m long
+
+compile-check: setup  ## every method as a compiled run through the seal, the compiler's cache cold: half an hour
+	$(BIN)/python -m pytest $(WORKERS) -m "slow or long" tests/runs/test_compiled_runs.py
 
 lint: setup  ## ruff and mypy, notebooks too
 	$(BIN)/ruff check

@@ -3,7 +3,7 @@
 A row is a pair, a data set, a budget and a method; a run of it is one run folder a seed, below ``--out``. Runs go on
 where they were stopped, here or wherever their folders are brought; a finished one is read, not run again, and what
 results/cifar.json already holds is kept. ``--minutes`` ends after that time, saved. ``--next`` does the next unfinished
-part of ``PLANNED`` that this machine is for, training the teacher first if there is none.
+part of what is planned for a CPU, training the teacher first if there is none; gpu.py does the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from results_page import PLANNED, RESULTS, TEACHERS, load, render
 from rows import folder_of, is_finished, measure
 
@@ -63,13 +62,14 @@ def main(
     device: str = "auto",
     out: Path = Path("runs/benchmark-cifar"),
 ) -> None:
-    """Run what has not run yet, or with ``--next`` what is planned for this machine, and write the results.
+    """Run what has not run yet, or with ``--next`` what is planned for a CPU, and write the results.
 
     ``methods`` are names with commas between; without any, RESULTS.md is only rendered from what is there.
     """
     end = time.monotonic() + (60 * minutes or float("inf"))
     try:
-        wanted = for_this_machine() if next else [Row(budget, pair, data, each) for each in methods.split(",") if each]
+        asked = [Row(budget, pair, data, each) for each in methods.split(",") if each]
+        wanted = [row for row in planned() if row.budget == "cpu"] if next else asked
         for row, seed in [(row, seed) for seed in range(seeds) for row in wanted]:
             if not done(row, seed, out) and not run(row, seed, out, device, end):
                 break
@@ -78,12 +78,6 @@ def main(
         sys.exit(str(error))
     finally:
         render()
-
-
-def for_this_machine() -> list[Row]:
-    """The planned rows: those at the papers' budget where there is a GPU, else the small ones."""
-    budget = "paper" if pick_device("auto").type == "cuda" else "cpu"
-    return [row for row in planned() if row.budget == budget]
 
 
 def planned() -> list[Row]:
@@ -107,16 +101,18 @@ def run(row: Row, seed: int, out: Path, device: str, end: float) -> bool:
     return measure(spec, folder_of(out, row.name, seed), end)["state"] == "finished"
 
 
-def teacher_of(net: str, data: str, device: str, end: float, out: Path) -> Path | None:
-    """The checkpoint of a teacher, trained below ``out`` until ``end`` if nobody has one; None if that is too early."""
+def teacher_of(net: str, data: str, device: str, end: float, out: Path, epochs: int = 0) -> Path | None:
+    """The checkpoint of a teacher, trained below ``out`` until ``end`` if nobody has one; None if that is too early.
+
+    ``epochs`` are the recipe's if 0.
+    """
     given = Path(os.environ.get("DFKD_DATA", "."), "teachers", f"{data}_{net}.pth")
     if given.is_file():
         return given
     minutes = max(0.1, (end - time.monotonic()) / 60) if end < float("inf") else 0.0
-    file = (
-        out / "teachers" / f"{data}_{net}.safetensors"
-    )  # beside the runs, so that one folder is all there is to carry
-    spec = TeacherSpec(net=net, data=data, device=device, minutes=minutes, out=str(file))
+    file = out / "teachers" / f"{data}_{net}.safetensors"  # beside the runs: one folder is all there is to carry
+    more = {"epochs": epochs} if epochs else {}
+    spec = TeacherSpec(net=net, data=data, device=device, minutes=minutes, out=str(file), **more)
     if finished(spec) is None:
         training = TeacherTraining(spec)
         for epoch in training:
@@ -161,6 +157,8 @@ def measure_teacher(file: Path, data_set: str = "cifar10") -> None:
 
 
 if __name__ == "__main__":
+    import tyro  # here: gpu.py uses the rest on a machine that lacks it
+
     tune_process()
     if sys.argv[1:2] == ["measure-teacher"]:
         tyro.cli(measure_teacher, args=sys.argv[2:])

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+import gpu_page
 import speed_page
-from rows import put_between, shown, spread, table
+from rows import FOLDER, put_between, recorded, shown, spread, table
 
 from dfkd_lab import METHODS
 from dfkd_lab.methods import remark
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "benchmarks/results"
 RESULTS, TEACHERS = FOLDER / "cifar.json", FOLDER / "teachers.json"
 
 INTRODUCTION = """# Results
@@ -70,8 +69,11 @@ def row_remark(row: str, runs: list[dict[str, Any]]) -> str:
 
 # CIFAR
 
+PUBLIC = ("ssd_kd", "fast", "cgdd", "pre_dfkd", "cmi", "nayer", "dafl")
 PLANNED = (
     ("cpu", "resnet20:resnet8", "cifar10", ("ssd_kd", "fast", "dafl")),
+    ("paper", "resnet56:resnet20", "cifar10", PUBLIC),
+    ("paper", "resnet20:resnet8", "cifar10", PUBLIC),
     ("paper", "wrn40_2:wrn16_1", "cifar10", ("ssd_kd", "fast")),
     ("paper", "resnet34:resnet18", "cifar10", ("ssd_kd", "fast")),
 )
@@ -174,12 +176,6 @@ def load() -> dict[str, dict[str, Any]]:
     return recorded("cifar")
 
 
-def recorded(name: str) -> dict[str, Any]:
-    """What results/``name``.json holds; nothing if there is none."""
-    path = FOLDER / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
 # pages
 
 
@@ -192,6 +188,7 @@ def render() -> None:
         *cifar_sections(),
         "## Teachers\n\n" + table(TEACHER_HEAD, teacher_lines()) + "\n",
         speed_page.section(),
+        gpu_page.section(),
     ]
     (ROOT / "RESULTS.md").write_text("\n".join(parts))
     put_between(ROOT / "README.md", "headline", headline())

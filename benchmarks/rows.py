@@ -1,6 +1,7 @@
 """What the benchmarks share: one run is one row, with its provenance; a finished run is read, not run again."""
 
 import dataclasses
+import json
 import math
 import statistics
 import time
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dfkd_lab import RunFolder, RunSpec, Session
+
+FOLDER = Path(__file__).parent / "results"
+"""Where the benchmarks write what they measured."""
 
 
 def measure(spec: RunSpec, path: Path, end: float = math.inf) -> dict[str, Any]:
@@ -40,6 +44,12 @@ def folder_of(out: Path, row: str, seed: int) -> Path:
 def is_finished(path: Path) -> bool:
     """Whether the run in ``path`` has all of its rounds."""
     return RunFolder(path).status()["state"] == "finished"
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """What results/``name``.json holds; nothing if there is none."""
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def table(head: list[str], lines: list[list[str]]) -> str:

@@ -1,14 +1,10 @@
 """The part of RESULTS.md on speed, from results/speed.json and results/versus.json."""
 
-import json
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-from rows import shown, table
-
-RESULTS = Path(__file__).parent / "results"
+from rows import recorded, shown, table
 
 INTRODUCTION = """## Speed
 
@@ -26,18 +22,10 @@ VERSUS = ["pair", "variant", "n", "accuracy", "reference", "ratio", "of the dist
           "device", "threads", "commit"]  # fmt: skip
 
 
-def recorded(name: str) -> dict[str, Any]:
-    """What results/``name``.json holds; nothing if there is none."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
 def section() -> str:
     """All of it, in Markdown; what was not measured says so."""
     speed = recorded("speed")
     parts = [INTRODUCTION, *chain(*(device(*each) for each in speed.items()))]
-    if all("CPU" in name for name in speed):
-        parts.append("### GPU: not measured\n")
     lines = [versus_line(row) for row in recorded("versus").values()]
     parts.append(REFERENCE + table(VERSUS, lines or [["not measured"] * len(VERSUS)]) + "\n")
     parts.append(KEPT + table(VIEWS, [views_line(row) for row in recorded("cache_views").values()]) + "\n")

@@ -26,13 +26,11 @@ from dfkd_lab.system.rng import RNGState
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 SMALL = {"batch": 32, "width": 16, "z_dim": 64, "g_steps": 5, "s_steps": 40, "warm_up": 2, "capacity": 4352}
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+def benchmark() -> Callable[[str], ModuleType]:
     return importlib.import_module
 
 

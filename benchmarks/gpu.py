@@ -1,0 +1,350 @@
+"""What only a GPU can show, a part at a time: ``python benchmarks/gpu.py --out FOLDER --minutes 9``, or ``make gpu``.
+
+Each task of a stage is measured once on a kind of device, and written at once into results/gpu.json, and into ``--out``
+with what else is small: the same rows, and the networks in half precision, a file a stage. A call goes on where the
+last one stopped, and begins no task that is not likely to end in its time; a run that is stopped goes on from its
+folder below ``--runs``. ``--tiny`` rehearses everything on a CPU, at sizes that mean nothing, and keeps no result.
+
+It needs torch, torchvision, numpy, scikit-learn, pyyaml, safetensors, tqdm and filelock; ``$DFKD_DATA`` has CIFAR-10
+(``gather_cifar.py`` lays it together from pieces; most runs need only ``test_batch``) and the public teachers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # a lent machine has the repository, and nothing installed
+
+import torch
+from cifar import Row as CifarRow
+from cifar import keep, planned, teacher_of
+from results_page import render
+from rows import FOLDER, folder_of, is_finished
+from rows import measure as measure_run
+from safetensors.torch import load_file, save_file
+
+from dfkd_lab import METHODS, Session, SpecError, plan, teachers
+from dfkd_lab.bench.overhead import Pair, measure_overhead
+from dfkd_lab.engine import precision
+from dfkd_lab.engine.loop import Run
+from dfkd_lab.nets import classifier
+from dfkd_lab.runs.folder import RunFolder
+from dfkd_lab.runs.planning import settled
+from dfkd_lab.spec import settings_of
+from dfkd_lab.system.device import check_device, device_name, peak_memory, pick_device, provenance
+from dfkd_lab.system.files import write_atomically
+
+RESULTS = FOLDER / "gpu.json"
+LARGEST_FILE = 15_000_000
+"""Bytes of a network that is still copied into ``--out``."""
+SMALL = {
+    "batch": 16, "width": 8, "z_dim": 8, "g_steps": 2, "s_steps": 3, "cycles": 2, "capacity": 40, "warm_up": 1,
+    "padding": 1, "jitter": 1, "replayed": 3, "vae_steps": 2, "bank_batches": 1, "bank_period": 1, "bank": 20,
+    "negatives": 8, "g_life": 1, "s_batch": 16,
+}  # fmt: skip
+"""Settings with which a round is short; a method takes those it has."""
+CORE = ("ssd_kd", "fast", "dafl", "pre_dfkd", "cgdd")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the command line says."""
+
+    out: Path
+    runs: Path
+    device: torch.device
+    tiny: bool
+    end: float
+
+    @property
+    def left(self) -> float:
+        """Seconds until the call has to end."""
+        return self.end - time.monotonic()
+
+    def settings(self, method: str) -> dict[str, Any]:
+        """The paper's for a GPU; for a rehearsal those that ``method`` has of the small ones."""
+        return small(method) if self.tiny else {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One row: ``run`` gives its figures, or None if it was stopped and goes on another time."""
+
+    stage: str
+    name: str
+    run: Callable[[Request], dict[str, Any] | None]
+    seconds: float = 10.0
+    """It is not begun with less time left, unless it can go on later (0)."""
+
+    @property
+    def key(self) -> str:
+        """In the results."""
+        return f"{self.stage}/{self.name}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what fits into the time; 1 if a task failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/gpu-out"), help="gets rows and networks, all small")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/gpu"), help="run folders, which a later call goes on with"
+    )
+    parser.add_argument("--minutes", type=float, default=9.0, help="when to stop, saved")
+    parser.add_argument("--stages", default=",".join(STAGES), help="of %(default)s, with commas")
+    parser.add_argument("--device", default="auto", help="cuda or cpu; auto takes a GPU")
+    parser.add_argument("--tiny", action="store_true", help="rehearse at tiny sizes; also on a CPU")
+    parser.add_argument("--again", action="store_true", help="measure what results/gpu.json has, too")
+    given = parser.parse_args(arguments)
+    stages = given.stages.split(",")
+    if unknown := [name for name in stages if name not in STAGES]:
+        parser.error(f"--stages {unknown[0]}: allowed: {', '.join(STAGES)}")
+    try:
+        check_device(given.device)
+    except SpecError as error:
+        parser.error(str(error))
+    device = pick_device(given.device)
+    if device.type == "cpu" and not given.tiny:
+        parser.error("there is no GPU here, and these sizes take days on a CPU; --tiny rehearses")
+    request = Request(given.out, given.runs, device, given.tiny, time.monotonic() + 60 * given.minutes)
+    return work(request, [task for name in stages for task in STAGES[name]()], given.again)
+
+
+def work(request: Request, tasks: list[Task], again: bool) -> int:
+    """Do ``tasks`` until the time is over; the number that failed."""
+    failed, where = 0, device_name(request.device)
+    rows = load(request)
+    for task in tasks:
+        row = rows.get(where, {}).get(task.key, {})
+        if row.get("state") == "finished" and not again:
+            continue
+        if request.left < task.seconds:
+            print(f"{task.key}: not begun, {request.left:.0f} s are left", flush=True)
+            continue
+        row = attempt(task, request)
+        failed += row["state"] == "failed"
+        rows.setdefault(where, {})[task.key] = row
+        print(f"{task.key}: {row['state']} {row['seconds']:.1f} s {row.get('reason', '')}".rstrip(), flush=True)
+        save(request, rows)
+    if not request.tiny:
+        render()
+    return min(1, failed)
+
+
+def attempt(task: Task, request: Request) -> dict[str, Any]:
+    """A row: what the task gives, or why it gives nothing, with provenance."""
+    start = time.perf_counter()
+    facts: dict[str, Any]
+    try:
+        found = task.run(request)
+        facts = {"state": "stopped"} if found is None else {**found, "state": "finished"}
+    except Exception as error:  # a row says it, and the next task is begun
+        lines = str(error).strip().splitlines() or [""]
+        facts = {"state": "failed", "reason": f"{type(error).__name__}: {lines[0]}"[:300]}
+    torch.compiler.reset()  # what was compiled for one task is of no use to the next
+    if request.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return {**provenance(request.device), **facts, "seconds": round(time.perf_counter() - start, 2)}
+
+
+def load(request: Request) -> dict[str, dict[str, Any]]:
+    """All rows, by device and task; a rehearsal knows only its own."""
+    files = [request.out / "gpu.json"] if request.tiny else [RESULTS, request.out / "gpu.json"]
+    rows: dict[str, dict[str, Any]] = {}
+    for file in files:
+        for where, found in (json.loads(file.read_text()) if file.exists() else {}).items():
+            rows.setdefault(where, {}).update(found)
+    return rows
+
+
+def save(request: Request, rows: dict[str, dict[str, Any]]) -> None:
+    """Write the rows where they belong."""
+    text = (json.dumps(rows, indent=1) + "\n").encode()
+    request.out.mkdir(parents=True, exist_ok=True)
+    for file in [request.out / "gpu.json", *([] if request.tiny else [RESULTS])]:
+        write_atomically(file, text)
+
+
+# smoke: every method, three rounds of a whole session
+
+
+def smoke() -> list[Task]:
+    """Every method, eager and compiled."""
+    return [
+        Task("smoke", f"{name} {how}", partial(_smoke, name, compile), 20.0 if compile == "no" else 60.0)
+        for how, compile in (("eager", "no"), ("compiled", "yes"))
+        for name in sorted(METHODS, key=lambda name: name not in CORE)
+    ]
+
+
+def _smoke(method: str, compile: str, request: Request) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        spec = plan(
+            method=method, teacher="digits", data="digits", preset="digits", rounds=3, compile=compile,
+            device=request.device.type, settings=small(method), out=f"{folder}/run",
+        ).spec  # fmt: skip
+        session = Session(spec)
+        reports = list(session)
+        compiled = RunFolder(f"{folder}/run").manifest()["sessions"][-1].get("compiled", {})
+        return {"rounds": len(reports), "accuracy": reports[-1].accuracy, "compiled": compiled}
+
+
+# speed: images a second, overhead over bare passes, memory, launches
+
+
+def speed() -> list[Task]:
+    """Five methods on WRN-40-2 -> WRN-16-1: eager, compiled, and compiled with kept views where images are kept."""
+    ways = (("eager", False, 0), ("compiled", True, 0), ("compiled, kept views", True, 4))
+    return [
+        Task("speed", f"{method} {how}", partial(_speed, method, compile, views), 45.0)
+        for method in CORE
+        for how, compile, views in ways
+        if not views or method in ("ssd_kd", "fast")
+    ]
+
+
+def _speed(method: str, compile: bool, views: int, request: Request) -> dict[str, Any]:
+    pair = Pair.of("resnet8:resnet8" if request.tiny else "wrn40_2:wrn16_1")
+    device, repeats = request.device, 2 if request.tiny else 7
+    how: dict[str, Any] = {
+        "precision": precision.pick("auto", device),
+        "cache_views": views,
+        "compile": compile,
+        "device": device,
+    }
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    row = measure_overhead(pair, method, request.settings(method), repeats, **how)
+    row["peak_memory_bytes"] = peak_memory(device)
+    row["launches"] = launches(pair.run(method, request.settings(method), **how))
+    return {**{name: value for name, value in how.items() if name != "device"}, **row}
+
+
+def launches(run: Run) -> dict[str, float] | str:
+    """Kernels and graphs that the host launches in a step of each kind, by torch's profiler."""
+    if run.device.type != "cuda":
+        return "not measured: no GPU"
+    schedule = run.recipe.schedule
+    counts: dict[str, list[int]] = {}
+    run.advance()
+    for phase, g_steps, s_steps in (("synthesis", 5, 1), ("student", 1, 5)):
+        counts[phase] = []
+        for g, s in ((1, 1), (g_steps, s_steps)):
+            run.recipe.schedule = dataclasses.replace(schedule, cycles=1, warm_up=0, g_steps=g, s_steps=s)
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+                run.advance()
+                torch.cuda.synchronize()
+            names = [each.name for each in profile.events()]
+            counts[phase].append(sum("Launch" in name and name.startswith("cuda") for name in names))
+    return {phase: (many - one) / 4 for phase, (one, many) in counts.items()}
+
+
+# runs on CIFAR-10
+
+
+def runs(stage: str, *pairs: str) -> list[Task]:
+    """Every planned row of ``pairs`` at the paper's full budget; a teacher that nobody has is trained first."""
+    rows = [row for row in planned() if row.budget == "paper" and row.pair in pairs]
+    rows.sort(key=lambda row: row.method not in CORE[:2])
+    return [Task(stage, f"{row.pair} {row.method}", partial(_run, stage, row), 0.0) for row in rows]
+
+
+def _run(stage: str, row: CifarRow, request: Request) -> dict[str, Any] | None:
+    net, _, student = ("convnet_8:convnet_8" if request.tiny else row.pair).partition(":")
+    data, fewer = ("digits", {"rounds": 2}) if request.tiny else (row.data, {})
+    teacher = teacher_of(net, data, request.device.type, request.end, request.runs, epochs=1 if request.tiny else 0)
+    if teacher is None:
+        return None
+    given = {"teacher": str(teacher), "student": student, "data": data, "device": request.device.type}
+    spec = settled({"method": row.method, **given, **fewer, "settings": request.settings(row.method)})
+    folder = folder_of(request.runs, row.name, 0)
+    found = measure_run(spec, folder, request.end)
+    if not is_finished(folder):
+        return None
+    if not request.tiny:
+        keep(row, 0, request.runs)
+    copied = {f"{row.name}": folder / "student.safetensors", f"{net}": teacher}
+    kept = {name: copy_network(name, file, request.out / f"{stage}.safetensors") for name, file in copied.items()}
+    curve = [[each.round, each.accuracy] for each in RunFolder(folder).reports() if each.accuracy is not None]
+    return {**found, "curve": curve, "networks": kept}
+
+
+def copy_network(name: str, file: Path, into: Path) -> str:
+    """Add a network in half precision to those of its stage; what became of it."""
+    if file.suffix != ".safetensors":
+        return f"public: {file.name}"
+    weights = {f"{name}/{key}": tensor.half() if tensor.is_floating_point() else tensor
+               for key, tensor in load_file(file).items()}  # fmt: skip
+    known = load_file(into) if into.exists() else {}
+    both = {**known, **weights}
+    if sum(tensor.nbytes for tensor in both.values()) > LARGEST_FILE:
+        return f"not copied: {sum(tensor.nbytes for tensor in weights.values()) / 1e6:.0f} MB"
+    into.parent.mkdir(parents=True, exist_ok=True)
+    save_file(both, into)
+    return into.name
+
+
+# large images
+
+
+def large() -> list[Task]:
+    """ResNet-50 -> ResNet-18, 224 pixels, 1,000 classes, random weights: what it takes, not what it learns."""
+    return [Task("large", f"{method} {how}", partial(_large, method, compile), 100.0)
+            for method in ("fast", "ssd_kd") for how, compile in (("eager", "no"), ("compiled", "yes"))]  # fmt: skip
+
+
+def _large(method: str, compile: str, request: Request) -> dict[str, Any]:
+    side, net, student = 224, "torchvision:resnet50", "torchvision:resnet18"
+    if request.tiny:
+        side, net, student = 48, "resnet8", "resnet8"
+    sizes = {"s_steps": 20, "g_steps": 10, "batch": 64, "s_batch": 64, "warm_up": 1, "capacity": 2000}
+    known = settings_of(METHODS[method])
+    settings = request.settings(method) or {name: value for name, value in sizes.items() if name in known}
+    with tempfile.TemporaryDirectory() as folder:
+        model = classifier(net, 3, 1000)
+        teacher = teachers.adopt("large", model, (3, side, side), 1000, "imagenet", Path(folder))
+        spec = plan(
+            method=method, teacher=teacher, student=student, data="none", rounds=4, generator="deep", compile=compile,
+            device=request.device.type, settings=settings, out=f"{folder}/run",
+        ).spec  # fmt: skip
+        session = Session(spec)
+        if request.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        reports = list(session)
+        first, last = reports[-2].cost, reports[-1].cost
+        steps, seconds = last.s_steps - first.s_steps, last.distillation_s - first.distillation_s
+        batch = session.run.recipe.schedule.batch
+        return {
+            "peak_memory_bytes": peak_memory(request.device),
+            "memory": RunFolder(f"{folder}/run").manifest()["memory"],
+            "student_images_per_s_of_distillation": steps * batch / seconds,
+            "synthesis_s": last.synthesis_s - first.synthesis_s,
+            "settings": settings,
+        }
+
+
+def small(method: str) -> dict[str, Any]:
+    """The small settings that ``method`` has."""
+    return {name: value for name, value in SMALL.items() if name in settings_of(METHODS[method])}
+
+
+STAGES: dict[str, Callable[[], list[Task]]] = {
+    "smoke": smoke,
+    "speed": speed,
+    "public": lambda: runs("public", "resnet56:resnet20", "resnet20:resnet8"),
+    "wrn": lambda: runs("wrn", "wrn40_2:wrn16_1"),
+    "resnet34": lambda: runs("resnet34", "resnet34:resnet18"),
+    "large": large,
+}
+"""In the order in which they are worth their time."""
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The script for a lent GPU is rehearsed on the CPU: every kind of task, what is saved, and how a call goes on."""
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gpu
+import gpu_page
+import pytest
+import rows
+import torch
+from safetensors.torch import load_file
+
+from tests.support import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> gpu.Request:
+    return gpu.Request(tmp_path / "out", tmp_path / "runs", torch.device("cpu"), tiny=True, end=math.inf)
+
+
+def kept(request: gpu.Request) -> dict[str, Any]:
+    (found,) = json.loads((request.out / "gpu.json").read_text()).values()
+    return found
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["smoke/ssd_kd eager", "speed/fast eager", "public/resnet56:resnet20 fast", "wrn/wrn40_2:wrn16_1 ssd_kd",
+     "resnet34/resnet34:resnet18 fast", "large/fast eager"],
+)  # fmt: skip
+def test_a_task_of_every_stage_ends_with_a_row(request_: gpu.Request, key: str) -> None:
+    tasks = [task for stage in gpu.STAGES.values() for task in stage() if task.key == key]
+    assert gpu.work(request_, tasks, again=False) == 0
+    row = kept(request_)[key]
+    assert row["state"] == "finished"
+    assert row["commit"]
+    assert row["seconds"] > 0
+
+
+def test_a_run_leaves_its_curve_and_its_networks_in_half_precision(request_: gpu.Request) -> None:
+    (task,) = [each for each in gpu.STAGES["wrn"]() if each.name.endswith("fast")]
+    gpu.work(request_, [task], again=False)
+    row = kept(request_)[task.key]
+    assert [round for round, _ in row["curve"]] == [2]
+    assert row["networks"] == {"paper-wrn40_2-wrn16_1-cifar10-fast": "wrn.safetensors", "convnet_8": "wrn.safetensors"}
+    networks = load_file(request_.out / "wrn.safetensors")
+    assert {tensor.dtype for tensor in networks.values()} == {torch.float16, torch.int64}
+    assert {name.partition("/")[0] for name in networks} == set(row["networks"])
+
+
+def test_what_is_done_is_not_done_again_and_a_failure_stops_nothing(request_: gpu.Request) -> None:
+    done: list[str] = []
+
+    def task(name: str) -> gpu.Task:
+        def run(request: gpu.Request) -> dict[str, Any] | None:
+            done.append(name)
+            if name == "broken" and done.count(name) == 1:
+                raise RuntimeError("out of luck\nand more")
+            return None if name == "long" and done.count(name) == 1 else {"figure": 1}
+
+        return gpu.Task("stage", name, run)
+
+    tasks = [task(name) for name in ("broken", "long", "good")]
+    assert gpu.work(request_, tasks, again=False) == 1
+    states = {key: row["state"] for key, row in kept(request_).items()}
+    assert states == {"stage/broken": "failed", "stage/long": "stopped", "stage/good": "finished"}
+    assert kept(request_)["stage/broken"]["reason"] == "RuntimeError: out of luck"
+    assert gpu.work(request_, tasks, again=False) == 0
+    assert done == ["broken", "long", "good", "broken", "long"]
+
+
+def test_no_task_is_begun_that_cannot_end(request_: gpu.Request, capsys: pytest.CaptureFixture[str]) -> None:
+    late = dataclasses.replace(request_, end=0.0)
+    assert gpu.work(late, gpu.STAGES["speed"](), again=False) == 0
+    assert "not begun" in capsys.readouterr().out
+    assert not late.out.exists()
+
+
+def test_without_a_gpu_it_says_so_unless_it_is_a_rehearsal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu, "pick_device", lambda name: torch.device("cpu"))
+    with pytest.raises(SystemExit):
+        gpu.main([])
+    assert "there is no GPU here" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        gpu.main(["--stages", "smoek", "--tiny"])
+    assert "--stages smoek: allowed: smoke, speed" in capsys.readouterr().err
+
+
+def test_a_machine_with_torch_and_little_more_can_run_it() -> None:
+    """What a GPU image may lack is not even imported."""
+    lacking = ["tyro", "papermill", "psutil", "jupyterlab", "ipywidgets", "plotly", "nbformat", "rich"]
+    code = "\n".join(
+        [
+            "import sys",
+            f"sys.modules.update(dict.fromkeys({lacking}))",
+            "sys.path.insert(0, 'benchmarks')",
+            "import gpu",
+            "sys.exit(gpu.main(['--help']))",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "--tiny" in done.stdout
+
+
+def test_the_page_shows_figures_failures_and_what_was_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "FOLDER", tmp_path)
+    assert "Not measured: no GPU was at hand." in gpu_page.section()
+    where = {"versions": {"torch": "2.11"}, "commit": "0123456789", "state": "finished"}
+    left = {"networks": {"teacher": "'grad_cam' differentiates", "generator": "compiled"}}
+    speed = {
+        "n": 7, "overhead": 1.125, "overhead_range": [1.0, 1.25], "student_images_per_s": 98765.4,
+        "peak_memory_bytes": 2_500_000_000, "launches": {"synthesis": 12.0, "student": 3.0},
+    }  # fmt: skip
+    found = {
+        "smoke/fssc eager": where,
+        "smoke/fssc compiled": {**where, "compiled": left},
+        "smoke/fast eager": {**where, "state": "failed", "reason": "RuntimeError: no"},
+        "speed/fast compiled": {**where, **speed},
+        "large/fast eager": {**where, "state": "failed", "reason": "RuntimeError: out of memory"},
+    }
+    (tmp_path / "gpu.json").write_text(json.dumps({"a GPU": found}))
+    lines = gpu_page.section().splitlines()
+    assert "### a GPU, torch 2.11, commit 0123456" in lines
+    assert "| fssc | passes | passes, teacher eager |" in lines
+    assert "| fast | RuntimeError: no | not measured |" in lines
+    assert "| fast compiled | 7 | 1.12 | 1.00–1.25 | 98,765 | 2.50 | 12 | 3 |" in lines
+    assert "| fast eager | RuntimeError: out of memory | not measured | not measured |" in lines
