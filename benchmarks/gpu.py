@@ -44,6 +44,8 @@ from dfkd_lab.system.device import check_device, device_name, peak_memory, pick_
 from dfkd_lab.system.files import write_atomically
 
 RESULTS = FOLDER / "gpu.json"
+LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch")
+"""Calls of the host that start a kernel, one of Triton, or a graph of them, as the profiler names them."""
 LARGEST_FILE = 15_000_000
 """Bytes of a network that is still copied into ``--out``."""
 SMALL = {
@@ -83,7 +85,7 @@ class Task:
     name: str
     run: Callable[[Request], dict[str, Any] | None]
     seconds: float = 10.0
-    """It is not begun with less time left, unless it can go on later (0)."""
+    """It is not begun with less time left; a run is stopped after the round in which the time is over."""
 
     @property
     def key(self) -> str:
@@ -122,7 +124,8 @@ def work(request: Request, tasks: list[Task], again: bool) -> int:
     """Do ``tasks`` until the time is over; the number that failed."""
     failed, where = 0, device_name(request.device)
     rows = load(request)
-    for task in tasks:
+    failed_before = [each.key for each in tasks if rows.get(where, {}).get(each.key, {}).get("state") == "failed"]
+    for task in sorted(tasks, key=lambda task: task.key in failed_before):
         row = rows.get(where, {}).get(task.key, {})
         if row.get("state") == "finished" and not again:
             continue
@@ -222,9 +225,10 @@ def _speed(method: str, compile: bool, views: int, request: Request) -> dict[str
     }
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    row = measure_overhead(pair, method, request.settings(method), repeats, **how)
-    row["peak_memory_bytes"] = peak_memory(device)
-    row["launches"] = launches(pair.run(method, request.settings(method), **how))
+    alone = pair.run(method, request.settings(method), **how)
+    row = {"launches": launches(alone), "peak_memory_bytes": peak_memory(device)}
+    del alone
+    row |= measure_overhead(pair, method, request.settings(method), repeats, **how)
     return {**{name: value for name, value in how.items() if name != "device"}, **row}
 
 
@@ -234,7 +238,10 @@ def launches(run: Run) -> dict[str, float] | str:
         return "not measured: no GPU"
     schedule = run.recipe.schedule
     counts: dict[str, list[int]] = {}
-    run.advance()
+    run.round = max(each.start for each in run.recipe.losses.values())
+    run.recipe.schedule = dataclasses.replace(schedule, cycles=1, warm_up=0, g_steps=1, s_steps=1)
+    for _ in range(3):  # what is compiled is compiled, and recorded, in the first ones
+        run.advance()
     for phase, g_steps, s_steps in (("synthesis", 5, 1), ("student", 1, 5)):
         counts[phase] = []
         for g, s in ((1, 1), (g_steps, s_steps)):
@@ -243,7 +250,7 @@ def launches(run: Run) -> dict[str, float] | str:
                 run.advance()
                 torch.cuda.synchronize()
             names = [each.name for each in profile.events()]
-            counts[phase].append(sum("Launch" in name and name.startswith("cuda") for name in names))
+            counts[phase].append(sum(name.startswith(LAUNCHES) for name in names))
     return {phase: (many - one) / 4 for phase, (one, many) in counts.items()}
 
 
@@ -254,7 +261,7 @@ def runs(stage: str, *pairs: str) -> list[Task]:
     """Every planned row of ``pairs`` at the paper's full budget; a teacher that nobody has is trained first."""
     rows = [row for row in planned() if row.budget == "paper" and row.pair in pairs]
     rows.sort(key=lambda row: row.method not in CORE[:2])
-    return [Task(stage, f"{row.pair} {row.method}", partial(_run, stage, row), 0.0) for row in rows]
+    return [Task(stage, f"{row.pair} {row.method}", partial(_run, stage, row), 90.0) for row in rows]
 
 
 def _run(stage: str, row: CifarRow, request: Request) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from dfkd_lab.bench.overhead import Pair, measure_overhead
 from dfkd_lab.bench.parts import memories, precisions, views
 from dfkd_lab.engine import compilation, precision
 from dfkd_lab.errors import SpecError
-from dfkd_lab.spec import SWITCH, check, device_setting, setting
+from dfkd_lab.spec import SWITCH, build, device_setting, record, setting
 from dfkd_lab.system.device import check_device, pick_device, provenance
 
 SIZES: dict[str, dict[str, int]] = {"cpu": {"width": 16, "batch": 128, "g_steps": 10, "s_steps": 100}, "cuda": {}}
@@ -46,8 +46,7 @@ def measure(request: BenchSpec) -> dict[str, Any]:
     Raises:
         SpecError: for a pair, method, number or device that cannot be, before anything is measured.
     """
-    for name in (each.name for each in dataclasses.fields(request)):
-        check(BenchSpec, name, getattr(request, name))
+    request = build(BenchSpec, record(request))
     check_device(request.device)
     device = pick_device(request.device)
     held = precision.pick(request.precision, device)

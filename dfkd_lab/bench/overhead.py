@@ -96,7 +96,11 @@ class Bare:
 
     def synthesis_step(self) -> None:
         """Generator, teacher, and the student if a loss needs it; forward and backward."""
-        run = self.run
+        run, synthesizer = self.run, self.recipe.synthesizer
+        self._step_begins()
+        for optimizer in vars(synthesizer).values():
+            if isinstance(optimizer, torch.optim.Optimizer):
+                optimizer.zero_grad()  # a gradient of the last turn may lie in a graph's memory
         with frozen(run.student):
             with run.autocast:
                 images = self.recipe.synthesizer.render().images
@@ -108,6 +112,7 @@ class Bare:
     def student_step(self) -> None:
         """Student, forward and backward; teacher unless its answers are kept; generator where images are drawn anew."""
         run, memory = self.run, self.recipe.memory
+        self._step_begins()
         with run.autocast:
             if memory.draws:
                 self.recipe.synthesizer.sample(self.recipe.schedule.batch)
@@ -117,6 +122,10 @@ class Bare:
             loss = run.student(self.images).sum()
         run.student.zero_grad()
         loss.backward()
+
+    def _step_begins(self) -> None:
+        if self.run.compiled:
+            compilation.step_begins()
 
 
 def measure_overhead(
@@ -136,6 +145,7 @@ def _measured_in_turns(
     run, other = (pair.run(method, settings, **more) for _ in range(2))
     whole = run.recipe.schedule
     run.recipe.schedule = other.recipe.schedule = shortened(whole)
+    run.round = other.round = max(each.start for each in run.recipe.losses.values())  # when all losses have begun
     bare = Bare(other)
     run.advance()
     rows: list[tuple[float, float, float]] = []

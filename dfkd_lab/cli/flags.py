@@ -46,7 +46,7 @@ def switched(flags: type[Any], arguments: list[str]) -> list[str]:
     result: list[str] = []
     for word, after in pairwise([*arguments, "--"]):
         bare = word.removeprefix("--").removeprefix("no-").replace("-", "_")
-        is_switch = bare in names and (word.startswith("--no-") or after.startswith("-"))
+        is_switch = word.startswith("--") and bare in names and (word.startswith("--no-") or after.startswith("-"))
         value = "no" if word.startswith("--no-") else "yes"
         result += [f"--{bare.replace('_', '-')}", value] if is_switch else [word]
     return result

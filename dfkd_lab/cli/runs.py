@@ -27,6 +27,7 @@ from dfkd_lab.runs import (
     remark,
     resolve,
 )
+from dfkd_lab.runs.session import COMPILING
 from dfkd_lab.spec import difference, record, unknown
 
 
@@ -72,6 +73,8 @@ def execute(resolved: ResolvedRun) -> None:
     print(f"{resolved.spec.out or default_folder(resolved.spec)}: starting", file=sys.stderr)
     session = Session(resolved)
     print(session.memory, file=sys.stderr)
+    if session.run.compiled:
+        print(COMPILING, file=sys.stderr)
     bar = tqdm(total=session.spec.rounds, initial=session.run.round, unit="round", dynamic_ncols=True)
     accuracy: float | None = None
     try:

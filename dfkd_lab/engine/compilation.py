@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.metadata
 from typing import Any
 
 import torch
@@ -49,13 +50,18 @@ def check(requested: bool, device: torch.device) -> None:
 
 
 def reason(error: Exception) -> str:
-    """The first line of what torch says of a failure."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+    """The first line of what torch says of a failure that tells something."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.endswith("raised:")]
+    return (lines or [type(error).__name__])[0].strip()[:160]
 
 
-def described() -> dict[str, str]:
-    """What compiles here, and where it leaves its files; for the record."""
-    return {"backend": "inductor", "compiler": get_cpp_compiler(), "files": cache_dir()}
+def described(device: torch.device) -> dict[str, str]:
+    """What compiles for ``device``, and where it leaves its files; for the record."""
+    if device.type == "cuda":
+        compiler = f"triton {importlib.metadata.version('triton')}" if torch.utils._triton.has_triton() else "unknown"
+    else:
+        compiler = get_cpp_compiler()
+    return {"backend": "inductor", "compiler": compiler, "files": cache_dir()}
 
 
 def compile_networks(observer: Observer, recipe: Recipe, device: torch.device) -> dict[str, str]:

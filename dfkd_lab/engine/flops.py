@@ -23,7 +23,8 @@ LARGEST_SHARE = 0.02
 def rounds_between(run: Run, images: Tensor) -> int:
     """The fewest rounds between evaluations on ``images`` [N, C, H, W] that keep them at 2 % of the computing."""
     one = torch.zeros(1, *images.shape[1:], device=run.device)
-    return math.ceil(len(images) * forward(run.student, one) / (LARGEST_SHARE * a_round(run, one)))
+    with run.autocast:  # a frozen network may be held in half precision
+        return math.ceil(len(images) * forward(run.student, one) / (LARGEST_SHARE * a_round(run, one)))
 
 
 def a_round(run: Run, image: Tensor) -> int:

@@ -6,7 +6,6 @@ views; :mod:`dfkd_lab.runs` gives it a folder. Between two reports its whole sta
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from dfkd_lab.engine import compilation, metrics
 from dfkd_lab.engine.composed import ComposedRun
@@ -65,9 +65,9 @@ class Run:
         for module in modules:
             self.autocast.prepare(module.to(self.device), composed.shape)
         self.compiled = compilation.compile_networks(self.observer, self.recipe, self.device) if compile else {}
+        """Of each network "compiled", or why it is not; empty if none was to be."""
         for module in () if compile else modules:
             keep_counters_on_host(module)
-        """Of each network "compiled", or why it is not; empty if none was to be."""
         self._rehearsed = False
 
     def __iter__(self) -> Iterator[Report]:
@@ -98,7 +98,9 @@ class Run:
         For a compiled run, before a seal closes: a compiler starts processes and writes files. Afterwards nothing is
         compiled any more; a shape that was not met here runs as it is.
         """
-        before, schedule = copy.deepcopy(self.state_dict()), self.recipe.schedule
+        # beside the device, whose memory may be just enough for the run
+        before = tree_map_only(Tensor, lambda tensor: tensor.detach().to("cpu", copy=True), self.state_dict())
+        schedule = self.recipe.schedule
         starts = {each.start for each in self.recipe.losses.values() if each.weight}
         try:
             with self.rng, self._compiling():
@@ -117,6 +119,9 @@ class Run:
         """Go on without what was to be compiled."""
         compilation.leave_out(self.observer, self.recipe)
         self.compiled = {}
+        torch.compiler.reset()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     @contextmanager
     def _compiling(self) -> Iterator[None]:
@@ -175,7 +180,8 @@ class Run:
             meter.add(output.means)
         self.cost.s_steps += steps
         meter.stop(self.device)
-        return output.batch
+        batch = output.batch
+        return replace(batch, images=batch.images.clone()) if self.compiled else batch  # as in a synthesis phase
 
     def _student_step(self, losses: Losses, needs: frozenset[str]) -> StepOutput:
         """A step of the student."""

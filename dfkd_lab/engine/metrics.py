@@ -14,6 +14,11 @@ from dfkd_lab.primitives.observer import Observer
 KEPT_BYTES = 10**9
 
 
+def kept_bytes(images: Tensor, device: torch.device) -> int:
+    """What images of an evaluation set take on ``device``: all, or nothing if they stay in the host's memory."""
+    return images.nbytes if device.type == "cpu" or images.nbytes <= KEPT_BYTES else 0
+
+
 class Accuracy:
     """``evaluate(student)``: top-1 accuracy in [0, 1] on images [N, C, H, W], uint8 or in [0, 1], and labels [N].
 
@@ -31,7 +36,7 @@ class Accuracy:
     def to(self, device: torch.device) -> None:
         """Evaluate on ``device``; images that take more than a gigabyte are copied there a batch at a time."""
         self.device = device
-        if self.images.nbytes <= KEPT_BYTES:
+        if kept_bytes(self.images, device):
             self.images, self.labels = self.images.to(device), self.labels.to(device)
 
     @torch.no_grad()

@@ -218,11 +218,13 @@ def _donor_of(name: str, preset: str) -> Method | None:
 
 def _pairs(text: str, what: str) -> dict[str, Any]:
     """What "a=1,b=2" says, as a dictionary."""
-    pairs = {}
+    pairs: dict[str, Any] = {}
     for part in filter(None, (each.strip() for each in text.split(","))):
         name, equals, value = part.partition("=")
         if not equals:
             raise SpecError(f"{what}: '{part}' is not of the form name=value")
+        if name.strip() in pairs:
+            raise SpecError(f"{what}: {name.strip()} is said twice, {pairs[name.strip()]} and {value.strip()}")
         pairs[name.strip()] = value.strip()
     return pairs
 

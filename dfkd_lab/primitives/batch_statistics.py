@@ -23,7 +23,9 @@ class BatchStatistics(torch.autograd.Function):
     def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
         dtype = torch.promote_types(maps.dtype, torch.float32)  # the kernel returns statistics in its weights' type
         ones = torch.ones(maps.shape[1], device=maps.device, dtype=dtype)
-        _, mean, inverse_std = torch.native_batch_norm(maps, ones, torch.zeros_like(ones), None, None, True, 0.0, 0.0)
+        # compiled for a CPU it returns them in the maps' type; there a conversion is no pass of its own
+        shown = maps.to(dtype) if torch.compiler.is_compiling() else maps
+        _, mean, inverse_std = torch.native_batch_norm(shown, ones, torch.zeros_like(ones), None, None, True, 0.0, 0.0)
         ctx.save_for_backward(maps, mean)
         return mean, torch.where(inverse_std > 0, inverse_std**-2, 0)  # a CPU's kernel gives 0 for the inverse of 0
 

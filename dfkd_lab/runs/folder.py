@@ -28,7 +28,7 @@ from dfkd_lab.spec import RunSpec, build, difference, record
 from dfkd_lab.system.files import read_json, write_atomically
 from dfkd_lab.system.processes import is_alive
 
-NOT_IDENTITY = ("out", "checkpoint_s", "evaluate_every")
+NOT_IDENTITY = ("out", "checkpoint_s", "evaluate_every", "buffer_on")
 """Settings that do not change what a run computes."""
 RETIRED = {"tape": "steps are no longer recorded and played back; the run computes the same without"}
 """Settings of older versions that a spec may still have, and why they are passed over."""
@@ -65,6 +65,8 @@ class RunFolder:
             RunError: if this is no run folder.
         """
         values = {name: value for name, value in self._spec_values().items() if name not in RETIRED}
+        if values.get("compile") is False:  # of 0.2.0, whose default it was
+            values["compile"] = "auto"
         return build(RunSpec, {"precision": "fp32", **values})  # runs older than the setting
 
     def passed_over(self) -> list[str]:

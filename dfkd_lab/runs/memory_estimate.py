@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_lab.engine.composed import ComposedRun
+from dfkd_lab.engine.metrics import kept_bytes
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.nets.generators import ImageGenerator
 from dfkd_lab.primitives.losses import needs_of
 from dfkd_lab.primitives.memories import ImageBuffer
 from dfkd_lab.primitives.observer import NEEDS_STUDENT
+from dfkd_lab.system.device import free_memory
 from dfkd_lab.system.rng import preserved
 
 LOWER = {"memory": "capacity", "activations": "batch", "networks": "width"}
@@ -102,7 +104,7 @@ def estimate(composed: ComposedRun, evaluation: Tensor | None, used: int, free: 
         + _bytes([composed.student], states=1 + trained)
         + _bytes(others, states=1 + ADAM),
         "memory": _bytes([recipe.memory], states=1 + ADAM) - kept,
-        "evaluation": 0 if evaluation is None else evaluation.nbytes,
+        "evaluation": 0 if evaluation is None else kept_bytes(evaluation, composed.device),
         "activations": _activations(composed),
     }
     return MemoryEstimate(parts, used, free, "host" if kept else "device")
@@ -121,7 +123,7 @@ def place(
         free: See there.
 
     Raises:
-        SpecError: for "host", where the memory is no buffer of images.
+        SpecError: for "host", where the memory is no buffer of images, or the host's is not enough for them.
     """
     memory, elsewhere = composed.recipe.memory, composed.device.type != "cpu"
     can = isinstance(memory, ImageBuffer) and memory.reads_images
@@ -130,8 +132,14 @@ def place(
         raise SpecError(f"buffer_on = 'host', and {name} is no buffer of images; allowed: 'auto' or 'device'")
     found = estimate(composed, evaluation, used, free)
     if can and elsewhere and (buffer_on == "host" or (buffer_on == "auto" and not found.fits)):
-        memory.on_host = True  # type: ignore[attr-defined]
-        found = estimate(composed, evaluation, used, free)
+        size, at_hand = memory.images.nbytes, free_memory(torch.device("cpu"))  # type: ignore[attr-defined]
+        needed = 2 ** (size - 1).bit_length() + size  # pinned memory comes in powers of two; and a checkpoint's copy
+        if at_hand is None or needed <= at_hand:
+            memory.on_host = True  # type: ignore[attr-defined]
+            return estimate(composed, evaluation, used, free)
+        if buffer_on == "host":
+            room = f"{amount(needed)} of the host's memory, and {amount(at_hand)} are free"
+            raise SpecError(f"buffer_on = 'host' needs {room}; lower capacity = {memory.capacity}")  # type: ignore[attr-defined]
     return found
 
 

@@ -19,7 +19,7 @@ from dfkd_lab.methods import composition
 from dfkd_lab.runs.memory_estimate import explained
 from dfkd_lab.runs.seal import Seal, SealBroken
 from dfkd_lab.spec import RunSpec, build, record, settings_of, unknown
-from dfkd_lab.system.device import check_device, pick_device
+from dfkd_lab.system.device import check_device, check_reproducible, pick_device
 from dfkd_lab.teachers import Calibration, Teacher
 
 
@@ -140,6 +140,7 @@ def _settle(spec: RunSpec) -> tuple[RunSpec, Teacher, torch.device]:
         raise SpecError(f"'{spec.method}' learns from real images, and data = '{spec.data}' has none; choose: {names}")
     check_device(spec.device)
     device = pick_device(spec.device)
+    check_reproducible(device, spec.deterministic)  # before anything is asked of a GPU
     spec = dataclasses.replace(
         spec,
         settings=settings,

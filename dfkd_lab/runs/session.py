@@ -23,14 +23,16 @@ from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import RunError
 from dfkd_lab.runs import memory_estimate, records, samples
 from dfkd_lab.runs.async_writer import AsyncWriter
+from dfkd_lab.runs.compiling import compile_run
 from dfkd_lab.runs.folder import RunFolder, default_folder, prepare, refuse_other_spec
 from dfkd_lab.runs.planning import ResolvedRun, resolve
 from dfkd_lab.runs.seal import SealBroken
 from dfkd_lab.spec import RunSpec
-from dfkd_lab.system.device import check_reproducible, free_memory, provenance, reproducible, used_memory
+from dfkd_lab.system.device import free_memory, has_same_bits, provenance, reproducible, used_memory
 from dfkd_lab.system.files import write_atomically
 from dfkd_lab.system.processes import keep_freed_memory
 
+COMPILING = "compiling the networks; the first time here that takes a minute or more"
 MOST_SAMPLE_FILES = 200
 PATIENCE_S = 10  # for the lock of a process that has said its last word and is about to end
 
@@ -58,7 +60,6 @@ class Session:
         free, is_new = free_memory(self.device), not self.folder.path.exists()
         _ = self.resolved.composed  # anew, if an earlier session took it
         compilation.check(self.spec.compile == "yes", self.device)
-        check_reproducible(self.device, self.spec.deterministic)
         self._claim()
         try:
             self._prepare(free, is_new)
@@ -93,7 +94,8 @@ class Session:
     def _make_run(self, composed: ComposedRun, evaluate: metrics.Accuracy | None, used: int, free: int | None) -> Run:
         if self.real is not None:
             composed.give_real_images(self.real.images, self.real.labels)
-        where = self.folder.manifest().get("memory", {}).get("buffer_on", self.spec.buffer_on)
+        before = self.folder.manifest().get("memory", {}).get("buffer_on", "")
+        where = "host" if (before, self.spec.buffer_on) == ("host", "auto") else self.spec.buffer_on
         self.memory = memory_estimate.place(composed, where, evaluate.images if evaluate else None, used, free)
         self.memory.check(self.spec.settings)  # before anything of the run is on the device
         with memory_estimate.explained(self.spec.settings):
@@ -105,8 +107,8 @@ class Session:
         if self.device.type == "cpu":
             keep_freed_memory()
         try:
-            self._compile()
             with AsyncWriter(self.device) as self.writer, reproducible(self.device, self.spec.deterministic):
+                self._compile()
                 while self.run.round < self.spec.rounds and self.requested != "stop":
                     with memory_estimate.explained(self.spec.settings, self._kept()), self.seal:
                         report = self.run.advance()
@@ -126,27 +128,11 @@ class Session:
             self._lock.release()
 
     def _compile(self) -> None:
-        """Compile for every shape before the seal closes, because a compiler starts processes and writes files.
-
-        Raises:
-            RunError: if that fails, and was not left to us.
-        """
-        if not self.run.compiled:
-            return
-        self._status("running", "compiling the networks; the first time here that takes a minute or more")
-        start, facts = time.perf_counter(), dict[str, Any]()
-        try:
-            self.run.rehearse()
-            facts = {**compilation.described(), "networks": self.run.compiled}
-        except Exception as error:
-            sentence = f"the networks cannot be compiled here ({compilation.reason(error)})"
-            if self.spec.compile == "yes":
-                raise RunError(f"{sentence}; allowed: compile = no") from None
-            self.run.leave_uncompiled()
-            facts = {"networks": {}, "why_not": sentence}
-        self.manifest["sessions"][-1]["compiled"] = {"seconds": time.perf_counter() - start, **facts}
-        self._write_manifest()
-        self._status("running")
+        if self.run.compiled and self.run.round < self.spec.rounds:
+            self._status("running", COMPILING)
+            self.manifest["sessions"][-1]["compiled"] = compile_run(self.run, self.spec, self._kept())
+            self._write_manifest()
+            self._status("running")
 
     def pause(self) -> None:
         """Hold before the next step."""
@@ -272,7 +258,7 @@ class Session:
         session = {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "from_round": self.run.round,
-            "same_bits": self.device.type == "cpu" or self.spec.deterministic,  # if resumed on such a device
+            "same_bits": has_same_bits(self.device, self.spec.deterministic),  # if resumed on such a device
             **provenance(self.device),
         }
         return {

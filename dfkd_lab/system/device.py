@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from dfkd_lab.errors import SpecError
+from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.system import environment
 from dfkd_lab.system.processes import psutil_or_none
 
@@ -84,13 +84,27 @@ def check_reproducible(device: torch.device, requested: bool) -> None:
         os.environ[WORKSPACE] = ":4096:8"
 
 
+def has_same_bits(device: torch.device, requested: bool) -> bool:
+    """Whether the kernels on ``device`` give the same bits each time: a CPU's always, a CUDA GPU's if requested."""
+    return device.type == "cpu" or (requested and device.type == "cuda")
+
+
 @contextlib.contextmanager
 def reproducible(device: torch.device, requested: bool) -> Iterator[None]:
-    """Inside, a CUDA GPU computes with kernels that give the same bits each time; where one has none, torch says so."""
+    """Inside, a CUDA GPU computes with kernels that give the same bits each time.
+
+    Raises:
+        RunError: where an operator has no such kernel.
+    """
     before = torch.are_deterministic_algorithms_enabled()
     try:
         torch.use_deterministic_algorithms(before or (requested and device.type == "cuda"))
         yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        operator = str(error).split(" ")[0]
+        raise RunError(f"deterministic = True, and {operator} has no such kernel here; allowed: False") from None
     finally:
         torch.use_deterministic_algorithms(before)
 

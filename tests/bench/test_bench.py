@@ -165,3 +165,18 @@ def test_a_pair_takes_the_presets_of_its_images() -> None:
     assert DIGITS.is_digits
     with pytest.raises(SpecError):
         Pair.of("wrn40_2")
+
+
+@pytest.mark.parametrize("given", [True, "True", "yes"])
+def test_to_compile_is_understood_as_in_a_run(monkeypatch: pytest.MonkeyPatch, given: Any) -> None:
+    asked: list[bool] = []
+
+    def measured(*_: Any, compile: bool, **__: Any) -> dict[str, Any]:
+        asked.append(compile)
+        raise SpecError("enough")
+
+    monkeypatch.setattr(bench, "measure_overhead", measured)
+    monkeypatch.setattr("dfkd_lab.engine.compilation.check", lambda requested, device: asked.append(requested))
+    with pytest.raises(SpecError, match="enough"):
+        bench.measure(bench.BenchSpec(pairs="digits", methods="fast", device="cpu", compile=given))
+    assert asked == [True, True]

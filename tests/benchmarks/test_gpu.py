@@ -73,7 +73,7 @@ def test_what_is_done_is_not_done_again_and_a_failure_stops_nothing(request_: gp
     assert states == {"stage/broken": "failed", "stage/long": "stopped", "stage/good": "finished"}
     assert kept(request_)["stage/broken"]["reason"] == "RuntimeError: out of luck"
     assert gpu.work(request_, tasks, again=False) == 0
-    assert done == ["broken", "long", "good", "broken", "long"]
+    assert done == ["broken", "long", "good", "long", "broken"], "what failed is tried again last"
 
 
 def test_no_task_is_begun_that_cannot_end(request_: gpu.Request, capsys: pytest.CaptureFixture[str]) -> None:

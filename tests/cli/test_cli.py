@@ -14,6 +14,7 @@ from dfkd_lab.__main__ import COMMANDS, USAGE, main
 from dfkd_lab.cli.flags import parse
 from dfkd_lab.engine.loop import Run
 from dfkd_lab.engine.report import Report
+from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import catalogue
 from dfkd_lab.spec import settings_of
 from tests.support import events_of
@@ -189,3 +190,27 @@ def test_teachers_finds_the_network_of_a_bare_file_and_takes_the_data_at_its_wor
     assert re.search(r"^accuracy +not measured$", capsys.readouterr().out, re.MULTILINE)
     assert main(["teachers", str(path)]) == 2
     assert "does not say its normalization" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], "auto"),
+        (["--compile"], "yes"),
+        (["--no-compile"], "no"),
+        (["--compile", "--rounds", "2"], "yes"),
+        (["--compile", "no"], "no"),
+        (["--compile=auto"], "auto"),
+        (["--compile", "True"], "yes"),
+    ],
+    ids=str,
+)
+def test_a_switch_is_a_flag_and_a_value(arguments: list[str], wanted: str) -> None:
+    assert plan(parse("fast", [*arguments, "--device", "cpu"])).spec.compile == wanted
+
+
+def test_a_switch_that_is_misspelt_is_refused_and_its_name_may_be_a_value() -> None:
+    with pytest.raises(SpecError, match=r"compile = 'maybe' .*allowed: auto, yes, no"):
+        plan(parse("fast", ["--compile", "maybe"]))
+    given = parse("fast", ["--out", "compile", "--rounds", "3"])
+    assert (given["out"], given["rounds"]) == ("compile", 3)

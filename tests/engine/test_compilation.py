@@ -111,3 +111,10 @@ def test_where_nothing_can_be_compiled_the_run_is_refused(monkeypatch: pytest.Mo
         Session(spec)
     assert not (tmp_path / "run").exists()
     compilation.check.cache_clear()
+
+
+def test_a_reason_is_the_first_line_that_tells_something() -> None:
+    assert compilation.reason(RuntimeError("backend='inductor' raised:\nInvalidCxxCompiler: no g++\n\nSet more")) == (
+        "InvalidCxxCompiler: no g++"
+    )
+    assert compilation.reason(KeyError()) == "KeyError"

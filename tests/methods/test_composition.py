@@ -149,3 +149,10 @@ def test_the_command_line_takes_slots_and_the_folder_is_named_after_them() -> No
     spec = plan(method="ssd_kd", **parse("ssd_kd", ["--memory", "vae:z_steps=2", "--terms", "balance=5"]))
     assert (spec.memory, spec.terms) == ("vae:z_steps=2", "balance=5")
     assert default_folder(spec.spec).name == "ssd_kd+memory_vae+terms_balance=5-digits-convnet_8-seed0"
+
+
+def test_what_is_said_twice_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"view: low is said twice, 1 and 0\.5"):
+        compose("fast", view="resized_crop:low=1,low=0.5")
+    with pytest.raises(SpecError, match="terms: kd is said twice, 1 and 2"):
+        compose("fast", terms="kd=1,kd=2")

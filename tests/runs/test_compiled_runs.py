@@ -33,6 +33,7 @@ def test_a_compiled_run_ends_through_the_seal(
         capture_output=True, text=True, timeout=1200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "compiling the networks" in done.stderr
     folder = RunFolder(tmp_path / "run")
     assert folder.status()["state"] == "finished"
     assert folder.seal()["data_free"] == (not getattr(METHODS[method], "reads_real_images", False))

@@ -11,9 +11,12 @@ import torch
 
 from dfkd_lab import data
 from dfkd_lab.__main__ import main
+from dfkd_lab.engine import metrics
 from dfkd_lab.engine.loop import Run
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import METHODS
+from dfkd_lab.primitives.batch import Batch
+from dfkd_lab.primitives.memories import ImageBuffer
 from dfkd_lab.runs import Session, memory_estimate, resolve, session
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.memory_estimate import MemoryEstimate, amount, estimate, explained, out_of_memory
@@ -197,3 +200,74 @@ def test_the_peak_is_of_this_process_and_not_of_the_one_that_started_it() -> Non
     code = "import torch; from dfkd_lab.system.device import peak_memory; print(peak_memory(torch.device('cpu')))"
     peak = int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
     assert 0 < peak < len(held)
+
+
+GPU = torch.device("cuda")
+"""Only its name is looked at here."""
+
+
+@pytest.mark.parametrize(
+    ("buffer_on", "free", "at_hand", "wanted"),
+    [
+        ("auto", 10**12, 10**12, "device"),
+        ("auto", None, 10**12, "device"),
+        ("auto", 1000, 10**12, "host"),
+        ("auto", 1000, None, "host"),
+        ("auto", 1000, 2000, "device"),
+        ("host", 10**12, 10**12, "host"),
+        ("device", 1000, 10**12, "device"),
+    ],
+)
+def test_a_buffer_goes_to_the_host_where_it_does_not_fit_on_the_device(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, buffer_on: str, free: int | None, at_hand: int | None,
+    wanted: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(memory_estimate, "free_memory", lambda where: at_hand)
+    composed = resolve(make_spec("ssd_kd")).composed
+    composed.autocast.device = GPU
+    found = memory_estimate.place(composed, buffer_on, None, 0, free)
+    assert found.buffer_on == found.record()["buffer_on"] == wanted
+    assert getattr(composed.recipe.memory, "on_host") == (wanted == "host")  # noqa: B009
+    whole = estimated(make_spec("ssd_kd")).parts["memory"]
+    assert found.parts["memory"] == whole - (40 * 16 * 16 if wanted == "host" else 0)
+
+
+def test_a_host_without_room_and_a_memory_without_images_are_refused(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_estimate, "free_memory", lambda where: 2000)
+    for name, sentence in (("fast", r"buffer_on = 'host' needs .* lower capacity = 40"), ("dafl", r"no buffer of im")):
+        composed = resolve(make_spec(name)).composed
+        composed.autocast.device = GPU
+        with pytest.raises(SpecError, match=sentence):
+            memory_estimate.place(composed, "host", None, 0, 10**12)
+
+
+def test_a_buffer_on_the_host_is_read_and_written_as_one_on_the_device() -> None:
+    there, here = (ImageBuffer(6, (1, 4, 4)) for _ in range(2))
+    there.on_host = True
+    for number in range(3):
+        batch = Batch(torch.rand(4, 1, 4, 4, generator=torch.Generator().manual_seed(number)), torch.arange(4))
+        for buffer in (there, here):
+            buffer.to(CPU).write(batch)
+    torch.manual_seed(0)
+    one = there.read(8, lambda n: pytest.fail("nothing is drawn"))
+    torch.manual_seed(0)
+    other = here.read(8, lambda n: pytest.fail("nothing is drawn"))
+    assert torch.equal(one.images, other.images)
+    assert one.labels is not None
+    assert other.labels is not None
+    assert torch.equal(one.labels, other.labels)
+    moved = ImageBuffer(6, (1, 4, 4))
+    moved.on_host = True
+    moved._apply(lambda tensor: tensor + 1)  # as a move to a device does
+    assert (int(moved.images.max()), int(moved.labels.max())) == (0, 0), "the images alone stay where they are"
+
+
+def test_a_large_evaluation_set_stays_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.zeros(4, 1, 2, 2, dtype=torch.uint8)
+    monkeypatch.setattr(metrics, "KEPT_BYTES", 15)
+    assert metrics.kept_bytes(images, GPU) == 0
+    assert metrics.kept_bytes(images, CPU) == 16
+    monkeypatch.setattr(metrics, "KEPT_BYTES", 16)
+    assert metrics.kept_bytes(images, GPU) == 16

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 from safetensors.torch import load_file
 
@@ -563,3 +565,29 @@ def test_a_session_on_a_cpu_keeps_freed_memory_once_it_computes(
     assert not called, "a plan or a session alone changes nothing of the process"
     list(session)
     assert called == [True]
+
+
+@pytest.mark.parametrize("compile", ["no", "yes"])
+def test_a_session_in_half_precision_runs_with_an_evaluation_set(make_spec: MakeSpec, compile: str) -> None:
+    """What is counted and measured before the first round meets a teacher that is held in half precision."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, from inside its tracer
+        session = Session(make_spec("fast", precision="bf16", compile=compile, evaluate_every=0))
+        assert [report.round for report in session] == [1, 2]
+
+
+def test_the_same_command_continues_a_run_of_the_version_before(make_spec: MakeSpec) -> None:
+    spec = make_spec("dafl")
+    folder = runs.prepare(spec)
+    file = folder.path / "spec.yaml"
+    values = yaml.safe_load(file.read_text())
+    for name in ("buffer_on", "deterministic", "generator"):
+        del values[name]
+    file.write_text(yaml.safe_dump({**values, "compile": False}))
+    assert folder.spec().compile == "auto"
+    assert len(list(Session(spec))) == 2
+
+
+def test_where_a_buffer_is_makes_no_other_run(make_spec: MakeSpec) -> None:
+    runs.prepare(make_spec("dafl"))
+    assert len(list(Session(make_spec("dafl", buffer_on="device")))) == 2

@@ -17,8 +17,8 @@ class ImageBuffer(nn.Module):
     """The last ``capacity`` images, read uniformly; each write replaces the oldest (a ring buffer).
 
     A label is -1 where no class was the target. ``latest`` are the places [N] of the last write. With ``on_host`` the
-    images stay in the host's memory, where it is pinned for a CUDA GPU: then a read's images are gathered and copied
-    while the device is still at the step before.
+    images stay in the host's memory, where it is pinned for a CUDA GPU: then a read that draws on the host is gathered
+    and copied while the device is still at the step before; one by priorities waits for their places.
 
     Args:
         capacity: In images.
