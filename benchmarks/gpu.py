@@ -42,18 +42,13 @@ from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import settings_of
 from dfkd_lab.system.device import check_device, device_name, peak_memory, pick_device, provenance
 from dfkd_lab.system.files import write_atomically
+from tests.support import tiny
 
 RESULTS = FOLDER / "gpu.json"
 LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch")
 """Calls of the host that start a kernel, one of Triton, or a graph of them, as the profiler names them."""
 LARGEST_FILE = 15_000_000
 """Bytes of a network that is still copied into ``--out``."""
-SMALL = {
-    "batch": 16, "width": 8, "z_dim": 8, "g_steps": 2, "s_steps": 3, "cycles": 2, "capacity": 40, "warm_up": 1,
-    "padding": 1, "jitter": 1, "replayed": 3, "vae_steps": 2, "bank_batches": 1, "bank_period": 1, "bank": 20,
-    "negatives": 8, "g_life": 1, "s_batch": 16,
-}  # fmt: skip
-"""Settings with which a round is short; a method takes those it has."""
 CORE = ("ssd_kd", "fast", "dafl", "pre_dfkd", "cgdd")
 
 
@@ -74,7 +69,7 @@ class Request:
 
     def settings(self, method: str) -> dict[str, Any]:
         """The paper's for a GPU; for a rehearsal those that ``method`` has of the small ones."""
-        return small(method) if self.tiny else {}
+        return tiny(method) if self.tiny else {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +187,7 @@ def _smoke(method: str, compile: str, request: Request) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         spec = plan(
             method=method, teacher="digits", data="digits", preset="digits", rounds=3, compile=compile,
-            device=request.device.type, settings=small(method), out=f"{folder}/run",
+            device=request.device.type, settings=tiny(method), out=f"{folder}/run",
         ).spec  # fmt: skip
         session = Session(spec)
         reports = list(session)
@@ -336,11 +331,6 @@ def _large(method: str, compile: str, request: Request) -> dict[str, Any]:
             "synthesis_s": last.synthesis_s - first.synthesis_s,
             "settings": settings,
         }
-
-
-def small(method: str) -> dict[str, Any]:
-    """The small settings that ``method`` has."""
-    return {name: value for name, value in SMALL.items() if name in settings_of(METHODS[method])}
 
 
 STAGES: dict[str, Callable[[], list[Task]]] = {

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -14,14 +15,16 @@ if WORKER:
 
 import torch
 
-from dfkd_lab import data, methods, runs, teachers
+from dfkd_lab import data, methods, nets, runs, teachers
+from dfkd_lab.data import registry
 from dfkd_lab.engine import metrics
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.loop import Run
+from dfkd_lab.methods import composition
 from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.environment import cache
-from tests.support import TINY
+from tests import support
 
 # One thread: twice as many would spin against whatever else runs on two cores, and gain little at these sizes.
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -31,10 +34,21 @@ torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep trained teachers in $DFKD_CACHE if it is set, so that the next session finds them, else for this session."""
     base = tmp_path_factory.getbasetemp()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as monkeypatch:
         if not os.environ.get("DFKD_CACHE"):
-            patch.setenv("DFKD_CACHE", str((base.parent if WORKER else base) / "cache"))
+            monkeypatch.setenv("DFKD_CACHE", str((base.parent if WORKER else base) / "cache"))
         yield cache()
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_registered() -> Iterator[None]:
+    """Networks, methods, fillings and data sets that a test registers end with it."""
+    tables: tuple[dict[str, Any], ...]
+    tables = (nets.CLASSIFIERS, methods.METHODS, registry.ROWS, *composition.FILLINGS.values())
+    with ExitStack() as stack:
+        for table in tables:
+            stack.enter_context(patch.dict(table))
+        yield
 
 
 @pytest.fixture
@@ -66,12 +80,7 @@ def teacher() -> teachers.Teacher:
 @pytest.fixture(scope="session")
 def tiny() -> Callable[[str], dict[str, Any]]:
     """``tiny(method)``: settings of that method with which a round takes well under a second."""
-
-    def settings(method: str) -> dict[str, Any]:
-        known = {each.name for each in fields(methods.find(method))}
-        return {name: value for name, value in TINY.items() if name in known}
-
-    return settings
+    return support.tiny
 
 
 @pytest.fixture(scope="session")

@@ -22,10 +22,10 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from tests.support import WAITING, tiny
+
 NAME = "simulated"
 PACKAGE = Path(__file__).parents[1] / "dfkd_lab"
-WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal", "bincount"}
-"""Operators whose result the host has to see, or whose size it has to know, so that it waits for the device."""
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 """Operators that take an index from the host too, which is then copied."""
 WITHOUT_KERNEL = {"detach", "alias", "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
@@ -171,10 +171,8 @@ def measure(method: str, cache_views: int, teacher_net: str, student_net: str, r
     from dfkd_lab.engine.composed import ComposedRun
     from dfkd_lab.nets.wrap import Frozen
     from dfkd_lab.runs.planning import settled
-    from tests.support import TINY
 
-    settings = {name: value for name, value in TINY.items() if name in METHODS[method].__dataclass_fields__}
-    spec = settled({"method": method, "preset": "digits", "rounds": rounds, "settings": settings})
+    spec = settled({"method": method, "preset": "digits", "rounds": rounds, "settings": tiny(method)})
     teacher = Frozen(nets.classifier(teacher_net, 1, 10), (0.5,), (0.25,))
     card = teachers.Card(net=student_net, shape=(1, 16, 16), classes=10, mean=(0.5,), std=(0.25,))
     precision.channels_last = lambda module: None  # it sets the data of parameters, which these do not follow
@@ -189,25 +187,25 @@ def measure(method: str, cache_views: int, teacher_net: str, student_net: str, r
         evaluate = metrics.Accuracy(real.images[:64], real.labels[:64])
         evaluate.to(DEVICE)
         run = loop.Run(composed, evaluate=evaluate)
-        taken = {"_synthesis_step": dict[str, Any](), "_student_step": dict[str, Any]()}
-        for name, found in taken.items():
+        steps = {"_synthesis_step": dict[str, Any](), "_student_step": dict[str, Any]()}
+        for name, found in steps.items():
             setattr(run, name, counted(getattr(run, name), found))
         reports = list(run)
     assert len(reports) == rounds
-    return {"synthesis": taken["_synthesis_step"], "student": taken["_student_step"]}
+    return {"synthesis": steps["_synthesis_step"], "student": steps["_student_step"]}
 
 
 def counted(step: Callable[..., Any], found: dict[str, Any]) -> Callable[..., Any]:
     """``step``, which writes into ``found`` its kernels, the last time, and its waits, all together."""
 
-    def taken(*arguments: Any) -> Any:
+    def counting(*arguments: Any) -> Any:
         COUNTS.clear()
         result = step(*arguments)
         found["kernels"] = COUNTS.kernels
         found["waits"] = found.get("waits", Counter()) + COUNTS.waits
         return result
 
-    return taken
+    return counting
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from dfkd_lab import RunFolder
+from dfkd_lab import METHODS, RunFolder
+from dfkd_lab.spec import settings_of
 
 ROOT = Path(__file__).parents[1]
 """The repository."""
@@ -28,6 +29,27 @@ TINY = {
     "s_batch": 16,
 }
 """Sizes that make a round take a fraction of a second; a method takes those it has."""
+
+WAITING = {
+    "_local_scalar_dense",  # item(), float(), int(), bool(), tolist() of a single number
+    "_unique2",
+    "bincount",
+    "equal",
+    "is_nonzero",
+    "lift_fresh",  # torch.tensor(list)
+    "masked_select",
+    "multinomial",
+    "nonzero",
+    "repeat_interleave",
+    "unique_consecutive",
+    "unique_dim",
+}
+"""Operators whose result the host has to see, or whose size it has to know, so that it waits for the device."""
+
+
+def tiny(method: str) -> dict[str, Any]:
+    """Settings of ``method`` with which a round takes well under a second."""
+    return {name: value for name, value in TINY.items() if name in settings_of(METHODS[method])}
 
 
 def events_of(folder: RunFolder) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 import torch
 
 from dfkd_lab import Session, data, methods, nets, plan
-from dfkd_lab.data import registry
 from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import catalogue, composition
 from tests.support import ROOT
@@ -24,14 +22,11 @@ BLOCKS = dict(re.findall(r"^## A (.*?)\n.*?```python\n(.*?)```", TEXT, re.S | re
 
 
 @pytest.fixture
-def examples() -> Iterator[dict[str, Any]]:
+def examples() -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": __name__}
     for block in BLOCKS.values():
         exec(block, names)
-    yield names
-    added: tuple[dict[str, Any], ...] = (registry.ROWS, nets.CLASSIFIERS, composition.FILLINGS["memory"])
-    for table, name in zip(added, ("kmnist", "linear", "last_batch"), strict=True):
-        del table[name]
+    return names
 
 
 def test_every_kind_has_an_example() -> None:

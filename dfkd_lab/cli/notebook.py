@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dfkd_lab.cli.outcome import conclude
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs.folder import RunFolder, default_folder, postfix, runs_root
+from dfkd_lab.runs.folder import RunFolder, postfix, runs_root
 from dfkd_lab.runs.planning import plan
 from dfkd_lab.spec import RunSpec, check, record, settings_of, unknown
 
@@ -68,7 +68,7 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
     folder = None
     if set(known) == set(settings_of(RunSpec)):
         spec = plan(values).spec
-        folder = RunFolder(spec.out or default_folder(spec))
+        folder = RunFolder.of(spec)
         parameters = {**record(spec), "out": str(folder.path)}
         folder.path.mkdir(parents=True, exist_ok=True)
         output = folder.path / path.name

@@ -20,7 +20,6 @@ from dfkd_lab.runs import (
     ResolvedRun,
     RunFolder,
     Session,
-    default_folder,
     list_runs,
     plan,
     postfix,
@@ -70,10 +69,10 @@ def resume(arguments: list[str]) -> None:
 
 def execute(resolved: ResolvedRun) -> None:
     """Run it with a progress bar. The first interrupt ends it after its round, the second at once."""
-    print(f"{resolved.spec.out or default_folder(resolved.spec)}: starting", file=sys.stderr)
+    print(f"{RunFolder.of(resolved.spec).path}: starting", file=sys.stderr)
     session = Session(resolved)
     print(session.memory, file=sys.stderr)
-    if session.run.compiled:
+    if session.will_compile:
         print(COMPILING, file=sys.stderr)
     bar = tqdm(total=session.spec.rounds, initial=session.run.round, unit="round", dynamic_ncols=True)
     accuracy: float | None = None

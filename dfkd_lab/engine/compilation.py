@@ -82,10 +82,12 @@ def compile_networks(observer: Observer, recipe: Recipe, device: torch.device) -
         for name, part in module.named_modules():
             if isinstance(part, (ImageGenerator, Encoder)):
                 networks[f"{owner}.{name}".rstrip(".")] = part
-    blocked = {name: reason for name in ("teacher", "student") if (reason := _differentiated(recipe))}
+    why_not = _differentiated(recipe)
+    blocked = dict.fromkeys(("teacher", "student"), why_not) if why_not else {}
+    how: dict[str, Any] = {"mode": "reduce-overhead"} if device.type == "cuda" else {}
     for name, network in networks.items():
         if name not in blocked:
-            network.compile(dynamic=False, **_options(network, device))
+            network.compile(dynamic=False, **how)
     return {name: blocked.get(name, COMPILED) for name in networks}
 
 
@@ -107,13 +109,8 @@ def many_shapes() -> contextlib.AbstractContextManager[object]:
     return torch._dynamo.config.patch(recompile_limit=1000, accumulated_recompile_limit=10_000)
 
 
-def _options(network: nn.Module, device: torch.device) -> dict[str, Any]:
-    if device.type == "cuda":
-        return {"mode": "reduce-overhead"}
-    return {}
-
-
 def _differentiated(recipe: Recipe) -> str:
+    """Why teacher and student cannot be compiled; empty if they can."""
     for name, each in recipe.all_losses().items():
         if each.weight and "gradients" in needs_of(each.loss):
             return f"'{name}' differentiates by the feature maps inside, which a compiled network does not give"

@@ -106,6 +106,6 @@ def _refuse_another_shape(recipe: Recipe, shape: tuple[int, int, int]) -> None:
         trial.open()
         images = recipe.view(trial.render().images)
     if tuple(images.shape[1:]) != shape:
-        drawn, taken = ("x".join(map(str, each)) for each in (images.shape[1:], shape))
+        drawn, wanted = ("x".join(map(str, each)) for each in (images.shape[1:], shape))
         name = type(recipe.synthesizer).__name__
-        raise RecipeError(f"the teacher takes images of {taken} (channels x height x width), and {name} draws {drawn}")
+        raise RecipeError(f"the teacher takes images of {wanted} (channels x height x width), and {name} draws {drawn}")

@@ -46,6 +46,11 @@ class RunFolder:
     def __init__(self, path: Path | str):
         self.path = Path(path)
 
+    @classmethod
+    def of(cls, spec: RunSpec) -> RunFolder:
+        """The folder that a run of ``spec`` is written to."""
+        return cls(spec.out or default_folder(spec))
+
     @property
     def name(self) -> str:
         """The folder's name."""
@@ -197,7 +202,7 @@ def prepare(run: RunSpec | Planned) -> RunFolder:
         RunError: if the folder holds a run of another spec, or cannot be written.
     """
     spec = run if isinstance(run, RunSpec) else run.spec
-    folder = RunFolder(spec.out or default_folder(spec))
+    folder = RunFolder.of(spec)
     refuse_other_spec(folder, spec)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)

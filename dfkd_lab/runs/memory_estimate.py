@@ -125,21 +125,22 @@ def place(
     Raises:
         SpecError: for "host", where the memory is no buffer of images, or the host's is not enough for them.
     """
-    memory, elsewhere = composed.recipe.memory, composed.device.type != "cpu"
-    can = isinstance(memory, ImageBuffer) and memory.reads_images
-    if buffer_on == "host" and not can:
-        name = type(memory).__name__
-        raise SpecError(f"buffer_on = 'host', and {name} is no buffer of images; allowed: 'auto' or 'device'")
-    found = estimate(composed, evaluation, used, free)
-    if can and elsewhere and (buffer_on == "host" or (buffer_on == "auto" and not found.fits)):
-        size, at_hand = memory.images.nbytes, free_memory(torch.device("cpu"))  # type: ignore[attr-defined]
-        needed = 2 ** (size - 1).bit_length() + size  # pinned memory comes in powers of two; and a checkpoint's copy
-        if at_hand is None or needed <= at_hand:
-            memory.on_host = True  # type: ignore[attr-defined]
-            return estimate(composed, evaluation, used, free)
+    memory, found = composed.recipe.memory, estimate(composed, evaluation, used, free)
+    if not (isinstance(memory, ImageBuffer) and memory.reads_images):
         if buffer_on == "host":
-            room = f"{amount(needed)} of the host's memory, and {amount(at_hand)} are free"
-            raise SpecError(f"buffer_on = 'host' needs {room}; lower capacity = {memory.capacity}")  # type: ignore[attr-defined]
+            name = type(memory).__name__
+            raise SpecError(f"buffer_on = 'host', and {name} is no buffer of images; allowed: 'auto' or 'device'")
+        return found
+    if composed.device.type == "cpu" or buffer_on == "device" or (buffer_on == "auto" and found.fits):
+        return found
+    size, at_hand = memory.images.nbytes, free_memory(torch.device("cpu"))
+    needed = 2 ** (size - 1).bit_length() + size  # pinned memory comes in powers of two; and a checkpoint's copy
+    if at_hand is None or needed <= at_hand:
+        memory.on_host = True
+        return estimate(composed, evaluation, used, free)
+    if buffer_on == "host":
+        room = f"{amount(needed)} of the host's memory, and {amount(at_hand)} are free"
+        raise SpecError(f"buffer_on = 'host' needs {room}; lower capacity = {memory.capacity}")
     return found
 
 

@@ -24,7 +24,7 @@ from dfkd_lab.errors import RunError
 from dfkd_lab.runs import memory_estimate, records, samples
 from dfkd_lab.runs.async_writer import AsyncWriter
 from dfkd_lab.runs.compiling import compile_run
-from dfkd_lab.runs.folder import RunFolder, default_folder, prepare, refuse_other_spec
+from dfkd_lab.runs.folder import RunFolder, prepare, refuse_other_spec
 from dfkd_lab.runs.planning import ResolvedRun, resolve
 from dfkd_lab.runs.seal import SealBroken
 from dfkd_lab.spec import RunSpec
@@ -54,7 +54,7 @@ class Session:
     def __init__(self, resolved: ResolvedRun | RunSpec):
         self.resolved = resolve(resolved) if isinstance(resolved, RunSpec) else resolved
         self.spec, self.device = self.resolved.spec, self.resolved.device
-        self.folder = RunFolder(self.spec.out or default_folder(self.spec))
+        self.folder = RunFolder.of(self.spec)
         self.requested, self._looked, self._saved = "run", 0.0, time.monotonic()
         refuse_other_spec(self.folder, self.spec)
         free, is_new = free_memory(self.device), not self.folder.path.exists()
@@ -124,11 +124,19 @@ class Session:
         except (KeyboardInterrupt, GeneratorExit):
             self._status("stopped", self._kept())
             raise
+        except Exception as error:  # a fault of a method or of ours: its traceback is the caller's
+            self._status("failed", f"{type(error).__name__}: {error}; {self._kept()}")
+            raise
         finally:
             self._lock.release()
 
+    @property
+    def will_compile(self) -> bool:
+        """Whether there are networks to compile before the next round."""
+        return bool(self.run.compiled) and self.run.round < self.spec.rounds
+
     def _compile(self) -> None:
-        if self.run.compiled and self.run.round < self.spec.rounds:
+        if self.will_compile:
             self._status("running", COMPILING)
             self.manifest["sessions"][-1]["compiled"] = compile_run(self.run, self.spec, self._kept())
             self._write_manifest()

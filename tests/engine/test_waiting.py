@@ -16,23 +16,11 @@ from dfkd_lab.methods import METHODS
 from dfkd_lab.primitives.losses import needs, needs_of
 from dfkd_lab.primitives.observer import Observation
 from dfkd_lab.system.rng import host_rand
+from tests.support import WAITING
 
 pytestmark = pytest.mark.slow
 
 MakeRun = Callable[..., Run]
-WAITING = {
-    "_local_scalar_dense",  # item(), float(), int(), bool(), tolist() of a single number
-    "_unique2",
-    "bincount",
-    "equal",
-    "lift_fresh",  # torch.tensor(list)
-    "masked_select",
-    "multinomial",
-    "nonzero",
-    "repeat_interleave",
-    "unique_consecutive",
-    "unique_dim",
-}
 OPTIMIZERS = str(Path(torch.optim.__file__).parent)
 
 

@@ -48,9 +48,8 @@ class Looking(nn.Module):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("method", DATA_FREE)
 def test_what_is_drawn_is_what_the_teacher_takes(
-    method: str, shape: Shape, tiny: Callable[[str], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, shape: Shape, tiny: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(nets, "CLASSIFIERS", dict(nets.CLASSIFIERS))
     net = Looking(shape[0])
     teacher = teachers.adopt("mine", net, shape, 10, "none", tmp_path)
     settings = tiny(method)

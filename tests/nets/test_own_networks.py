@@ -12,11 +12,6 @@ from dfkd_lab.engine.precision import channels_last
 from dfkd_lab.errors import SpecError
 
 
-@pytest.fixture(autouse=True)
-def only_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nets, "CLASSIFIERS", dict(nets.CLASSIFIERS))
-
-
 def module(classes: int = 10) -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                          nn.Linear(4, classes))  # fmt: skip

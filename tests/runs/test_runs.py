@@ -591,3 +591,18 @@ def test_the_same_command_continues_a_run_of_the_version_before(make_spec: MakeS
 def test_where_a_buffer_is_makes_no_other_run(make_spec: MakeSpec) -> None:
     runs.prepare(make_spec("dafl"))
     assert len(list(Session(make_spec("dafl", buffer_on="device")))) == 2
+
+
+def test_a_fault_of_a_method_leaves_a_failed_run_and_its_traceback(
+    make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(make_spec("dafl"))
+    monkeypatch.setattr(session.run, "advance", lambda: dict[str, int]()["nothing"])
+    with pytest.raises(KeyError):
+        list(session)
+    status = session.folder.status()
+    assert (status["state"], status["message"]) == (
+        "failed",
+        "KeyError: 'nothing'; round 0 is saved and the same command continues from it",
+    )
+    assert len(list(Session(make_spec("dafl")))) == 2
