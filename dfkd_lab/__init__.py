@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dfkd_lab.methods import METHODS as METHODS
     from dfkd_lab.methods.composition import compose as compose
     from dfkd_lab.methods.composition import register_filling as register_filling
+    from dfkd_lab.methods.composition import register_method as register_method
     from dfkd_lab.runs.folder import RunFolder as RunFolder
     from dfkd_lab.runs.folder import list_runs as list_runs
     from dfkd_lab.runs.folder import prepare as prepare
@@ -45,6 +46,7 @@ PUBLIC = {
     "plan": "runs.planning",
     "prepare": "runs.folder",
     "register_filling": "methods.composition",
+    "register_method": "methods.composition",
     "summary": "runs.folder",
 }
 """Where each public name is defined."""

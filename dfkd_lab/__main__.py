@@ -21,7 +21,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   teachers [FILE...] [--data D] the teachers at hand, or those given, measured now
   train-teacher NET --data SET  a teacher from real images, by one short recipe; the same command continues it
   bench [--json]                how fast the loop is here, and what its time goes into
-  notebook NAME -p key value    a notebook, headless, its parameters checked first
+  notebook NAME -p key value    a notebook, headless, its parameters checked first; notebook NAME --help lists them
   check                         is this installation usable?
 """
 
@@ -39,6 +39,8 @@ COMMANDS = {
     "check": "installation.check",
 }
 """Each command's function below ``dfkd_lab.cli``; imported when it is called, as most of them import torch."""
+WITHOUT_FLAGS = ("resume", "list", "compare", "methods", "check")
+"""The commands whose lines above are their whole help; the others know their own."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,6 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if arguments[0] not in COMMANDS:
             raise SpecError(unknown(arguments[0], COMMANDS, "command"))
+        if arguments[0] in WITHOUT_FLAGS and not {"-h", "--help"}.isdisjoint(arguments):
+            print(*(line for line in USAGE.splitlines() if line.split()[:1] == [arguments[0]]), sep="\n")
+            return 0
         tune_process()
         module, _, function = COMMANDS[arguments[0]].partition(".")
         getattr(import_module(f"dfkd_lab.cli.{module}"), function)(arguments[1:])

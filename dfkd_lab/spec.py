@@ -68,12 +68,25 @@ def build(spec: type[T], values: Mapping[str, Any] | None = None, /, *, also: It
     return spec(**checked)
 
 
-def unknown(name: str, known: Iterable[str], what: str) -> str:
-    """The sentence for a name nobody knows: the nearest known one, or all of them."""
+def unknown(name: str, known: Iterable[str], what: str, yours: str = "") -> str:
+    """The sentence for a name nobody knows: the nearest known one, or all of them and how to make ``yours`` known."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+    everything = f"known: {', '.join(known)}" + (f", and what {yours} makes known in this process" if yours else "")
+    hint = f"did you mean '{near[0]}'?" if near else everything
     return f"'{name}' is not a {what}; {hint}"
+
+
+def check_new(name: str, known: Iterable[str], what: str) -> None:
+    """Refuse to register ``name``.
+
+    Raises:
+        SpecError: if it is among ``known``, or cannot be a name.
+    """
+    if not name.isidentifier():
+        raise SpecError(f"{what} '{name}' is no name; allowed: letters, digits and underscores")
+    if name in known:
+        raise SpecError(f"{what} '{name}' is taken")
 
 
 def check(spec: type, name: str, value: Any) -> Any:

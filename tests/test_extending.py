@@ -1,5 +1,6 @@
 """The examples of docs/extending.md work as they stand, and what they add is as good as what is there."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from dfkd_lab import Session, data, methods, nets, plan
+from dfkd_lab import RunFolder, Session, data, methods, nets, plan, register_method
 from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import catalogue, composition
 from tests.support import ROOT
@@ -33,14 +34,46 @@ def test_every_kind_has_an_example() -> None:
     assert list(BLOCKS) == ["loss", "memory", "method", "data set", "network"]
 
 
-def test_the_method_of_the_example_learns_and_names_its_loss(
-    examples: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_method_of_the_example_learns_names_its_loss_and_resumes(examples: dict[str, Any], tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    session = Session(plan(method="margin", student="linear", rounds=2, data="none", seed=3, out=out, margin=2))
+    for report in session:
+        assert "margin" in report.terms
+        assert report.memory["capacity"] == 500
+        session.stop()
+    (last,) = Session(RunFolder(out).spec())
+    assert last.round == 2
+    del methods.METHODS["margin"]
+    with pytest.raises(SpecError, match=r"'margin' is not a method; .*and what register_method makes known"):
+        Session(RunFolder(out).spec())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "sentence"),
+    [
+        ("ssd_kd", {}, "method 'ssd_kd' is taken"),
+        ("ring", {}, "method 'ring' is taken"),
+        ("last_batch", {}, "method 'last_batch' is taken"),
+        ("my method", {}, "method 'my method' is no name"),
+        ("mine", {"presets": {}}, "lacks the preset 'paper'"),
+        ("mine", {"presets": {"paper": {"margni": 2}}}, "preset 'paper': 'margni' is not a setting .* 'margin'"),
+        ("mine", {"presets": {"paper": {"rounds": -1}}}, "preset 'paper': rounds = -1 is out of range"),
+    ],
+)
+def test_what_cannot_be_a_method_is_refused(
+    examples: dict[str, Any], name: str, changes: dict[str, Any], sentence: str
 ) -> None:
-    monkeypatch.setitem(methods.METHODS, "margin", examples["Margin"])
-    resolved = plan(method="margin", student="linear", rounds=2, data="none", seed=3, out=str(tmp_path / "run"))
-    *_, last = Session(resolved)
-    assert "margin" in last.terms
-    assert last.memory["capacity"] == 500
+    with pytest.raises(SpecError, match=sentence):
+        register_method(name, type("Mine", (examples["Margin"],), changes))
+
+
+def test_a_method_names_all_it_lacks_and_what_every_run_has() -> None:
+    with pytest.raises(SpecError, match=r"lacks @dataclass\(frozen=True\), compose, citation, certainty, presets"):
+        register_method("mine", type("Mine", (), {}))
+    clashing = dataclasses.make_dataclass("Clashing", [("device", str, "cpu")], frozen=True, namespace={
+        "compose": None, "citation": "", "certainty": "", "presets": {"paper": {}}})  # fmt: skip
+    with pytest.raises(SpecError, match="every run has a setting 'device'"):
+        register_method("mine", clashing)
 
 
 def test_a_registered_memory_needs_no_method(examples: dict[str, Any], tmp_path: Path) -> None:
@@ -92,7 +125,7 @@ def test_the_data_set_and_the_network_of_the_examples(examples: dict[str, Any]) 
 
 def test_a_method_is_one_file_and_one_line(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "dfkd_lab", tmp_path / "dfkd_lab", ignore=shutil.ignore_patterns("__pycache__"))
-    blocks = [BLOCKS["loss"], BLOCKS["memory"].replace("register_filling(", "("), BLOCKS["method"]]
+    blocks = [re.sub(r"^register_.*\n", "", BLOCKS[each], flags=re.M) for each in ("loss", "memory", "method")]
     file = tmp_path / "dfkd_lab" / "methods" / "margin.py"
     file.write_text('"""Margin: an example (nobody)."""\n' + "\n".join(blocks))
     front = tmp_path / "dfkd_lab" / "methods" / "__init__.py"

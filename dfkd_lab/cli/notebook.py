@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dfkd_lab.cli.outcome import conclude
+from dfkd_lab.cli.tables import plain_table
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.folder import RunFolder, postfix, runs_root
 from dfkd_lab.runs.planning import plan
@@ -29,6 +30,9 @@ QUIETLY: dict[str, Any] = {
 
 def run(arguments: list[str]) -> None:
     """A notebook through papermill."""
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        describe(*(word for word in arguments[:1] if not word.startswith("-")))
+        return
     if not arguments:
         raise SpecError("notebook takes a name, as in: notebook 10_run -p method dafl")
     name, *rest = arguments
@@ -37,6 +41,29 @@ def run(arguments: list[str]) -> None:
     folder = execute(name, dict(zip(rest[1::3], rest[2::3], strict=True)))
     if folder is not None:
         conclude(folder)
+
+
+def describe(name: str = "") -> None:
+    """Print the notebooks, or the parameters of one with their defaults.
+
+    Raises:
+        SpecError: if there is none of that name.
+    """
+    import papermill
+
+    if not name:
+        print("notebook NAME -p key value, as in: notebook 10_run -p method dafl; notebook NAME --help: its parameters")
+        print("\nnotebooks: " + ", ".join(names()))
+        return
+    known = papermill.inspect_notebook(str(find(name)))
+    print(plain_table([{"parameter": each, "default": row["default"], "": row["help"]} for each, row in known.items()]))
+    if set(known) == set(settings_of(RunSpec)):
+        print("\nand the settings of the method, as in: run METHOD --help")
+
+
+def names() -> list[str]:
+    """The notebooks of the project."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 
 
 def find(name: str) -> Path:
@@ -48,7 +75,7 @@ def find(name: str) -> Path:
     for path in (NOTEBOOKS / name, NOTEBOOKS / f"{name}.ipynb", Path(name)):
         if path.is_file():
             return path
-    raise SpecError(unknown(name, sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")), "notebook"))
+    raise SpecError(unknown(name, names(), "notebook"))
 
 
 def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:

@@ -44,7 +44,7 @@ def find(name: str) -> type[Any]:
         SpecError: if there is none.
     """
     if name not in METHODS:
-        raise SpecError(unknown(name, METHODS, "method"))
+        raise SpecError(unknown(name, METHODS, "method", yours="register_method"))
     return METHODS[name]
 
 

@@ -16,7 +16,7 @@ from dfkd_lab import methods
 from dfkd_lab.engine.recipe import Method, MethodContext, Recipe
 from dfkd_lab.errors import RecipeError, SpecError
 from dfkd_lab.methods.common.fillings import ResizedCropFilling
-from dfkd_lab.spec import RunSpec, build, settings_of, unknown
+from dfkd_lab.spec import RunSpec, build, check, check_new, settings_of, unknown
 
 KINDS: dict[str, dict[str, str]] = {
     "synthesizer": {
@@ -97,10 +97,41 @@ def register_filling(slot: str, name: str, filling: type[Filling]) -> None:
     """
     if slot not in KINDS:
         raise SpecError(unknown(slot, KINDS, "slot"))
-    if not name.isidentifier() or name in (*KINDS[slot], *FILLINGS[slot], *methods.METHODS):
-        problem = "is taken" if name.isidentifier() else "is no name; allowed: letters, digits and underscores"
-        raise SpecError(f"{slot} '{name}' {problem}")
+    check_new(name, (*KINDS[slot], *FILLINGS[slot], *methods.METHODS), slot)
     FILLINGS[slot][name] = filling
+
+
+def register_method(name: str, method: type[Any]) -> None:
+    """Make a method of your own known as ``name``, in this process: ``plan(method=name)`` then checks and runs it.
+
+    A run of it is resumed where it is registered again: ``Session(RunFolder(path).spec())``.
+
+    Args:
+        name: A word that no method and no filling of a slot has.
+        method: A frozen dataclass of settings with ``compose``, ``citation``, ``certainty`` and ``presets``, among
+            which is "paper" (:class:`~dfkd_lab.engine.recipe.Method`).
+
+    Raises:
+        SpecError: if the name is taken or cannot be a name, or the class lacks something, has a setting that every run
+            has, or a preset with an unknown setting or a value out of range.
+    """
+    check_new(name, (*methods.METHODS, *(word for slot in KINDS for word in (*KINDS[slot], *FILLINGS[slot]))), "method")
+    lacking = [each for each in ("compose", "citation", "certainty", "presets") if not hasattr(method, each)]
+    if not dataclasses.is_dataclass(method):
+        lacking.insert(0, "@dataclass(frozen=True)")
+    if not lacking and "paper" not in method.presets:
+        lacking.append("the preset 'paper'")
+    if lacking:
+        raise SpecError(f"method '{name}' lacks {', '.join(lacking)}")
+    for setting in settings_of(method).keys() & settings_of(RunSpec).keys():
+        raise SpecError(f"method '{name}': every run has a setting '{setting}'; give it another name")
+    for preset, values in method.presets.items():
+        try:
+            build(method, {setting: value for setting, value in values.items() if setting != "rounds"})
+            check(RunSpec, "rounds", values.get("rounds", 1))
+        except SpecError as error:
+            raise SpecError(f"method '{name}', preset '{preset}': {error}") from None
+    methods.METHODS[name] = method
 
 
 @dataclass(frozen=True)

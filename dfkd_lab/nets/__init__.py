@@ -12,7 +12,7 @@ from dfkd_lab.nets.classifiers import ConvNet, LeNet5
 from dfkd_lab.nets.generators import Generator
 from dfkd_lab.nets.resnet import ResNet, WideResNet
 from dfkd_lab.nets.vae import Encoder
-from dfkd_lab.spec import unknown
+from dfkd_lab.spec import check_new, unknown
 
 
 def _with_stem(family: str, *details: str, channels: int, classes: int) -> nn.Module:
@@ -41,9 +41,7 @@ def register(name: str, build: Callable[[int, int], nn.Module]) -> None:
     Raises:
         SpecError: if the name is taken or cannot be a name.
     """
-    if not name.isidentifier() or name in CLASSIFIERS:
-        problem = "is taken" if name in CLASSIFIERS else "is no name; allowed: letters, digits and underscores"
-        raise SpecError(f"network '{name}' {problem}")
+    check_new(name, CLASSIFIERS, "network")
     CLASSIFIERS[name] = lambda channels, classes: build(channels, classes)
 
 
@@ -56,7 +54,7 @@ def check(name: str) -> None:
     if ":" in name:
         zoo.check(name)
     elif name not in CLASSIFIERS:
-        raise SpecError(unknown(name, CLASSIFIERS, "network"))
+        raise SpecError(unknown(name, CLASSIFIERS, "network", yours="nets.register"))
 
 
 def classifier(name: str, channels: int, classes: int) -> nn.Module:

@@ -1,5 +1,6 @@
 """The command line, in this process: what it refuses, what it prints."""
 
+import contextlib
 import json
 import re
 import time
@@ -16,7 +17,7 @@ from dfkd_lab.engine.loop import Run
 from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import catalogue
-from dfkd_lab.spec import settings_of
+from dfkd_lab.spec import RunSpec, settings_of
 from tests.support import events_of
 
 README = Path(__file__).parents[2] / "README.md"
@@ -77,6 +78,20 @@ def test_the_bar_shows_the_last_accuracy_that_was_measured(
     assert ["accuracy" in text for text in shown] == [False, True, True, True, True]
     accuracies = [event["accuracy"] for event in events_of(RunFolder(next((tmp_path / "runs").iterdir())))]
     assert shown[2].startswith(f"accuracy {accuracies[1]:.3f} agreement")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_every_command_has_help(command: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):  # as tyro ends
+        main([command, flag])
+    assert re.search(rf"\b{command} ", capsys.readouterr().out)
+
+
+def test_help_of_a_notebook_lists_its_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["notebook", "10_run", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert set(settings_of(RunSpec)) <= set(re.findall(r"^\w+", said, re.M))
 
 
 @pytest.mark.parametrize("name", METHODS)
