@@ -1,4 +1,4 @@
-"""The part of RESULTS.md on speed, from results/speed.json and results/versus.json."""
+"""The part of RESULTS.md on speed, from what speed.py, versus.py, cache_views.py and two_commits.py recorded."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -29,6 +29,7 @@ def section() -> str:
     lines = [versus_line(row) for row in recorded("versus").values()]
     parts.append(REFERENCE + table(VERSUS, lines or [["not measured"] * len(VERSUS)]) + "\n")
     parts.append(KEPT + table(VIEWS, [views_line(row) for row in recorded("cache_views").values()]) + "\n")
+    parts.append(two_commits(recorded("two_commits")))
     return "\n".join(parts)
 
 
@@ -65,6 +66,34 @@ def views_line(row: dict[str, Any]) -> list[str]:
         ", ".join(devices),
         ", ".join(each[:7] for each in commits),
     ]
+
+
+COMMITS = """### Beside an earlier commit
+
+Processor seconds of a shortened round on digits, commit {after} over {before}, a round of each in turns, one thread
+({device}, torch {torch}); median and quartiles of n turns. Below 1 the later one is faster.
+`python benchmarks/two_commits.py BEFORE` writes it.
+
+"""
+
+
+def two_commits(found: dict[str, Any]) -> str:
+    """The later commit beside the earlier one, a line a method."""
+    if not found:
+        return COMMITS.partition("\n")[0] + "\n\nnot measured\n"
+    head = ["method", "n", "ratio", "quartiles", "before ms", "after ms"]
+    lines = [
+        [
+            method,
+            str(row["n"]),
+            f"{row['ratio']:.3f}",
+            "–".join(f"{each:.3f}" for each in row["quartiles"]),
+            *(f"{1000 * row[name]:.1f}" for name in ("before_s", "after_s")),
+        ]
+        for method, row in found["rows"].items()
+    ]
+    shas = {name: found[name][:7] for name in ("before", "after")}
+    return COMMITS.format(**shas, device=found["device"], torch=found["versions"]["torch"]) + table(head, lines) + "\n"
 
 
 def device(name: str, row: dict[str, Any]) -> Iterator[str]:
