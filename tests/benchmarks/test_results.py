@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import rows
 
-from dfkd_lab import RunFolder, plan
+from dfkd_lab import RunFolder, nets, plan, teachers
 from dfkd_lab.runs.planning import settled
 from tests.support import ROOT
 
@@ -141,13 +141,29 @@ def test_kept_views_are_recorded_and_shown(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(rows, "FOLDER", tmp_path)
     monkeypatch.setattr(module, "RESULTS", tmp_path / "cache_views.json")
     monkeypatch.setattr(module, "render", lambda: None)
-    monkeypatch.setattr(module, "ROWS", {"fast-0": ("fast", 0), "fast-2": ("fast", 2)})
+    monkeypatch.setattr(module, "ROWS", [module.Row("digits", "fast", views) for views in (0, 2)])
     tiny = {"batch": 8, "width": 4, "z_dim": 4, "g_steps": 1, "s_steps": 4, "warm_up": 0, "rounds": 2}
     monkeypatch.setattr(module, "settled", lambda values: settled({**tiny, **values}))
+    module.main(seeds=(0, 1), minutes=1e-6, out=tmp_path / "runs")
+    assert not (tmp_path / "cache_views.json").exists()
     module.main(seeds=(0, 1), out=tmp_path / "runs")
     found = json.loads((tmp_path / "cache_views.json").read_text())
     assert {name: row["n"] for name, row in found.items()} == {"fast-0": 2, "fast-2": 2}
     assert found["fast-0"]["teacher_queries"]["mean"] > found["fast-2"]["teacher_queries"]["mean"]
     lines = page.section().splitlines()
-    assert any(line.startswith("| fast | none kept | 2 | ") for line in lines)
-    assert any(line.startswith("| fast | 2 | 2 | ") for line in lines)
+    assert any(line.startswith("| digits | fast | none kept | 2 | ") for line in lines)
+    assert any(line.startswith("| digits | fast | 2 | 2 | ") for line in lines)
+    monkeypatch.setattr(module, "measure", lambda *_: pytest.fail("it was run again"))
+    module.main(seeds=(0, 1), out=tmp_path / "elsewhere")
+
+
+def test_the_budget_of_kept_views_on_cifar_is_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("cache_views")
+    adopted = teachers.adopt("mine", nets.classifier("resnet20", 3, 10), (3, 32, 32), 10, "cifar10", tmp_path)
+    monkeypatch.setattr(module, "teacher_of", lambda *_: adopted)
+    monkeypatch.setattr("dfkd_lab.data.check", lambda name: None)
+    (row, *_) = [each for each in module.ROWS if each.pair != "digits" and each.views == 2]
+    spec = row.spec(1, tmp_path)
+    assert (row.name, spec.cache_views, spec.seed) == ("resnet20-resnet8-fast-2", 2, 1)
+    reads, images = (12 - 2) * spec.settings["s_steps"] * spec.settings["batch"], 12 * spec.settings["batch"]
+    assert reads / images > 80
