@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from dfkd_lab.runs.folder import prepare as prepare
     from dfkd_lab.runs.folder import summary as summary
     from dfkd_lab.runs.launching import launch as launch
+    from dfkd_lab.runs.parameters import check_parameters as check_parameters
+    from dfkd_lab.runs.parameters import from_namespace as from_namespace
     from dfkd_lab.runs.planning import ResolvedRun as ResolvedRun
-    from dfkd_lab.runs.planning import from_namespace as from_namespace
     from dfkd_lab.runs.planning import plan as plan
     from dfkd_lab.runs.session import Session as Session
     from dfkd_lab.spec import RunSpec as RunSpec
@@ -39,8 +40,9 @@ PUBLIC = {
     "RunSpec": "spec",
     "Session": "runs.session",
     "SpecError": "errors",
+    "check_parameters": "runs.parameters",
     "compose": "methods.composition",
-    "from_namespace": "runs.planning",
+    "from_namespace": "runs.parameters",
     "launch": "runs.launching",
     "list_runs": "runs.folder",
     "plan": "runs.planning",

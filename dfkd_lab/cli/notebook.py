@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,8 +15,9 @@ from dfkd_lab.cli.outcome import conclude
 from dfkd_lab.cli.tables import plain_table
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.folder import RunFolder, postfix, runs_root
+from dfkd_lab.runs.parameters import check_parameter
 from dfkd_lab.runs.planning import plan
-from dfkd_lab.spec import RunSpec, check, record, settings_of, unknown
+from dfkd_lab.spec import RunSpec, record, settings_of, unknown
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 QUIETLY: dict[str, Any] = {
@@ -100,7 +100,8 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
         folder.path.mkdir(parents=True, exist_ok=True)
         output = folder.path / path.name
     else:
-        parameters = {key: _literal(key, value, known) for key, value in values.items()}
+        kinds = {key: facts["inferred_type_name"] for key, facts in known.items()}
+        parameters = {key: check_parameter(key, value, kinds) for key, value in values.items()}
         output = runs_root() / path.name
         output.parent.mkdir(exist_ok=True)
     with _interrupt_requests(folder), progress_bar(folder):
@@ -111,15 +112,6 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
                 f"{error.ename}: {error.evalue} (in {output})" if error.ename != "RunError" else error.evalue
             ) from None
     return folder
-
-
-def _literal(key: str, value: str, known: Mapping[str, Any]) -> Any:
-    if key not in known:
-        raise SpecError(unknown(key, known, "parameter of this notebook"))
-    types = {"int": int, "float": float, "bool": bool}
-    wanted = types.get(known[key]["inferred_type_name"], str)
-    holder = type("Parameters", (), {"__annotations__": {key: wanted}})
-    return check(dataclasses.dataclass(holder), key, value)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,8 @@
 from dfkd_lab.errors import RunError
 from dfkd_lab.runs.folder import RunFolder, default_folder, list_runs, postfix, prepare, remark, runs_root, summary
 from dfkd_lab.runs.launching import launch
-from dfkd_lab.runs.planning import ResolvedRun, from_namespace, plan, resolve
+from dfkd_lab.runs.parameters import check_parameters, from_namespace
+from dfkd_lab.runs.planning import ResolvedRun, plan, resolve
 from dfkd_lab.runs.session import Session
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "RunError",
     "RunFolder",
     "Session",
+    "check_parameters",
     "default_folder",
     "from_namespace",
     "launch",

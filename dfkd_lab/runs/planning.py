@@ -93,11 +93,6 @@ def _spec_of(values: Mapping[str, Any]) -> RunSpec:
     return dataclasses.replace(spec, settings={**spec.settings, **rest})
 
 
-def from_namespace(namespace: Mapping[str, Any]) -> ResolvedRun:
-    """The run that the settings among ``namespace`` give; for a notebook's parameters: ``globals()``."""
-    return plan({name: namespace[name] for name in settings_of(RunSpec) if name in namespace})
-
-
 def resolve(spec: RunSpec) -> ResolvedRun:
     """What ``spec`` means here; what it leaves open is decided.
 

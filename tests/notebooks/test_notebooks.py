@@ -97,14 +97,34 @@ def test_a_run(tmp_path: Path, digits_cache: Path) -> None:
 
 def test_text_as_the_command_line_passes_it(tmp_path: Path, digits_cache: Path) -> None:
     settings = json.dumps(SMALL["settings"])
-    execute("10_run", tmp_path, {"method": "dafl", "rounds": "2", "seed": "3", "settings": settings, "out": "typed"})
+    given = {"method": "dafl", "rounds": "2", "seed": "3", "settings": settings, "balance": 3, "out": "typed"}
+    execute("10_run", tmp_path, given)
     spec = RunFolder(tmp_path / "typed").spec()
-    assert (spec.rounds, spec.seed, spec.settings["cycles"]) == (2, 3, 2)
+    assert (spec.rounds, spec.seed, spec.settings["cycles"], spec.settings["balance"]) == (2, 3, 2, 3.0)
 
 
-def test_a_misspelt_value_ends_with_its_sentence(tmp_path: Path) -> None:
-    with pytest.raises(papermill.PapermillExecutionError, match="did you mean 'dafl'"):
-        execute("10_run", tmp_path, {"method": "dafi"})
+@pytest.mark.parametrize(
+    ("name", "given", "sentence"),
+    [
+        ("10_run", {"method": "dafi"}, "did you mean 'dafl'"),
+        ("10_run", {"method": "dafl", "balnce": 3}, "did you mean 'balance'"),
+        ("11_compare", {"name": "a"}, "did you mean 'names'"),
+        ("22_forgetting_and_replay", {"rouns": 3}, "did you mean 'rounds'"),
+        ("00_workbench", {"method": "dafl"}, "takes no parameters, not method = 'dafl'"),
+    ],
+)
+def test_what_a_notebook_does_not_know_ends_with_a_sentence(
+    name: str, given: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(papermill.PapermillExecutionError, match=sentence):
+        execute(name, tmp_path, given)
+    assert [each.name for each in tmp_path.iterdir()] == [f"{name}.ipynb"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_looks_at_what_it_was_given(path: Path) -> None:
+    first = next(cell for cell in code(path) if cell not in tagged(path))
+    assert "from_namespace(globals())" in first or "check_parameters(globals())" in first
 
 
 def test_the_workbench_says_that_it_needs_somebody(tmp_path: Path) -> None:
