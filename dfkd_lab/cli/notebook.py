@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -104,13 +106,15 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
         parameters = {key: check_parameter(key, value, kinds) for key, value in values.items()}
         output = runs_root() / path.name
         output.parent.mkdir(exist_ok=True)
-    with _interrupt_requests(folder), progress_bar(folder):
+    with _this_interpreter(), _interrupt_requests(folder), progress_bar(folder):
         try:
             papermill.execute_notebook(str(path), str(output), parameters, cwd=str(Path.cwd()), **QUIETLY)
         except papermill.PapermillExecutionError as error:
             raise RunError(
                 f"{error.ename}: {error.evalue} (in {output})" if error.ename != "RunError" else error.evalue
             ) from None
+    if folder is None:
+        print(output)
     return folder
 
 
@@ -138,6 +142,24 @@ def progress_bar(folder: RunFolder | None) -> Iterator[None]:
     finally:
         done.set()
         follower.join()
+
+
+@contextlib.contextmanager
+def _this_interpreter() -> Iterator[None]:
+    """Have the kernel "python3" be this Python, where another environment may have installed one of that name."""
+    from ipykernel.kernelspec import write_kernel_spec
+
+    before = os.environ.get("JUPYTER_PATH")
+    with tempfile.TemporaryDirectory() as folder:
+        write_kernel_spec(Path(folder, "kernels", "python3"))
+        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, (folder, before)))
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["JUPYTER_PATH"]
+            else:
+                os.environ["JUPYTER_PATH"] = before
 
 
 @contextlib.contextmanager

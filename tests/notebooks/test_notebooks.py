@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import papermill
 import pytest
 
 from dfkd_lab import RunFolder, RunSpec, Session, plan
+from dfkd_lab.__main__ import main
 from dfkd_lab.spec import parameters_cell, setting_type, settings_of
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
@@ -119,6 +122,22 @@ def test_what_a_notebook_does_not_know_ends_with_a_sentence(
     with pytest.raises(papermill.PapermillExecutionError, match=sentence):
         execute(name, tmp_path, given)
     assert [each.name for each in tmp_path.iterdir()] == [f"{name}.ipynb"]
+
+
+def test_the_notebook_command_starts_its_own_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    other.parent.mkdir(parents=True)
+    other.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "another one's", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.chdir(tmp_path)
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import sys; print(sys.executable)")])
+    nbformat.write(book, tmp_path / "where.ipynb")
+    assert main(["notebook", "where.ipynb"]) == 0
+    output = Path(capsys.readouterr().out.strip())
+    assert sys.executable in output.read_text()
+    assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
