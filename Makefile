@@ -70,8 +70,8 @@ lint: setup  ## ruff and mypy, notebooks too
 docs: setup  ## the API reference from the docstrings, into docs/api/
 	$(BIN)/pdoc --docformat google --no-show-source -o docs/api $(DOCUMENTED)
 
-lab: setup  ## open the workbench in JupyterLab
-	$(BIN)/jupyter lab notebooks/00_workbench.ipynb
+lab: setup  ## open the workbench in JupyterLab; runs/ can be opened beside it
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_workbench.ipynb
 
 clean:  ## remove caches and build products; .venv and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -21,7 +21,7 @@ def measure(spec: RunSpec, path: Path, end: float = math.inf) -> dict[str, Any]:
     """
     folder = RunFolder(path)
     if not is_finished(path):
-        session = Session(dataclasses.replace(spec, out=str(path)))
+        session = Session(dataclasses.replace(spec, out=folder.out))
         for _ in session:
             if time.monotonic() > end:
                 session.stop()

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,8 @@ from typing import Any, TypeVar
 from dfkd_lab.errors import SpecError
 
 T = TypeVar("T")
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+"""How ranges are printed, so it is how numbers are typed: 1,000."""
 
 
 def setting(
@@ -176,7 +179,9 @@ def _read(text: str, wanted: type) -> Any:
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(text.lower(), text)
     if wanted is dict:
         return json.loads(text or "{}")
-    return wanted(text)
+    if THOUSANDS.fullmatch(text.strip()):
+        text = text.replace(",", "")
+    return float(text) if wanted is int and "e" in text.lower() else wanted(text)
 
 
 def _article(wanted: type | types.GenericAlias) -> str:
@@ -260,7 +265,7 @@ class RunSpec:
     evaluate_every: int = setting(
         0, "rounds between evaluations; 0 keeps them below 2 % of the computing", low=0, high=10_000_000
     )
-    out: str = setting("", "run folder; empty names it after the run, below runs/")
+    out: str = setting("", "run folder: a name below runs/, or an absolute path; empty names it after the run")
     checkpoint_s: float = setting(
         10.0, "seconds between checkpoints; 0 writes one each round", low=0, high=86_400, unit="s"
     )

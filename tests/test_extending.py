@@ -139,4 +139,4 @@ def test_a_method_is_one_file_and_one_line(tmp_path: Path) -> None:
     assert "`margin` | nobody's, an example" in dfkd_lab("methods", "--table")
     assert "margin = -1.0 is out of range" in dfkd_lab("run", "margin", "--margin", "-1")
     said = dfkd_lab("run", "margin", "--rounds", "1", "--data", "none", "--out", "run")
-    assert (tmp_path / "run" / "student.safetensors").exists(), said
+    assert (tmp_path / "runs" / "run" / "student.safetensors").exists(), said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
@@ -22,9 +22,13 @@ TRAIN = "import sys; from dfkd_lab.teachers import train_built_in; train_built_i
 
 
 class Cards:
-    """The teacher's card and the student's; ``show`` comes back at once, and a thread measures what is not known."""
+    """The teacher's card and the student's; ``show`` comes back at once, and a thread measures what is not known.
 
-    def __init__(self) -> None:
+    ``problem`` is why the evaluation set cannot be read, once that is known; ``on_problem`` is called then.
+    """
+
+    def __init__(self, on_problem: Callable[[], None] = lambda: None) -> None:
+        self.problem, self.on_problem = "", on_problem
         self.teacher, self.student = (
             ipywidgets.HTML(layout=ipywidgets.Layout(flex=flex, min_width="0", margin="2px 12px 2px 0"))
             for flex in ("3 1 340px", "1 1 200px")
@@ -37,8 +41,9 @@ class Cards:
         spec, teacher = resolved.spec, resolved.teacher
         shown = (spec.teacher, spec.normalization, spec.data, spec.student, teacher.sha256)
         if shown == self._shown:
+            self._report(self.problem)
             return
-        self._shown = shown
+        self._shown, self.problem = shown, ""
         facts, known = teacher.describe(), resolved.calibration
         waiting = "measured when the run starts" if teacher.sha256 else "being trained ..."
         measured = words(known, spec.data) if known else "being measured ..." if teacher.sha256 else waiting
@@ -56,7 +61,7 @@ class Cards:
         shown = (name, values["normalization"], values["data"], student)
         if shown == self._shown:
             return
-        self._shown = shown
+        self._shown, self.problem = shown, ""
         try:
             teacher = teachers.find(*shown[:3])
         except (SpecError, OSError) as error:
@@ -85,15 +90,22 @@ class Cards:
                 facts = teacher.describe()
                 measured, warning = accuracy(teacher, shown[2])
                 self._say(shown, teacher_card(facts, measured, warning), student_card(student, facts))
+                if shown == self._shown and measured.startswith(UNREADABLE):
+                    self._report(measured.removeprefix(UNREADABLE))
             except (SpecError, OSError) as error:
                 self._say(shown, _card("Teacher", str(error)), _card("Student", student))
+
+    def _report(self, problem: str) -> None:
+        self.problem = problem
+        if problem:
+            self.on_problem()
 
     def _say(self, shown: tuple[str, ...], teacher: str, student: str) -> None:
         if shown == self._shown:
             self.teacher.value, self.student.value = teacher, student
 
 
-NO_DATA = "not measured: no evaluation set is chosen"
+NO_DATA, UNREADABLE = "not measured, as no evaluation set is chosen", "not measured: "
 
 
 def accuracy(teacher: Teacher, evaluation: str) -> tuple[str, str]:
@@ -102,7 +114,7 @@ def accuracy(teacher: Teacher, evaluation: str) -> tuple[str, str]:
         split = data.evaluation_set(evaluation, teacher.card.shape)
         calibration = teachers.measured(teacher, evaluation, split)
     except SpecError as error:
-        return f"not measured: {error}", ""
+        return f"{UNREADABLE}{error}", ""
     return (NO_DATA, "") if calibration is None else (words(calibration, evaluation), calibration.warning())
 
 

@@ -7,6 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
@@ -20,7 +21,7 @@ from widgets import form, status
 from widgets.cards import Cards
 
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
-PRESET_DEPENDS_ON = ("method", "teacher", "data", "preset")
+PRESET_DEPENDS_ON = ("method", "teacher", "normalization", "data", "preset")
 SLOTS = (*composition.KINDS, "terms")
 NARROW = "76px"
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
@@ -35,6 +36,7 @@ class Choice:
 
     def __init__(self, on_change: Callable[[], None]):
         self.problem, self.on_change, self._busy = "", on_change, False
+        self._found: RunSpec | None = None
         self.resolved: ResolvedRun | None = None
         self.run_form = form.Form(
             RunSpec,
@@ -54,7 +56,7 @@ class Choice:
         self.method_form = form.Form(RunSpec, ())  # until a method is chosen
         for field in self.slot_form.fields.values():
             field.preset = ""
-        self.cards = Cards()
+        self.cards = Cards(self._cards_found)
         self._arrange()
         for each in (self.run_form, self.more_form, self.slot_form):
             each.observe(self._changed)
@@ -73,7 +75,7 @@ class Choice:
                 self.run_form.fields["preset"].value = preset
             for field in self.slot_form.fields.values():
                 field.value = ""
-            self._show_method()
+            self._show_method(keep=False)
         self._examine()
 
     def take(self, spec: RunSpec) -> None:
@@ -84,7 +86,7 @@ class Choice:
             self._offer_presets(methods.find(spec.method))
             for each in (self.run_form, self.more_form, self.slot_form):
                 each.value = values
-            self._show_method()
+            self._show_method(keep=False)
             self.method_form.value = spec.settings
             self.run_form.fields["rounds"].value = spec.rounds
         self._examine()
@@ -99,22 +101,25 @@ class Choice:
         if self._busy:
             return
         with self._quietly():
-            if name in ("method", "preset"):
+            if name == "method":
                 self._show_method()
             elif name in PRESET_DEPENDS_ON:
-                self._compare_with_preset()
+                self._follow_preset()
         self._examine()
 
-    def _show_method(self) -> None:
-        """The form of the method, filled by the preset: what is seen is what will run."""
+    def _show_method(self, keep: bool = True) -> None:
+        """The form of the method, filled by the preset: what is seen is what will run. A person's changes are kept."""
         method = methods.find(self.run_form.fields["method"].value)
         self._offer_presets(method)
-        preset = self._preset()
+        kept = {name: field.control.value for name, field in self._preset_fields().items() if keep and field.changed}
         self.method_form.close()
         self.method_form = form.Form(method)
-        self.method_form.value = preset.settings
-        self.run_form.fields["rounds"].value = preset.rounds
-        self._compare_with_preset()
+        fields = self._preset_fields()
+        for field in fields.values():
+            field.preset = None
+        self._follow_preset()
+        for name in kept.keys() & fields:
+            fields[name].control.value = kept[name]
         self.method_form.observe(self._changed)
         apart = [field for name, field in self.method_form.fields.items() if name == "capacity"]
         folded = [field.widget for field in self.method_form.fields.values() if field not in apart]
@@ -131,36 +136,66 @@ class Choice:
         field.control.options = names
         field.value = chosen if chosen in names else "auto"
 
-    def _compare_with_preset(self) -> None:
+    def _preset_fields(self) -> dict[str, form.Field]:
+        """The fields whose values a preset has."""
+        return {"rounds": self.run_form.fields["rounds"], **self.method_form.fields}
+
+    def _follow_preset(self) -> None:
+        """Have the preset's values in every field that nobody changed; the others are marked where they differ."""
         preset = self._preset()
-        self.run_form.fields["rounds"].preset = preset.rounds
-        for name, field in self.method_form.fields.items():
-            field.preset = preset.settings[name]
+        for name, field in self._preset_fields().items():
+            value = preset.rounds if name == "rounds" else preset.settings[name]
+            if not field.changed:
+                field.value = value
+            field.preset = value
 
     def _preset(self) -> RunSpec:
-        """The run that the preset gives; that on digits while the teacher or the data cannot be had."""
-        values = {name: self.run_form.fields[name].value for name in PRESET_DEPENDS_ON}
+        """The run that the preset gives; while the teacher or the data cannot be had, the one that was found last."""
+        values = {name: value for name, value in self.values().items() if name in PRESET_DEPENDS_ON}
         try:
-            return settled(values)
+            self._found = settled(values)
         except SpecError:
-            return settled({name: values[name] for name in ("method", "preset")})
+            if self._found is None or self._found.method != values["method"]:
+                self._found = settled({name: values[name] for name in ("method", "preset")})
+        return self._found
 
     def _examine(self) -> None:
         """Find out whether the choice can be run, and show what is known of that run."""
-        forms = (self.run_form, self.more_form, self.slot_form, self.method_form)
-        fields = [field for each in forms for field in each.fields.values()]
+        fields = self._fields()
         self._put(self.ahead, "")
         self.resolved, self.problem = None, ""
         try:
-            if problems := [field.problem for field in fields if field.problem]:
+            if problems := [field.problem for field in fields.values() if field.problem]:
                 raise SpecError("; ".join(problems))
+            if status.is_served() and Path(out := fields["out"].value).is_absolute():
+                raise SpecError(f"out = '{out}' is an absolute path; allowed on a served page: a name below runs/")
             self.resolved = plan(self.values())
             self._show(self.resolved)
         except (SpecError, RunError) as error:
             self.problem = str(error)
             self.cards.show_found(self.values())
-        self._name_changes([field.name for field in fields if field.changed])
+        self._blame()
+        self._name_changes([field.name for field in fields.values() if field.changed])
         self.on_change()
+
+    def _fields(self) -> dict[str, form.Field]:
+        forms = (self.run_form, self.more_form, self.slot_form, self.method_form)
+        return {name: field for each in forms for name, field in each.fields.items()}
+
+    def _blame(self) -> None:
+        """Mark the field that the problem is about, and no other."""
+        fields = self._fields()
+        wrong = any(field.problem for field in fields.values())  # these are marked already
+        culprit = form.at_fault(self.problem, fields) if self.problem and not wrong else None
+        for field in fields.values():
+            field.blame(self.problem if field is culprit else "")
+
+    def _cards_found(self) -> None:
+        """What only measuring the teacher shows, as that there is no data, keeps a run from being started too."""
+        if self.resolved and self.cards.problem:
+            self.resolved, self.problem = None, self.cards.problem
+            self._blame()
+            self.on_change()
 
     def _show(self, resolved: ResolvedRun) -> None:
         spec, recipe = resolved.spec, resolved.composed.recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any
@@ -16,7 +17,7 @@ INVALID, CHANGED = "dfkd-invalid", "dfkd-changed"
 STYLE = f"""<style>
 .{CHANGED} > .widget-label {{ font-weight: 600; }}
 .{CHANGED} > .widget-label::after {{ content: " \\2022" / " changed"; color: #3f86d8; }}
-.{INVALID} > input {{ border: 2px solid #cf4f62 !important; }}
+.{INVALID} > input, .{INVALID} > select {{ border: 2px solid #cf4f62 !important; }}
 .dfkd-allowed {{ color: #cf4f62; font-size: 13px; line-height: 1.3; text-align: right; }}
 </style>"""
 """What marks a field. The panel says both marks in words too, for those who cannot see them."""
@@ -31,6 +32,7 @@ class Field:
     def __init__(self, spec: type, name: str, options: Iterable[str] = (), suggestions: Iterable[str] = ()):
         self.spec, self.name = spec, name
         self._preset: Any = None
+        self._blame = ""
         self.control = _control(spec, name, tuple(options), tuple(suggestions))
         self.widget = ipywidgets.VBox([self.control], layout=ipywidgets.Layout(min_width="0"))
         self.control.observe(lambda change: self._mark(), "value")
@@ -66,27 +68,34 @@ class Field:
             return str(error)
         return ""
 
+    def blame(self, problem: str) -> None:
+        """Mark the field with a problem that shows only beside other settings; with none, take the mark back."""
+        self._blame = problem
+        self._mark()
+
     @property
     def changed(self) -> bool:
         """Whether the value is not the preset's."""
         return self.preset is not None and bool(self.value != self.preset)
 
     def _mark(self) -> None:
-        problem, help_ = self.problem, settings_of(self.spec)[self.name].metadata["help"]
+        help_ = settings_of(self.spec)[self.name].metadata["help"]
+        problem = f"allowed: {allowed(self.spec, self.name)}" if self.problem else self._blame
         _switch(self.control, INVALID, bool(problem))
         _switch(self.control, CHANGED, self.changed)
         self.control.tooltip = f"{help_}; the preset has {written(self.preset)}" if self.changed else help_
-        notes = self.widget.children[1:]
-        if problem and not notes:
-            text = escape(f"allowed: {allowed(self.spec, self.name)}")
-            self.widget.children = [self.control, ipywidgets.HTML(f"<div class='dfkd-allowed'>{text}</div>")]
-        elif notes and not problem:
+        notes, text = self.widget.children[1:], f"<div class='dfkd-allowed'>{escape(problem)}</div>"
+        if problem and notes:
+            notes[0].value = text
+        elif problem:
+            self.widget.children = [self.control, ipywidgets.HTML(text)]
+        elif notes:
             self.widget.children = [self.control]
             close(notes[0])
 
 
 class Form:
-    """The knobs of ``spec`` as fields; ``value`` is what they hold.
+    """The settings of ``spec`` as fields; ``value`` is what they hold.
 
     ``choices`` gives a setting a list to pick from; a setting in ``suggestions`` also takes other text.
     """
@@ -127,6 +136,15 @@ class Form:
         for field in self.fields.values():
             close(field.widget)
         close(self.widget)
+
+
+def at_fault(problem: str, fields: Mapping[str, Field]) -> Field | None:
+    """The field that a refusal is about: whose setting it names first, else whose text it quotes."""
+    named = [(found.start(), name) for name in fields if (found := re.search(rf"\b{name}\b(?= = |:)", problem))]
+    quoted = [name for name, field in fields.items() if isinstance(field.value, str) and len(field.value) > 1
+              and field.value in problem]  # fmt: skip
+    name = min(named)[1] if named else quoted[0] if quoted else ""
+    return fields.get(name)
 
 
 def grid(fields: Iterable[Field]) -> ipywidgets.GridBox:

@@ -17,6 +17,7 @@ from dfkd_lab.engine.report import Report
 from dfkd_lab.runs import RunFolder
 from widgets import figures, form, series, status
 from widgets.chart import Chart
+from widgets.downloads import Downloads
 from widgets.history import Alarm, History
 from widgets.samples import Samples
 
@@ -57,6 +58,7 @@ class Live:
             options=list(VIEWS), tooltips=[text for text, _ in VIEWS.values()], style={"button_width": "auto"}
         )
         self.samples = Samples()
+        self.downloads = Downloads()
         self.widget = self._arrange()
         self._lock, self._closing = threading.RLock(), threading.Event()
         self._forget()
@@ -67,6 +69,7 @@ class Live:
         with self._lock:
             self.folder, self.child = folder, child
             self.samples.attach(folder)
+            self.downloads.attach(folder)
             self._forget()
 
     def start(self) -> None:
@@ -89,6 +92,7 @@ class Live:
             if self._fetch() or not self._drawn:
                 self._draw_chart()
             self.samples.refresh(IMAGE_PERIOD_S)
+            self.downloads.refresh()
             now = self.now()
             self._set(self.status, status.line(now, self._without_alarms(), self.teacher_accuracy))
             self._draw_alarms(now)
@@ -100,6 +104,8 @@ class Live:
             return dict(NO_RUN)
         code = self.child.poll() if self.child else None  # also buries the child, which would else look alive
         found = self.folder.status()
+        if found["state"] == "gone":
+            return found
         if self.child is None or found.get("pid") == self.child.pid:
             return found
         if code is None:
@@ -169,7 +175,8 @@ class Live:
         row = ipywidgets.Box(
             [left, right], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", width="100%")
         )
-        return ipywidgets.VBox([self.status, self.alarms, row], layout=ipywidgets.Layout(width="100%"))
+        parts = [self.status, self.alarms, self.downloads, row]
+        return ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
 
     @staticmethod
     def _set(widget: ipywidgets.HTML, text: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
+import time
 from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import ipywidgets
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs import RunFolder, default_folder, launch, list_runs, prepare, runs_root
+from dfkd_lab.runs import RunFolder, default_folder, launch, list_runs, named_folder, prepare, runs_root
 from widgets import form, status
 from widgets.choice import ROW, Choice
 from widgets.compare import Compare
@@ -25,7 +27,7 @@ BUTTONS = {
     "Stop": "End the run after this round; what it has is saved",
 }
 ENABLED = {
-    "Start": ("no run", "new", *status.ENDED),
+    "Start": ("no run", "new", "gone", *status.ENDED),
     "Pause": ("running",),
     "Resume": ("new", "paused", "stopped", "failed", "pausing"),
     "Stop": ("starting", "running", "paused", "pausing"),
@@ -33,11 +35,14 @@ ENABLED = {
 """Per button the states in which it can be pressed; "pausing" and "stopping" are requested and not yet so."""
 
 PENDING = {"pausing": "Pausing at the next step.", "stopping": "Stopping after this round; its work is saved."}
-REACHED = {"pausing": ("paused", *status.ENDED), "stopping": status.ENDED}
+REACHED = {"pausing": ("paused", "gone", *status.ENDED), "stopping": ("gone", *status.ENDED)}
 HEADLESS = (
     "<p>The workbench has buttons, so it needs somebody to press them: open this notebook in JupyterLab. "
     "Without anybody, run <code>10_run.ipynb</code> through papermill.</p>"
 )
+
+LISTED_EVERY_S = 1.5
+"""How often the list of runs is read again, for those that other processes begin."""
 
 _shown: list[Panel] = []
 
@@ -57,6 +62,7 @@ class Panel:
             _shown.pop().close()
         _shown.append(self)
         self._state, self._pending = "no run", ""
+        self._listed, self._choosing = 0.0, 0
         self._make_widgets()
         self.choice.fill()
         self.live.start()
@@ -74,8 +80,8 @@ class Panel:
             raise SpecError(self.choice.problem)
         spec = self.choice.resolved.spec
         self._say("Starting.")
-        path = self.root / spec.out if spec.out else free(self.root / default_folder(spec).name)
-        folder = prepare(dataclasses.replace(spec, out=str(path)))
+        path = named_folder(spec.out, self.root) if spec.out else free(self.root / default_folder(spec).name)
+        folder = prepare(dataclasses.replace(spec, out=RunFolder(path).out))
         if folder.status()["state"] == "finished":
             raise RunError(f"{folder.path} holds this very run, finished; give another folder")
         self.attach(folder, begin=True)
@@ -161,15 +167,21 @@ class Panel:
 
     def _find_runs(self) -> None:
         folder = self.live.folder
-        found = [(each.name, str(each.path)) for each in list_runs(self.root)]
-        self._choosing = True
-        self.runs.options = [("(no run)", ""), *found]
-        self.runs.value = str(folder.path) if folder and str(folder.path) in dict(found).values() else ""
-        self._choosing = False
+        self._listed = time.monotonic()
+        found = {str(each.path): each.path.relative_to(self.root).as_posix() for each in list_runs(self.root)}
+        watched = str(folder.path) if folder else ""
+        if watched and watched not in found:
+            found[watched] = folder.name if folder and folder.exists() else f"{Path(watched).name} (gone)"
+        options = (("(no run)", ""), *((name, path) for path, name in found.items()))
+        self._choosing = threading.get_ident()
+        if options != self.runs.options or watched != self.runs.value:
+            self.runs.options = options
+            self.runs.value = watched
+        self._choosing = 0
         self.take.disabled = folder is None
 
     def _chosen(self) -> None:
-        if not self._choosing:
+        if self._choosing != threading.get_ident():
             self.attach(RunFolder(self.runs.value) if self.runs.value else None)
 
     def _attach_to_running(self) -> None:
@@ -193,6 +205,8 @@ class Panel:
 
     def _show_state(self, state: str) -> None:
         """At each look, not at each change: a click may be answered after the state it asks for was reached."""
+        if time.monotonic() - self._listed > LISTED_EVERY_S:
+            self._find_runs()
         pending = "" if self._pending and state in REACHED[self._pending] else self._pending
         changed = (state, pending) != (self._state, self._pending)
         self._state, self._pending = state, pending

@@ -24,11 +24,16 @@ def is_live(requested: bool | None = None) -> bool:
         return requested
     if os.environ.get(LIVE_VARIABLE):
         return os.environ[LIVE_VARIABLE] == "1"
-    if os.environ.get("VOILA_KERNEL_ID"):
+    if is_served():
         return True
     kernel = getattr(get_ipython(), "kernel", None)
     # JupyterLab can ask for input; papermill and nbclient cannot.
     return kernel is not None and bool(kernel.get_parent().get("content", {}).get("allow_stdin"))
+
+
+def is_served() -> bool:
+    """Whether Voilà serves this kernel's page, to whoever reaches its address."""
+    return bool(os.environ.get("VOILA_KERNEL_ID"))
 
 
 def line(status: Mapping[str, Any], reports: Reports, teacher_accuracy: float | None = None) -> str:

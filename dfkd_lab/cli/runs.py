@@ -25,6 +25,7 @@ from dfkd_lab.runs import (
     postfix,
     remark,
     resolve,
+    runs_root,
 )
 from dfkd_lab.runs.session import COMPILING
 from dfkd_lab.spec import difference, record, unknown
@@ -64,7 +65,7 @@ def resume(arguments: list[str]) -> None:
     folder = _folder(arguments[0])
     for sentence in folder.passed_over():
         print(sentence, file=sys.stderr)
-    execute(resolve(dataclasses.replace(folder.spec(), out=str(folder.path))))
+    execute(resolve(folder.spec()))
 
 
 def execute(resolved: ResolvedRun) -> None:
@@ -114,7 +115,7 @@ def compare(arguments: list[str]) -> None:
 
 
 def _folder(name: str) -> RunFolder:
-    for path in (Path(name), Path("runs") / name):
+    for path in (Path(name), runs_root() / name):
         if RunFolder(path).exists():
             return RunFolder(path)
     raise SpecError(unknown(name, [str(folder.path) for folder in list_runs()], "run folder"))

@@ -7,8 +7,9 @@ on them (``SHARED``).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -200,12 +201,26 @@ def compose(
     for slot in slots:
         if slot not in KINDS:
             raise SpecError(unknown(slot, KINDS, "slot"))
-    makers = {slot: _maker(slot, filling, host, preset) for slot, filling in slots.items() if filling}
-    weights = {
-        name.rpartition(".")[2]: (_donor_of(name, preset), _weight(name, weight))
-        for name, weight in (_pairs(terms, "terms") if isinstance(terms, str) else dict(terms)).items()
-    }
+    makers = {}
+    for slot, filling in slots.items():
+        if filling:
+            with _about(slot):
+                makers[slot] = _maker(slot, filling, host, preset)
+    with _about("terms"):
+        weights = {
+            name.rpartition(".")[2]: (_donor_of(name, preset), _weight(name, weight))
+            for name, weight in (_pairs(terms) if isinstance(terms, str) else dict(terms)).items()
+        }
     return Composed(host, makers, weights) if makers or weights else host
+
+
+@contextlib.contextmanager
+def _about(setting: str) -> Iterator[None]:
+    """A refusal names the setting that it is about."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(f"{setting}: {error}") from None
 
 
 def _maker(slot: str, filling: str | Maker, host: Method, preset: str) -> Maker:
@@ -218,12 +233,12 @@ def _maker(slot: str, filling: str | Maker, host: Method, preset: str) -> Maker:
         return filling
     word, _, options = filling.partition(":")
     if registered := FILLINGS[slot].get(word):
-        return build(registered, {**_shared(host, registered), **_pairs(options, slot)})
+        return build(registered, {**_shared(host, registered), **_pairs(options)})
     name = KINDS[slot].get(word, word)
     if name not in methods.METHODS:
         known = [*KINDS[slot], *FILLINGS[slot], *methods.METHODS]
-        raise SpecError(f"{slot}: " + unknown(word, known, "filling or method"))
-    donor = _method(name, preset, {**_shared(host, methods.METHODS[name]), **_pairs(options, slot)})
+        raise SpecError(unknown(word, known, "filling or method"))
+    donor = _method(name, preset, {**_shared(host, methods.METHODS[name]), **_pairs(options)})
     return lambda context, recipe: getattr(donor.compose(context), slot)
 
 
@@ -247,15 +262,15 @@ def _donor_of(name: str, preset: str) -> Method | None:
     return _method(method, preset, {}) if method else None
 
 
-def _pairs(text: str, what: str) -> dict[str, Any]:
+def _pairs(text: str) -> dict[str, Any]:
     """What "a=1,b=2" says, as a dictionary."""
     pairs: dict[str, Any] = {}
     for part in filter(None, (each.strip() for each in text.split(","))):
         name, equals, value = part.partition("=")
         if not equals:
-            raise SpecError(f"{what}: '{part}' is not of the form name=value")
+            raise SpecError(f"'{part}' is not of the form name=value")
         if name.strip() in pairs:
-            raise SpecError(f"{what}: {name.strip()} is said twice, {pairs[name.strip()]} and {value.strip()}")
+            raise SpecError(f"{name.strip()} is said twice, {pairs[name.strip()]} and {value.strip()}")
         pairs[name.strip()] = value.strip()
     return pairs
 
@@ -264,7 +279,7 @@ def _weight(name: str, value: Any) -> float:
     try:
         weight = float(value)
     except ValueError:
-        raise SpecError(f"terms: {name} = {value!r} is not a number") from None
+        raise SpecError(f"{name} = {value!r} is not a number") from None
     if not 0 <= weight < float("inf"):
-        raise SpecError(f"terms: {name} = {value} is out of range; allowed: a number at least 0")
+        raise SpecError(f"{name} = {value} is out of range; allowed: a number at least 0")
     return weight

@@ -1,7 +1,17 @@
 """Runs: planned, begun, written into their folder, and read back."""
 
 from dfkd_lab.errors import RunError
-from dfkd_lab.runs.folder import RunFolder, default_folder, list_runs, postfix, prepare, remark, runs_root, summary
+from dfkd_lab.runs.folder import (
+    RunFolder,
+    default_folder,
+    list_runs,
+    named_folder,
+    postfix,
+    prepare,
+    remark,
+    runs_root,
+    summary,
+)
 from dfkd_lab.runs.launching import launch
 from dfkd_lab.runs.parameters import check_parameters, from_namespace
 from dfkd_lab.runs.planning import ResolvedRun, plan, resolve
@@ -17,6 +27,7 @@ __all__ = [
     "from_namespace",
     "launch",
     "list_runs",
+    "named_folder",
     "plan",
     "postfix",
     "prepare",

@@ -13,6 +13,7 @@ seal.json            what the distillation read
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +23,7 @@ import yaml
 from dfkd_lab import methods
 from dfkd_lab.engine import metrics
 from dfkd_lab.engine.report import Cost, Report
-from dfkd_lab.errors import RunError
+from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition
 from dfkd_lab.spec import RunSpec, build, difference, record
 from dfkd_lab.system.files import read_json, write_atomically
@@ -48,8 +49,18 @@ class RunFolder:
 
     @classmethod
     def of(cls, spec: RunSpec) -> RunFolder:
-        """The folder that a run of ``spec`` is written to."""
-        return cls(spec.out or default_folder(spec))
+        """The folder that a run of ``spec`` is written to.
+
+        Raises:
+            SpecError: if ``out`` is no name for one.
+        """
+        return cls(named_folder(spec.out) if spec.out else default_folder(spec))
+
+    @property
+    def out(self) -> str:
+        """What the setting ``out`` says for a run to be written here."""
+        below = self.path.is_absolute() or self.path.is_relative_to(runs_root())
+        return str(self.path if below else self.path.absolute())
 
     @property
     def name(self) -> str:
@@ -64,7 +75,7 @@ class RunFolder:
             return False
 
     def spec(self) -> RunSpec:
-        """The run as it was planned.
+        """The run as it was planned; its ``out`` is where the folder is now, for it may have been moved or copied.
 
         Raises:
             RunError: if this is no run folder.
@@ -72,7 +83,7 @@ class RunFolder:
         values = {name: value for name, value in self._spec_values().items() if name not in RETIRED}
         if values.get("compile") is False:  # of 0.2.0, whose default it was
             values["compile"] = "auto"
-        return build(RunSpec, {"precision": "fp32", **values})  # runs older than the setting
+        return build(RunSpec, {"precision": "fp32", **values, "out": self.out})  # runs older than the setting
 
     def passed_over(self) -> list[str]:
         """A sentence for each setting of an older version that its spec still has.
@@ -104,7 +115,9 @@ class RunFolder:
         return {int(file.stem.removeprefix("round_")): file for file in files}
 
     def status(self) -> dict[str, Any]:
-        """state, round, rounds, pid, host, message; a run whose process is gone is "stopped"."""
+        """state, round, rounds, pid, host, message; "stopped" if its process is gone, "gone" if the folder is."""
+        if not self.path.exists():
+            return {"state": "gone", "round": 0, "message": f"{self.path} was moved, renamed or removed"}
         status = read_json(self.path / "status.json") or {"state": "new", "round": 0}
         here = status.get("host") == socket.gethostname()
         if status["state"] in ("running", "paused") and here and not is_alive(status["pid"]):
@@ -173,6 +186,25 @@ def runs_root() -> Path:
     return Path("../runs" if Path.cwd().name == "notebooks" else "runs")
 
 
+def named_folder(out: str, root: Path | None = None) -> Path:
+    """The run folder that the setting ``out`` names: below runs/, also where it says so itself, or an absolute path.
+
+    Args:
+        out: Not empty.
+        root: Takes the place of :func:`runs_root`.
+
+    Raises:
+        SpecError: if it leaves runs/, is runs/ itself, or is hidden.
+    """
+    path, root = Path(out), root or runs_root()
+    if path.is_absolute():
+        return path
+    inside = next((path.relative_to(base) for base in (root, Path("runs")) if path.is_relative_to(base)), path)
+    if not inside.parts or any(part.startswith(".") for part in inside.parts) or "\0" in out:
+        raise SpecError(f"out = {out!r} is no run folder; allowed: a name below runs/, or an absolute path")
+    return root / inside
+
+
 def default_folder(spec: RunSpec) -> Path:
     """runs/<method>[+<slot>_<filling>]-<teacher>-<student>-seed<seed>."""
     teacher = Path(spec.teacher.rpartition("@")[2]).stem
@@ -213,6 +245,10 @@ def prepare(run: RunSpec | Planned) -> RunFolder:
 
 
 def list_runs(root: Path | str | None = None) -> list[RunFolder]:
-    """The run folders below ``root`` (or :func:`runs_root`), newest first."""
-    paths = [path.parent for path in Path(root or runs_root()).glob("*/spec.yaml")]
-    return [RunFolder(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)]
+    """The run folders below ``root`` (or :func:`runs_root`), in folders of folders too, newest first."""
+    found: list[Path] = []
+    for path, folders, files in os.walk(root or runs_root()):
+        if "spec.yaml" in files:
+            found.append(Path(path))
+            folders.clear()
+    return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]

@@ -16,6 +16,7 @@ from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.recipe import Method
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition
+from dfkd_lab.runs.folder import named_folder
 from dfkd_lab.runs.memory_estimate import explained
 from dfkd_lab.runs.seal import Seal, SealBroken
 from dfkd_lab.spec import RunSpec, build, record, settings_of, unknown
@@ -133,6 +134,8 @@ def _settle(spec: RunSpec) -> tuple[RunSpec, Teacher, torch.device]:
     if methods.remark(class_) and spec.data == "none":
         names = ", ".join((*data.TRAINING_SETS, "folder:PATH"))
         raise SpecError(f"'{spec.method}' learns from real images, and data = '{spec.data}' has none; choose: {names}")
+    if spec.out:
+        named_folder(spec.out)
     check_device(spec.device)
     device = pick_device(spec.device)
     check_reproducible(device, spec.deterministic)  # before anything is asked of a GPU

@@ -124,9 +124,9 @@ def test_run_leaves_a_finished_folder_and_its_summary_as_last_line(
     monkeypatch.chdir(tmp_path)
     assert main(["run", "dafl", *TINY, "--out", "first"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert re.fullmatch(r"student 0\.\d{3} teacher 0\.\d{3} seconds \d+\.\d run first", last)
-    assert (tmp_path / "first" / "student.safetensors").is_file()
-    assert len((tmp_path / "first" / "events.jsonl").read_text().splitlines()) == 2
+    assert re.fullmatch(r"student 0\.\d{3} teacher 0\.\d{3} seconds \d+\.\d run runs/first", last)
+    assert (tmp_path / "runs" / "first" / "student.safetensors").is_file()
+    assert len((tmp_path / "runs" / "first" / "events.jsonl").read_text().splitlines()) == 2
     assert main(["run", "dafl", *TINY, "--eval", "none", "--preset", "digits", "--out", "second"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("student none teacher none seconds")
     assert main(["run", "dafl", *TINY, "--balance", "4", "--out", "first"]) == 2
@@ -141,7 +141,7 @@ def test_a_stopped_run_says_how_to_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = RunFolder(tmp_path / "held")
+    folder = RunFolder(tmp_path / "runs" / "held")
     advance = Run.advance
 
     def stop_in_the_first_round(run: Run) -> Report:
@@ -153,7 +153,7 @@ def test_a_stopped_run_says_how_to_go_on(
     with pytest.raises(SystemExit) as stopped:
         main(["run", "dafl", *TINY, "--out", "held"])
     assert stopped.value.code == 130
-    assert capsys.readouterr().out.splitlines()[-1] == "stopped after round 1 of 2; continue with: resume held"
+    assert capsys.readouterr().out.splitlines()[-1] == "stopped after round 1 of 2; continue with: resume runs/held"
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert main(["resume", "held"]) == 0

@@ -102,7 +102,7 @@ def test_text_as_the_command_line_passes_it(tmp_path: Path, digits_cache: Path) 
     settings = json.dumps(SMALL["settings"])
     given = {"method": "dafl", "rounds": "2", "seed": "3", "settings": settings, "balance": 3, "out": "typed"}
     execute("10_run", tmp_path, given)
-    spec = RunFolder(tmp_path / "typed").spec()
+    spec = RunFolder(tmp_path / "runs" / "typed").spec()
     assert (spec.rounds, spec.seed, spec.settings["cycles"], spec.settings["balance"]) == (2, 3, 2, 3.0)
 
 

@@ -447,6 +447,56 @@ def test_divergence_keeps_the_checkpoint_before_it(make_spec: MakeSpec) -> None:
     assert student(finish(spec)) == student(finish(make_spec(rounds=4, out="whole")))
 
 
+@pytest.mark.parametrize(
+    ("out", "place"),
+    [
+        ("mine", "runs/mine"),
+        ("runs/mine", "runs/mine"),
+        ("./mine", "runs/mine"),
+        ("sweep/one", "runs/sweep/one"),
+        ("runs/sweep/one", "runs/sweep/one"),
+        ("", "runs/dafl-digits-convnet_8-seed0"),
+    ],
+)
+def test_a_relative_name_is_below_runs_wherever_it_is_said(
+    out: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert RunFolder.of(runs.plan(method="dafl", out=out).spec).path == Path(place)
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert RunFolder.of(runs.plan(method="dafl", out=out).spec).path == Path("..", place)
+    assert RunFolder.of(runs.plan(method="dafl", out=f"../{place}").spec).path == Path("..", place)
+    assert RunFolder.of(runs.plan(method="dafl", out=str(tmp_path / "mine")).spec).path == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("out", ["..", "../mine", "a/../../b", ".", "runs", ".hidden", "a/.b", "a\0b"])
+def test_what_cannot_be_a_run_folder_is_refused_when_it_is_planned(out: str) -> None:
+    with pytest.raises(SpecError, match=r"out = .* is no run folder; allowed: a name below runs/, or an absolute path"):
+        runs.plan(method="dafl", out=out)
+
+
+def test_a_moved_folder_goes_on_where_it_is(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = part(make_spec(rounds=3, out="before"), 1)
+    elsewhere = tmp_path / "elsewhere"
+    folder.path.rename(elsewhere)
+    assert folder.status()["state"] == "gone"
+    assert "moved, renamed or removed" in folder.status()["message"]
+    monkeypatch.chdir(tmp_path)
+    moved = RunFolder("elsewhere")
+    assert finish(moved.spec()).path == elsewhere
+    assert len(moved.reports()) == 3
+    assert not folder.path.exists()
+
+
+def test_folders_of_folders_are_listed_and_what_is_inside_a_run_is_not(make_spec: MakeSpec, tmp_path: Path) -> None:
+    outer, inner = (finish(make_spec(out=out)) for out in ("sweep/one", "two"))
+    (inner.path / "samples" / "spec.yaml").write_text("method: dafl")
+    assert {each.path for each in runs.list_runs(tmp_path)} == {outer.path, inner.path}
+
+
 def test_what_is_no_run_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run folder"):
         RunFolder(tmp_path).spec()

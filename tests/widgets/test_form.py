@@ -41,7 +41,7 @@ def test_a_list_to_pick_from_and_a_list_of_suggestions() -> None:
     assert form.value == {"student": "convnet_8", "teacher": "my.safetensors"}
 
 
-@pytest.mark.parametrize("typed", ["99999999", "-1", "1e3", "2.5", "many", "", "nan", "1,000"])
+@pytest.mark.parametrize("typed", ["99999999", "-1", "1e-3", "2.5", "many", "", "nan", "1,00", "1e", "e"])
 def test_what_is_not_allowed_stays_as_typed_and_is_marked_in_place(typed: str) -> None:
     form = Form(RunSpec, ["rounds"])
     field = form.fields["rounds"]
@@ -57,6 +57,27 @@ def test_what_is_not_allowed_stays_as_typed_and_is_marked_in_place(typed: str) -
     assert INVALID not in field.control._dom_classes
     assert field.widget.children == (field.control,)
     assert field.problem == ""
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("1e3", 1000), ("1,000", 1000), ("1,234,567", 1234567), (" 12 ", 12)])
+def test_numbers_may_be_typed_as_ranges_are_printed(typed: str, meant: int) -> None:
+    form = Form(RunSpec, ["rounds", "checkpoint_s"])
+    form.fields["rounds"].control.value = typed
+    assert form.value["rounds"] == meant
+    assert form.fields["rounds"].problem == ""
+    form.fields["checkpoint_s"].control.value = "1,000.5"
+    assert form.value["checkpoint_s"] == 1000.5
+
+
+def test_a_field_can_be_blamed_and_taken_from_blame() -> None:
+    form = Form(RunSpec, ["teacher", "data"])
+    data = form.fields["data"]
+    data.blame("data = 'cifar10': no <files>")
+    assert INVALID in data.control._dom_classes
+    assert "no &lt;files&gt;" in data.widget.children[1].value
+    data.blame("")
+    assert INVALID not in data.control._dom_classes
+    assert data.widget.children == (data.control,)
 
 
 def test_a_value_that_is_not_the_presets_looks_different() -> None:

@@ -2,6 +2,7 @@ import base64
 import dataclasses
 import html
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import ipywidgets
 import pytest
 
-from dfkd_lab import METHODS, RunFolder, plan, prepare
-from dfkd_lab.spec import record
+from dfkd_lab import METHODS, RunFolder, RunSpec, nets, plan, prepare, teachers
+from dfkd_lab.spec import record, settings_of
 from tests.support import events_of
 from widgets import Panel, cards, live, panel, status
 from widgets.choice import Choice
+from widgets.form import INVALID
 
 pytestmark = pytest.mark.slow
 
@@ -122,9 +124,9 @@ def test_a_value_out_of_range_is_said_at_once_and_keeps_start_from_being_pressed
     assert "Cannot start: g_lr = 500.0 is out of range; allowed: a number 0 to 1" in shown.message.value
     assert "role='alert'" in shown.message.value
     assert enabled(shown) == []
-    shown.choice.run_form.fields["rounds"].control.value = "1e3"
+    shown.choice.run_form.fields["rounds"].control.value = "1.5"
     assert "g_lr = 500.0" in shown.message.value
-    assert "rounds = '1e3' is not a whole number" in html.unescape(shown.message.value)
+    assert "rounds = '1.5' is not a whole number" in html.unescape(shown.message.value)
     shown.live.attach(None)
     shown.live.refresh()
     assert enabled(shown) == [], "a new state of the run does not make the choice right"
@@ -168,6 +170,113 @@ def test_changes_are_named_kept_and_taken_back(make_panel: Any) -> None:
     assert choice.values()["settings"] == paper.settings
     assert choice.run_form.value["rounds"] == paper.rounds
     assert choice.run_form.value["preset"] == "paper"
+
+
+@pytest.fixture
+def cifar_teacher(tmp_path: Path) -> str:
+    net = nets.classifier("resnet20", 3, 10)
+    return str(teachers.adopt("mine", net, (3, 32, 32), 10, "cifar10", tmp_path))
+
+
+def test_the_preset_follows_what_is_chosen(make_panel: Any, cifar_teacher: str) -> None:
+    choice = make_panel().choice
+    words = {"teacher": cifar_teacher, "data": "cifar10", "student": "resnet8"}
+    for name, value in words.items():
+        choice.run_form.fields[name].control.value = value
+    wanted = plan(method="ssd_kd", **words)
+    assert f"All as in preset '{wanted.preset}'" in html.unescape(choice.changes.value)
+    assert (wanted.rounds, wanted.capacity) != (plan(method="ssd_kd").rounds, plan(method="ssd_kd").capacity)
+    assert record(plan(choice.values()).spec) == record(wanted.spec)
+
+
+def test_what_a_person_changed_stays_and_is_marked_when_the_preset_follows(make_panel: Any, cifar_teacher: str) -> None:
+    choice = make_panel().choice
+    choice.method_form.fields["batch"].control.value = "17"
+    choice.run_form.fields["rounds"].control.value = "5"
+    choice.run_form.fields["teacher"].control.value = cifar_teacher
+    choice.run_form.fields["data"].control.value = "cifar10"
+    assert (choice.method_form.value["batch"], choice.run_form.value["rounds"]) == (17, 5)
+    assert "Changed from the preset 'cifar': rounds, batch." in html.unescape(choice.changes.value)
+    choice.run_form.fields["method"].value = "fast"
+    assert (choice.method_form.value["batch"], choice.run_form.value["rounds"]) == (17, 5)
+    assert "Changed from the preset 'cifar': rounds, batch." in html.unescape(choice.changes.value)
+
+
+def test_a_teacher_that_is_being_typed_changes_no_preset(make_panel: Any, cifar_teacher: str) -> None:
+    choice = make_panel().choice
+    choice.run_form.fields["teacher"].control.value = cifar_teacher
+    choice.run_form.fields["data"].control.value = "cifar10"
+    before = choice.method_form.value
+    choice.run_form.fields["teacher"].control.value = "nowhere.pth"
+    assert choice.method_form.value == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("teacher", "missing.safetensors"), ("student", "resnet9"), ("data", "cifar"), ("view", "rol"),
+     ("terms", "balance"), ("memory", "ring:capasity=3"), ("memory", "vae:z_steps=-1"), ("out", "../elsewhere")],
+)  # fmt: skip
+def test_every_problem_marks_its_field(make_panel: Any, name: str, value: str) -> None:
+    shown = make_panel()
+    field = shown.choice._fields()[name]
+    field.control.value = value
+    assert enabled(shown) == []
+    marked = [each.name for each in shown.choice._fields().values() if INVALID in each.control._dom_classes]
+    assert marked == [name]
+    field.control.value = settings_of(RunSpec)[name].default
+    assert enabled(shown) == ["Start"]
+    assert not [each for each in shown.choice._fields().values() if INVALID in each.control._dom_classes]
+
+
+def test_data_that_cannot_be_read_keeps_start_from_being_pressed(
+    make_panel: Any, cifar_teacher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = make_panel()
+    choice = shown.choice
+    choice.run_form.fields["teacher"].control.value = cifar_teacher
+    choice.run_form.fields["data"].control.value = "cifar10"
+    assert enabled(shown) == ["Start"]
+    choice.cards._report("data = 'cifar10': no test_batch in here; set DFKD_DATA")  # as its thread does
+    assert enabled(shown) == []
+    assert "set DFKD_DATA" in shown.message.value
+    assert INVALID in choice.run_form.fields["data"].control._dom_classes
+    choice.run_form.fields["data"].control.value = "none"
+    assert enabled(shown) == ["Start"]
+
+
+def test_a_run_of_another_process_is_listed_and_one_that_is_gone_is_said_to_be(
+    make_panel: Any, make_folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panel, "LISTED_EVERY_S", 0)
+    shown = make_panel()
+    assert len(shown.runs.options) == 1
+    folder = make_folder("done")
+    nested = folder.path.parent / "lesson" / "one"
+    shutil.copytree(folder.path, nested)
+    shown.live.refresh()
+    assert {label for label, _ in shown.runs.options} == {"(no run)", "done", "lesson/one"}
+    shown.runs.value = str(nested)
+    shown.live.refresh()
+    assert "finished</b>" in shown.live.status.value
+    shutil.rmtree(nested)
+    shown.live.refresh()
+    assert "gone</b>" in shown.live.status.value
+    assert "moved, renamed or removed" in shown.live.status.value
+    assert ("one (gone)", str(nested)) in shown.runs.options
+    assert enabled(shown) == ["Start"]
+
+
+def test_a_served_page_reaches_no_folder_outside_runs(
+    make_panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = make_panel()
+    field = shown.choice.run_form.fields["out"]
+    field.control.value = str(tmp_path / "elsewhere")
+    assert enabled(shown) == ["Start"]
+    monkeypatch.setenv("VOILA_KERNEL_ID", "some")
+    field.control.value = str(tmp_path / "elsewhere2")
+    assert "allowed on a served page: a name below runs/" in shown.message.value
+    assert enabled(shown) == []
 
 
 def test_the_presets_are_those_of_the_method(make_panel: Any) -> None:

@@ -89,12 +89,14 @@ class Compare:
         self.runs, self.unreadable = {}, []
         for folder in list_runs(self.root):
             try:
-                self.runs[folder.name] = Run.read(folder)
+                self.runs[folder.path.relative_to(self.root).as_posix()] = Run.read(folder)
             except (RunError, OSError, LookupError, ValueError, TypeError, yaml.YAMLError) as error:
                 self.unreadable.append(f"{folder.name} cannot be read: {error}")
 
     def _finished(self) -> list[str]:
-        return [name for name, run in self.runs.items() if run.result["state"] == "finished"]
+        """Those of folders of folders, as a lesson's, are compared where they are asked for."""
+        here = (name for name in self.runs if "/" not in name)
+        return [name for name in here if self.runs[name].result["state"] == "finished"]
 
     def _still(self) -> Iterator[Any]:
         groups = self.groups

@@ -1,0 +1,61 @@
+"""What a run produced can be taken away, as soon as it is there and as it is then."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from dfkd_lab import RunFolder
+from tests.support import events_of
+from widgets import downloads
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], bytes]]:
+    """What the kernel sends."""
+    found: list[tuple[dict[str, Any], bytes]] = []
+    monkeypatch.setattr(downloads.Downloads, "send", lambda self, message, buffers: found.append((message, *buffers)))
+    return found
+
+
+def test_what_is_clicked_is_sent_to_who_clicked(make_folder: Any, sent: list[tuple[dict[str, Any], bytes]]) -> None:
+    folder: RunFolder = make_folder("done")
+    links = downloads.Downloads()
+    links.attach(folder)
+    assert links.files == ["student.safetensors", "report.html", "rounds.csv"]
+    for number, name in enumerate(links.files):
+        links._answer(links, {"name": name, "id": number}, [])
+    assert [message for message, _ in sent] == [
+        {"id": number, "name": f"done-{name}"} for number, name in enumerate(links.files)
+    ]
+    student, page, table = (content for _, content in sent)
+    assert student == (folder.path / "student.safetensors").read_bytes()
+    assert b"<h1>" in page
+    rows = list(csv.DictReader(io.StringIO(table.decode())))
+    events = events_of(folder)
+    assert [int(row["round"]) for row in rows] == [event["round"] for event in events]
+    assert [float(row["accuracy"]) for row in rows] == [event["accuracy"] for event in events]
+    assert float(rows[-1]["cost.images"]) == events[-1]["cost"]["images"]
+    assert {f"terms.{name}" for name in events[0]["terms"]} <= rows[0].keys()
+
+
+def test_only_what_is_there_is_offered_and_nothing_else_is_sent(
+    make_folder: Any, sent: list[tuple[dict[str, Any], bytes]]
+) -> None:
+    folder: RunFolder = make_folder("done")
+    (folder.path / "student.safetensors").rename(folder.path / "aside")
+    links = downloads.Downloads()
+    assert links.files == []
+    links.attach(folder)
+    assert links.files == ["report.html", "rounds.csv"]
+    for name in ("student.safetensors", "../spec.yaml", "spec.yaml"):
+        links._answer(links, {"name": name, "id": 1}, [])
+    assert not sent
+    (folder.path / "aside").rename(folder.path / "student.safetensors")
+    links.refresh()
+    assert "student.safetensors" in links.files
+    links.attach(None)
+    assert links.files == []

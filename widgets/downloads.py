@@ -1,0 +1,77 @@
+"""Links to what a run produced: the student, the report and the numbers of every round."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from dfkd_lab.runs import RunFolder
+from widgets import report
+
+STUDENT = "student.safetensors"
+
+
+def rounds_csv(folder: RunFolder) -> bytes:
+    """A line a round: every number of its report, those of a dictionary as ``terms.kd``; empty where there is none."""
+    rows = [_flat(each.event()) for each in folder.reports()]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, float | None]:
+    """The numbers of nested dictionaries under names with dots; a text or a list is none."""
+    found: dict[str, float | None] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        elif value is None or isinstance(value, int | float):
+            found[prefix + name] = value
+    return found
+
+
+FILES: dict[str, Callable[[RunFolder], bytes]] = {
+    STUDENT: lambda folder: (folder.path / STUDENT).read_bytes(),
+    "report.html": lambda folder: report.page(folder).encode(),
+    "rounds.csv": rounds_csv,
+}
+"""What can be downloaded, made when it is asked for."""
+
+
+class Downloads(anywidget.AnyWidget):
+    """A link for each file that the run has by now; the kernel sends it when the link is clicked."""
+
+    _esm = Path(__file__).with_name("downloads.js")
+    files = traitlets.List(traitlets.Unicode()).tag(sync=True)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder: RunFolder | None = None
+        self.on_msg(self._answer)
+
+    def attach(self, folder: RunFolder | None) -> None:
+        """Offer what ``folder`` has from now on."""
+        self.folder = folder
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at what is there."""
+        files: list[str] = []
+        if self.folder and (self.folder.path / "events.jsonl").is_file():
+            files = [name for name in FILES if name != STUDENT or (self.folder.path / name).is_file()]
+        if files != self.files:
+            self.files = files
+
+    def _answer(self, widget: Downloads, message: Any, buffers: Any) -> None:
+        if self.folder and message["name"] in self.files:
+            content = FILES[message["name"]](self.folder)
+            self.send({"id": message["id"], "name": f"{self.folder.name}-{message['name']}"}, [content])
