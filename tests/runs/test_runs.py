@@ -236,7 +236,8 @@ def test_a_folder_from_before_writing_was_counted_goes_on(make_spec: MakeSpec) -
 
 def resume_in_a_process(folder: RunFolder, first: str = "") -> subprocess.Popen[bytes]:
     code = (
-        f"import sys, torch; torch.set_num_threads(1); from dfkd_lab import RunFolder, Session\n{first}\n"
+        f"import sys, torch; torch.set_num_threads({torch.get_num_threads()})\n"  # rounding is that of the threads
+        f"from dfkd_lab import RunFolder, Session\n{first}\n"
         "for report in Session(RunFolder(sys.argv[1]).spec()): pass"
     )
     return subprocess.Popen([sys.executable, "-c", code, str(folder.path)], stderr=subprocess.PIPE)
