@@ -5,6 +5,7 @@ Text and grid are mid-grey on a transparent ground, which reads on light and on 
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from IPython.display import display
 from plotly.subplots import make_subplots
 
 from dfkd_lab.engine.report import Report
+from widgets import pictures
 from widgets.series import Reports, Value, accuracy, agreement, column, expected_accuracy, signal, spent, thin
 
 # "Share chart..." would upload the chart to a cloud service.
@@ -160,13 +162,19 @@ def as_json(figure: go.Figure) -> dict[str, Any]:
 
 
 def bundle(figure: go.Figure) -> dict[str, Any]:
-    """A still figure of some kilobytes, as a notebook stores it."""
-    return {"application/vnd.plotly.v1+json": as_json(figure), "text/plain": "a plotly figure"}
+    """A still figure of some kilobytes, as a notebook stores it: to be drawn by plotly, as a picture, and in words."""
+    picture = base64.b64encode(pictures.png(figure)).decode()
+    return {
+        "application/vnd.plotly.v1+json": as_json(figure),
+        "image/png": picture,
+        "text/plain": pictures.words(figure),
+    }
 
 
 def show(figure: go.Figure) -> None:
-    """Display a still figure."""
-    display(bundle(figure), raw=True)
+    """Display a still figure; who hears a page has the words."""
+    data = bundle(figure)
+    display(data, metadata={"image/png": {"alt": data["text/plain"]}}, raw=True)
 
 
 def _loss(group: Callable[[Report], Mapping[str, float]], name: str, report: Report) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dfkd_lab.errors import EnvironmentProblem
 
-NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "plotly", "anywidget", "papermill")
+NOTEBOOK_PACKAGES = ("jupyterlab", "ipykernel", "ipywidgets", "plotly", "anywidget", "matplotlib", "papermill")
 REPORTED_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "safetensors", *NOTEBOOK_PACKAGES)
 
 

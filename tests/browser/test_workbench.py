@@ -196,17 +196,19 @@ def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, t
     bench.screenshot("dark", artefacts)
 
     (folder,) = list_runs(tmp_path / "runs")
+    copied = tmp_path / "runs" / "copied"
+    shutil.copytree(folder.path, copied)
+    (copied / "student.safetensors").write_bytes(b"a student, as a run leaves it that is finished")
+    expect(page.get_by_role("option", name="copied").last).to_be_attached()
+    page.get_by_label("attach to").last.select_option("copied")
     for name in ("student.safetensors", "report.html", "rounds.csv"):
         with page.expect_download() as downloading:
             page.get_by_role("link", name=name).last.click()
-        assert downloading.value.suggested_filename == f"{folder.name}-{name}"
+        assert downloading.value.suggested_filename == f"copied-{name}"
         downloading.value.save_as(tmp_path / name)
-    assert (tmp_path / "student.safetensors").read_bytes() == (folder.path / "student.safetensors").read_bytes()
+    assert (tmp_path / "student.safetensors").read_bytes() == (copied / "student.safetensors").read_bytes()
     assert len((tmp_path / "rounds.csv").read_text().splitlines()) == len(folder.reports()) + 1
     assert "<h1>fast: digits to convnet_8</h1>" in (tmp_path / "report.html").read_text()
-
-    shutil.copytree(folder.path, tmp_path / "runs" / "copied")
-    expect(page.get_by_role("option", name="copied").last).to_be_attached()
     assert not bench.errors
 
 

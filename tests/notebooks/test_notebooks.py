@@ -1,15 +1,20 @@
 """Every notebook is thin, stored clean, and runs headless from top to bottom."""
 
 import ast
+import base64
+import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import nbconvert
 import nbformat
 import papermill
 import pytest
+from PIL import Image
 
 from dfkd_lab import RunFolder, RunSpec, Session, plan
 from dfkd_lab.__main__ import main
@@ -44,6 +49,25 @@ def execute(name: str, tmp_path: Path, parameters: dict[str, Any]) -> Path:
         str(path), str(output), parameters, kernel_name="python3", cwd=str(tmp_path), progress_bar=False
     )
     return output
+
+
+def pictures(executed: Path) -> int:
+    """How many figures a notebook has; each is drawn by plotly, a picture on a page without it, and said in words."""
+    found = [
+        output["data"]
+        for cell in nbformat.read(executed, 4).cells
+        for output in cell.get("outputs", [])
+        if "application/vnd.plotly.v1+json" in output.get("data", {})
+    ]
+    page, _ = nbconvert.HTMLExporter().from_filename(str(executed))
+    assert page.count('src="data:image/png;base64,') == len(found)
+    for each in found:
+        image = Image.open(io.BytesIO(base64.b64decode(each["image/png"]))).convert("RGBA")
+        assert image.width >= 900
+        assert image.height >= each["application/vnd.plotly.v1+json"]["layout"]["height"]
+        assert len(image.getcolors(image.width * image.height)) > 20
+        assert re.search(r": -?[\d.]+ at ", each["text/plain"])
+    return len(found)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -92,7 +116,7 @@ def test_a_run(tmp_path: Path, digits_cache: Path) -> None:
     assert (folder.path / "report.html").is_file()
     assert output.stat().st_size < 1_000_000
     text = output.read_text()
-    assert text.count("application/vnd.plotly.v1+json") == 4
+    assert pictures(output) == 4
     assert "application/vnd.jupyter.widget-view+json" not in text
     assert "showSendToCloud" in text
     assert "student 0." in text
@@ -158,7 +182,7 @@ def test_runs_are_compared(tmp_path: Path, digits_cache: Path) -> None:
     output = execute("11_compare", tmp_path, {})
     text = output.read_text()
     assert output.stat().st_size < 200_000
-    assert text.count("application/vnd.plotly.v1+json") == 2
+    assert pictures(output) == 2
     assert "n = 2" in text
     assert "± " in text
     assert "application/vnd.jupyter.widget-view+json" not in text
@@ -174,6 +198,7 @@ def test_a_network_and_images_of_ones_own(tmp_path: Path, digits_cache: Path) ->
     assert manifest["teacher"]["net"] == "mine"
     assert manifest["teacher"]["accuracy"] > 0.97
     assert output.stat().st_size < 300_000
+    assert pictures(output) == 1
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -181,7 +206,7 @@ def test_a_lesson(name: str, tmp_path: Path, digits_cache: Path) -> None:
     output = execute(name, tmp_path, LESSONS[name])
     text = output.read_text()
     assert output.stat().st_size < 300_000
-    assert text.count("application/vnd.plotly.v1+json") == 1
+    assert pictures(output) == 1
     assert "application/vnd.jupyter.widget-view+json" not in text
     runs = [RunFolder(path) for path in (tmp_path / "runs" / "lessons").iterdir()]
     assert f"{len(runs)} run" in text

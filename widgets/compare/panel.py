@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets
+import plotly.graph_objects as go
 import yaml
 from IPython.display import HTML, display
 
@@ -56,7 +57,10 @@ class Compare:
             display(self.widget)
             return
         for part in self._still():
-            display(part, raw=isinstance(part, dict))
+            if isinstance(part, go.Figure):
+                figures.show(part)
+            else:
+                display(part)
 
     def refresh(self) -> None:
         """Read all run folders again; what is chosen stays so, and if nothing is, all that are finished are."""
@@ -104,9 +108,9 @@ class Compare:
             empty = NONE_FINISHED if self.runs else NONE_HERE
             yield HTML(sentences([empty.format(self.root), *self.unreadable]))
             return
-        yield figures.bundle(overlay(groups))
+        yield overlay(groups)
         yield HTML(f"{STYLE}{sentences(self._left_out())}{results(groups)}{settings(groups)}")
-        yield figures.bundle(cost_against_accuracy(groups, "images"))
+        yield cost_against_accuracy(groups, "images")
 
     def _left_out(self) -> list[str]:
         early = [name for name in self.chosen if not self.runs[name].reports]
