@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from dfkd_lab.runs.planning import ResolvedRun, plan, settled
 from dfkd_lab.spec import RunSpec, setting_type, settings_of
 from widgets import form, status
 from widgets.cards import Cards
+from widgets.forecast import Forecast
 
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
 PRESET_DEPENDS_ON = ("method", "teacher", "normalization", "data", "preset")
@@ -56,7 +58,7 @@ class Choice:
         self.method_form = form.Form(RunSpec, ())  # until a method is chosen
         for field in self.slot_form.fields.values():
             field.preset = ""
-        self.cards = Cards(self._cards_found)
+        self.cards, self.forecast = Cards(self._cards_found), Forecast()
         self._arrange()
         for each in (self.run_form, self.more_form, self.slot_form):
             each.observe(self._changed)
@@ -201,8 +203,14 @@ class Choice:
         spec, recipe = resolved.spec, resolved.composed.recipe
         name = "+".join([spec.method, *composition.replaced(spec).values()])
         self._put(self.picture, diagram.draw(name, recipe))
-        self._put(self.ahead, paragraph(status.cost_ahead(spec.rounds, recipe.schedule)))
+        self._look_ahead(resolved)
+        self.forecast.show(resolved, partial(self._look_ahead, resolved))
         self.cards.show(resolved)
+
+    def _look_ahead(self, resolved: ResolvedRun, forecast: str = "") -> None:
+        if self.resolved is resolved:
+            ahead = status.cost_ahead(resolved.spec.rounds, resolved.composed.recipe.schedule)
+            self._put(self.ahead, paragraph(f"{ahead} {forecast}".strip()))
 
     def _name_changes(self, names: list[str]) -> None:
         method = self.run_form.fields["method"].value

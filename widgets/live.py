@@ -13,6 +13,7 @@ from typing import Any
 import ipywidgets
 import plotly.graph_objects as go
 
+from dfkd_lab import teachers
 from dfkd_lab.engine.report import Report
 from dfkd_lab.runs import RunFolder
 from widgets import figures, form, series, status
@@ -109,7 +110,9 @@ class Live:
         if self.child is None or found.get("pid") == self.child.pid:
             return found
         if code is None:
-            return {**found, "state": "starting", "message": "a first run also trains the digits teacher"}
+            built_in = teachers.BUILT_IN.get(self.folder.spec().teacher)
+            first = "a first run also trains its teacher" if built_in and not built_in.path.exists() else ""
+            return {**found, "state": "starting", "message": first}
         if code < 0:
             return {**found, "state": "stopped", "message": f"its process was ended before it began (signal {-code})"}
         return {**found, "state": "failed", "message": last_line(self.folder)}

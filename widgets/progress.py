@@ -9,6 +9,7 @@ from types import FrameType
 from IPython.display import HTML, display
 
 from dfkd_lab.engine.report import Report
+from dfkd_lab.runs import timing
 from dfkd_lab.runs.session import Session
 from widgets import status
 from widgets.live import PERIOD_S, Live
@@ -22,6 +23,8 @@ class Progress:
 
     def __init__(self, session: Session, live: bool | None = None):
         self.session, self._shown = session, 0.0
+        if expected := timing.expected(session.run, session.teacher.card.shape):
+            print(f"This run takes {expected}.")
         self.live = Live() if status.is_live(live) else None
         if self.live:
             self.live.attach(session.folder)

@@ -11,8 +11,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dfkd_lab.runs.folder import RunFolder, remark
+from dfkd_lab.runs.timing import duration
 from dfkd_lab.spec import record
-from widgets import figures, series, status
+from widgets import figures, series
 from widgets import samples as grids
 
 STYLE = """
@@ -81,7 +82,7 @@ def _headline(result: Mapping[str, Any], teacher: Mapping[str, Any], student: Ma
         "mean over rounds, μ": _fraction(result.get("mu")),
         "deviation over rounds, σ": _fraction(result.get("sigma")),
         "best round (oracle: needs labels)": _fraction(result.get("oracle_best")),
-        "time": status.duration(result["seconds"]),
+        "time": duration(result["seconds"]),
         "student parameters": f"{ours:,}" if ours else "unknown",
         "teacher parameters": f"{theirs:,}" if theirs else "unknown",
         "teacher to student": f"{theirs / ours:.1f} : 1" if ours and theirs else "unknown",

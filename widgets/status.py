@@ -11,6 +11,7 @@ from IPython import get_ipython
 
 from dfkd_lab.engine.recipe import Schedule
 from dfkd_lab.engine.report import Report
+from dfkd_lab.runs.timing import duration, remaining
 from widgets.series import Reports
 
 LIVE_VARIABLE = "DFKD_LIVE"
@@ -59,13 +60,6 @@ def line(status: Mapping[str, Any], reports: Reports, teacher_accuracy: float | 
     return f"<div role='status' aria-live='polite' style='line-height: 1.5'>{text}<br>{bar}{_alarms(last)}</div>"
 
 
-def remaining(reports: Reports) -> str:
-    """How long the run will still take, in words."""
-    if reports[-1].cost.s_steps == 0:
-        return "time left is known once the student starts"
-    return f"about {duration(time_left(reports))} left"
-
-
 def pace(reports: Reports) -> str:
     """How long a round took, on average."""
     took = reports[-1].cost.seconds / reports[-1].round
@@ -79,26 +73,8 @@ def cost_ahead(rounds: int, schedule: Schedule) -> str:
     first = f" (the first {schedule.warm_up:,} only synthesize)" if schedule.warm_up else ""
     return (
         f"This run: {rounds:,} rounds{first}, {synthesis:,} synthesis steps, {student:,} student steps on "
-        f"{student * schedule.batch:,} images. The time left is shown after the first rounds."
+        f"{student * schedule.batch:,} images."
     )
-
-
-def time_left(reports: Reports) -> float:
-    """Seconds until the last round, at the pace of the last twenty in which the student learned."""
-    recent = reports[-21:]
-    warm_up = [report for report in recent if report.cost.s_steps == 0]
-    before, last = (warm_up or recent[:1])[-1], recent[-1]
-    rounds, took = last.round - before.round, last.cost.seconds - before.cost.seconds
-    if not rounds:
-        rounds, took = last.round, last.cost.seconds
-    return (last.rounds - last.round) * took / rounds
-
-
-def duration(took: float) -> str:
-    """12 s, 3 min, or 2.5 h."""
-    if took < 90:
-        return f"{took:.0f} s"
-    return f"{took / 60:.0f} min" if took < 5400 else f"{took / 3600:.1f} h"
 
 
 def _alarms(last: Report | None) -> str:

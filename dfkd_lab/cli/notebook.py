@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from dfkd_lab.cli.outcome import conclude
+from dfkd_lab.cli.progress import Progress
 from dfkd_lab.cli.tables import plain_table
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs.folder import RunFolder, postfix, runs_root
+from dfkd_lab.runs.folder import RunFolder, runs_root
 from dfkd_lab.runs.parameters import check_parameter
 from dfkd_lab.runs.planning import plan
 from dfkd_lab.spec import RunSpec, record, settings_of, unknown
@@ -94,10 +93,10 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
     path = find(name)
     known = papermill.inspect_notebook(str(path))
     parameters: dict[str, Any] = dict(values)
-    folder = None
+    folder, rounds = None, 0
     if set(known) == set(settings_of(RunSpec)):
         spec = plan(values).spec
-        folder = RunFolder.of(spec)
+        folder, rounds = RunFolder.of(spec), spec.rounds
         parameters = {**record(spec), "out": str(folder.path)}
         folder.path.mkdir(parents=True, exist_ok=True)
         output = folder.path / path.name
@@ -106,7 +105,7 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
         parameters = {key: check_parameter(key, value, kinds) for key, value in values.items()}
         output = runs_root() / path.name
         output.parent.mkdir(exist_ok=True)
-    with _this_interpreter(), _interrupt_requests(folder), progress_bar(folder):
+    with _this_interpreter(), _interrupt_requests(folder), progress(folder, rounds):
         try:
             papermill.execute_notebook(str(path), str(output), parameters, cwd=str(Path.cwd()), **QUIETLY)
         except papermill.PapermillExecutionError as error:
@@ -119,7 +118,7 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
 
 
 @contextlib.contextmanager
-def progress_bar(folder: RunFolder | None) -> Iterator[None]:
+def progress(folder: RunFolder | None, rounds: int) -> Iterator[None]:
     """Show the rounds that another process writes into ``folder``, with the time left."""
     if folder is None:
         yield
@@ -128,12 +127,11 @@ def progress_bar(folder: RunFolder | None) -> Iterator[None]:
 
     def follow() -> None:
         seen = len(folder.reports())
-        with tqdm(initial=seen, unit="round", dynamic_ncols=True) as bar:
+        with Progress(folder, rounds) as shown:
             while not done.wait(0.3):
                 for report in folder.reports(seen):
-                    seen, bar.total = report.round, report.rounds
-                    bar.set_postfix_str(postfix(report), refresh=False)
-                    bar.update()
+                    seen = report.round
+                    shown.show(report)
 
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()

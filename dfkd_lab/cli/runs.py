@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from tqdm import tqdm
 
 from dfkd_lab import methods
 from dfkd_lab.cli import notebook
 from dfkd_lab.cli.flags import first_interrupt, parse
 from dfkd_lab.cli.outcome import conclude
+from dfkd_lab.cli.progress import Progress
 from dfkd_lab.cli.tables import plain_table
 from dfkd_lab.errors import SpecError
 from dfkd_lab.runs import (
@@ -22,10 +22,10 @@ from dfkd_lab.runs import (
     Session,
     list_runs,
     plan,
-    postfix,
     remark,
     resolve,
     runs_root,
+    timing,
 )
 from dfkd_lab.runs.session import COMPILING
 from dfkd_lab.spec import difference, record, unknown
@@ -75,16 +75,13 @@ def execute(resolved: ResolvedRun) -> None:
     print(session.memory, file=sys.stderr)
     if session.will_compile:
         print(COMPILING, file=sys.stderr)
-    bar = tqdm(total=session.spec.rounds, initial=session.run.round, unit="round", dynamic_ncols=True)
-    accuracy: float | None = None
+    elif expected := timing.expected(session.run, session.teacher.card.shape):
+        print(expected, file=sys.stderr)
+    shown = Progress(session.folder, session.spec.rounds)
     try:
-        with first_interrupt(session.stop, "stopping after this round; interrupt again to stop at once"), bar:
+        with first_interrupt(session.stop, "stopping after this round; interrupt again to stop at once"), shown:
             for report in session:
-                accuracy = accuracy if report.accuracy is None else report.accuracy
-                bar.set_postfix_str(postfix(dataclasses.replace(report, accuracy=accuracy)), refresh=False)
-                bar.update()
-                for alarm in report.alarms:
-                    tqdm.write(f"round {report.round}: {alarm}", file=sys.stderr)
+                shown.show(report)
     except KeyboardInterrupt:
         print(f"stopped at once; {session.folder.status()['message']}", file=sys.stderr)
         raise

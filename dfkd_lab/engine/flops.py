@@ -6,11 +6,13 @@ A backward pass counts as two forward passes where weights are trained, and as o
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.loop import Run
 from dfkd_lab.nets.generators import ImageGenerator
 from dfkd_lab.primitives.losses import needs_of
@@ -27,18 +29,34 @@ def rounds_between(run: Run, images: Tensor) -> int:
         return math.ceil(len(images) * forward(run.student, one) / (LARGEST_SHARE * a_round(run, one)))
 
 
-def a_round(run: Run, image: Tensor) -> int:
+def a_round(run: Run | ComposedRun, image: Tensor) -> int:
     """A round after the warm-up, networks counted on one image [1, C, H, W]; what a memory computes is left out."""
+    return sum(part.teacher + part.student for part in by_phase(run, image))
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Of the teacher, and of the generator with it; and of the student."""
+
+    teacher: int
+    student: int
+
+
+def by_phase(run: Run | ComposedRun, image: Tensor) -> tuple[Operations, Operations]:
+    """Synthesis and distillation of a round, counted as in :func:`a_round`."""
     recipe, schedule = run.recipe, run.recipe.schedule
     teacher, student = forward(run.teacher, image), forward(run.student, image)
     net = getattr(recipe.synthesizer, "net", None)
     generator = forward(net, image.new_zeros(1, *net.latent_shape)) if isinstance(net, ImageGenerator) else 0
     runs_student = any(needs_of(each.loss) & NEEDS_STUDENT for each in recipe.losses.values() if each.weight)
-    synthesis = 3 * generator + 2 * teacher + 2 * student * runs_student
-    images, views = getattr(recipe.synthesizer, "n", schedule.batch), run.cache_views
-    distillation = generator * recipe.memory.draws + teacher * (not views) + 3 * student
-    steps = schedule.g_steps * images * synthesis + schedule.s_steps * schedule.batch * distillation
-    return schedule.cycles * (steps + images * views * teacher)
+    made, views = getattr(recipe.synthesizer, "n", schedule.batch), run.cache_views
+    g_images = schedule.cycles * schedule.g_steps * made
+    s_images = schedule.cycles * schedule.s_steps * schedule.batch
+    asked = s_images * (not views) + schedule.cycles * made * views
+    return (
+        Operations(g_images * (3 * generator + 2 * teacher), g_images * 2 * student * runs_student),
+        Operations(s_images * generator * recipe.memory.draws + asked * teacher, s_images * 3 * student),
+    )
 
 
 @torch.no_grad()

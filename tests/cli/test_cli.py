@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from safetensors.torch import load_file
 from dfkd_lab import METHODS, RunFolder, plan, teachers
 from dfkd_lab.__main__ import COMMANDS, USAGE, main
 from dfkd_lab.cli.flags import parse
+from dfkd_lab.cli.progress import Progress
 from dfkd_lab.engine.loop import Run
-from dfkd_lab.engine.report import Report
+from dfkd_lab.engine.report import Cost, Report
 from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import catalogue
 from dfkd_lab.spec import RunSpec, settings_of
@@ -68,16 +70,35 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_bar_shows_the_last_accuracy_that_was_measured(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_shows_the_last_accuracy_that_was_measured(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shown = []
-    monkeypatch.setattr("dfkd_lab.cli.runs.tqdm.set_postfix_str", lambda bar, text, refresh: shown.append(text))
+    monkeypatch.setattr("dfkd_lab.cli.progress.tqdm.set_postfix_str", lambda bar, text, refresh: shown.append(text))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     assert main(["run", "dafl", *TINY, "--rounds", "5", "--evaluate-every", "2"]) == 0
+    said = capsys.readouterr().err
+    lines = re.findall(r"^round \d of 5: (.*)$", said, re.M)
+    assert (len(lines), len(shown)) == ((0, 5) if terminal else (5, 0)), "a line a round where no terminal is"
+    shown = shown or lines
     assert ["accuracy" in text for text in shown] == [False, True, True, True, True]
     accuracies = [event["accuracy"] for event in events_of(RunFolder(next((tmp_path / "runs").iterdir())))]
     assert shown[2].startswith(f"accuracy {accuracies[1]:.3f} agreement")
+    assert re.search(r"^about .* on this [CG]PU, by one timed step$", said, re.M)
+
+
+def test_the_time_left_is_that_of_the_rounds_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with Progress(RunFolder(tmp_path), 10) as shown:
+        time.sleep(0.1)  # preparation
+        for number, seconds in ((1, 100.0), (2, 110.0), (3, 120.0)):
+            cost = Cost(distillation_s=seconds, s_steps=number)
+            shown.show(Report(number, 10, {}, {}, dict.fromkeys(("agreement", "entropy", "confidence"), 0.5), [], None,
+                              cost=cost))  # fmt: skip
+    assert [line.partition(", ")[2] for line in capsys.readouterr().err.splitlines()][1:] == [
+        "about 80 s left", "about 70 s left",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -14,7 +14,7 @@ import pytest
 from dfkd_lab import METHODS, RunFolder, RunSpec, nets, plan, prepare, teachers
 from dfkd_lab.spec import record, settings_of
 from tests.support import events_of
-from widgets import Panel, cards, live, panel, status
+from widgets import Panel, cards, forecast, live, panel, status
 from widgets.choice import Choice
 from widgets.form import INVALID
 
@@ -50,6 +50,7 @@ def make_panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     monkeypatch.setattr(live.Live, "start", lambda self: self.refresh())
     monkeypatch.setattr(live, "IMAGE_PERIOD_S", 0)
     monkeypatch.setattr(cards.Cards, "show", lambda self, *wanted: None)  # its thread would outlive the test
+    monkeypatch.setattr(forecast.Forecast, "show", lambda self, *wanted: None)
     made: list[Panel] = []
     yield lambda: made.append(Panel(tmp_path / "runs", live=True)) or made[-1]
     for each in made:

@@ -8,6 +8,7 @@ import pytest
 
 from dfkd_lab import Session, plan
 from dfkd_lab.engine.report import Cost, Report
+from dfkd_lab.runs import timing
 from widgets import Progress, progress, status
 
 
@@ -89,4 +90,4 @@ def test_the_line_escapes_what_files_say_and_shows_alarms() -> None:
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (89, "89 s"), (600, "10 min"), (9000, "2.5 h")])
 def test_durations_are_read_by_people(seconds: float, words: str) -> None:
-    assert status.duration(seconds) == words
+    assert timing.duration(seconds) == words

@@ -1,5 +1,6 @@
 from dfkd_lab.engine.recipe import Schedule
 from dfkd_lab.engine.report import Cost, Report
+from dfkd_lab.runs import timing
 from widgets import status
 
 
@@ -12,10 +13,10 @@ def test_rounds_of_warm_up_say_nothing_of_the_time_left() -> None:
     reports = [report(1, 1, 0), report(2, 2, 0)]
     assert "known once the student starts" in status.line({"state": "running"}, reports)
     reports += [report(3, 12, 40)]
-    assert status.time_left(reports) == 70, "seven rounds more like the one in which the student learned"
+    assert timing.time_left(reports) == 70, "seven rounds more like the one in which the student learned"
     assert "about 70 s left" in status.line({"state": "running"}, reports)
     reports += [report(4, 26, 80)]
-    assert status.time_left(reports) == 72
+    assert timing.time_left(reports) == 72
 
 
 def test_the_accuracy_is_that_of_the_last_evaluated_round() -> None:
