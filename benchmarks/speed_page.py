@@ -75,7 +75,7 @@ COMMITS = """### Beside an earlier commit
 
 Processor seconds of a shortened round on digits, commit {after} over {before}, a round of each in turns, one thread
 ({device}, torch {torch}); median and quartiles of n turns. Below 1 the later one is faster.
-`python benchmarks/two_commits.py BEFORE` writes it.
+`python benchmarks/two_commits.py --before COMMIT` writes it.
 
 """
 

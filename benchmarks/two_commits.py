@@ -1,4 +1,4 @@
-"""Two commits side by side: ``python benchmarks/two_commits.py BEFORE [AFTER]`` writes results/two_commits.json.
+"""Two commits side by side: ``python benchmarks/two_commits.py --before COMMIT`` writes results/two_commits.json.
 
 Each commit runs in a process of its own, on the digits pair and one thread; a turn is a round of the one, then the same
 round of the other, so that what else the machine does meets both. A round is shortened to one cycle and at most 20

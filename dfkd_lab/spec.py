@@ -244,6 +244,13 @@ class RunSpec:
     )
     terms: str = setting("", "weights of losses to change or to add: name, equals sign, weight; several with commas")
     rounds: int = setting(0, "rounds of synthesis and distillation; 0 takes the preset's", low=0, high=10_000_000)
+    minutes: float = setting(
+        0.0,
+        "lay out as many rounds as fit by one timed step, at most the preset's; 0 does not",
+        low=0,
+        high=1_000_000,
+        unit="min",
+    )
     seed: int = setting(0, "seed of all random numbers of the run", low=0, high=2**31 - 1)
     device: str = device_setting()
     precision: str = setting(

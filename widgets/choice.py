@@ -44,7 +44,11 @@ class Choice:
             RunSpec,
             FIRST,
             choices={"method": methods.METHODS},
-            suggestions={"teacher": teachers.BUILT_IN, "student": nets.CLASSIFIERS, "data": data.EVALUATION_SETS},
+            suggestions={
+                "teacher": (*teachers.BUILT_IN, *teachers.near_by()),
+                "student": nets.CLASSIFIERS,
+                "data": data.EVALUATION_SETS,
+            },
         )
         self.run_form.fields["out"].control.placeholder = "automatic"
         rest = [
@@ -66,9 +70,10 @@ class Choice:
     def values(self) -> dict[str, Any]:
         """What the fields say, for ``plan``."""
         forms = (self.run_form, self.more_form, self.slot_form)
-        return {name: value for each in forms for name, value in each.value.items()} | {
-            "settings": self.method_form.value
-        }
+        values = {name: value for each in forms for name, value in each.value.items()}
+        if values["minutes"] and not self.run_form.fields["rounds"].changed:
+            values["rounds"] = 0  # what is seen there is the preset's, and nobody's wish
+        return {**values, "settings": self.method_form.value}
 
     def fill(self, preset: str = "") -> None:
         """Show the method with the settings of ``preset``, or of the one that is chosen, and its own slots."""

@@ -13,6 +13,8 @@ from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import allowed, check, setting_type, settings_of
 
 WIDTH = "100px"
+NARROW = 16
+"""Letters that a field shows at once; a path is longer, and is read where the pointer rests on it."""
 INVALID, CHANGED = "dfkd-invalid", "dfkd-changed"
 STYLE = f"""<style>
 .{CHANGED} > .widget-label {{ font-weight: 600; }}
@@ -83,6 +85,8 @@ class Field:
         problem = f"allowed: {allowed(self.spec, self.name)}" if self.problem else self._blame
         _switch(self.control, INVALID, bool(problem))
         _switch(self.control, CHANGED, self.changed)
+        if isinstance(self.value, str) and len(self.value) > NARROW:
+            help_ = f"{self.value}: {help_}"
         self.control.tooltip = f"{help_}; the preset has {written(self.preset)}" if self.changed else help_
         notes, text = self.widget.children[1:], f"<div class='dfkd-allowed'>{escape(problem)}</div>"
         if problem and notes:

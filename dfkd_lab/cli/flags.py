@@ -27,7 +27,7 @@ def parse(name: str, arguments: list[str]) -> dict[str, Any]:
     Raises:
         SpecError: for a flag that neither the run nor the method has.
     """
-    arguments = [f"--data{word[6:]}" if word.split("=")[0] == "--eval" else word for word in arguments]
+    arguments = ["--data" if word == "--eval" else word for word in _apart(arguments)]
     flags = _flags(name)
     arguments = switched(flags, arguments)
     values = read(flags, arguments, name)
@@ -52,9 +52,14 @@ def switched(flags: type[Any], arguments: list[str]) -> list[str]:
     return result
 
 
+def _apart(arguments: list[str]) -> list[str]:
+    """--name=value as two words."""
+    return [part for word in arguments for part in word.split("=", 1 if word.startswith("--") else 0)]
+
+
 def _names(arguments: list[str], flags: type[Any]) -> list[str]:
     """The settings that ``arguments`` name, as --name or as --no-name."""
-    words = [word[2:].split("=")[0].replace("-", "_") for word in arguments if word.startswith("--")]
+    words = [word[2:].replace("-", "_") for word in arguments if word.startswith("--")]
     return [each for each in settings_of(flags) if each in words or f"no_{each}" in words]
 
 
@@ -64,15 +69,15 @@ def read(flags: type[T], arguments: list[str], name: str) -> T:
     Raises:
         SpecError: for a flag or a value that cannot be.
     """
-    helpless = [word for word in arguments if word not in ("-h", "--help")]
-    for word, value in pairwise(helpless):  # before tyro, whose message for a wrong type is a page
+    words = [word for word in _apart(arguments) if word not in ("-h", "--help")]
+    for at, (word, value) in enumerate(pairwise(words)):  # before tyro, whose message for a wrong type is a page
         name_ = word.removeprefix("--").replace("-", "_")
         if word.startswith("--") and name_ in settings_of(flags) and setting_type(flags, name_) is not bool:
-            check(flags, name_, value)
-    first, rest = tyro.cli(flags, args=helpless, return_unknown_args=True)
+            words[at + 1] = str(check(flags, name_, value))  # which also reads 1,000 and 1e3
+    first, rest = tyro.cli(flags, args=words, return_unknown_args=True)
     for word in rest:
         if word.startswith("-"):
-            typed = word.lstrip("-").split("=")[0].replace("-", "_")
+            typed = word.lstrip("-").replace("-", "_")
             raise SpecError(unknown(typed, settings_of(flags), f"setting of {name}"))
     if rest:
         raise SpecError(f"'{rest[0]}' belongs to no setting; write --setting value")

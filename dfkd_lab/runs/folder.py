@@ -213,6 +213,17 @@ def default_folder(spec: RunSpec) -> Path:
     return runs_root() / f"{spec.method}{replaced}-{teacher}-{student}-seed{spec.seed}"
 
 
+def is_same_run(folder: RunFolder, spec: RunSpec) -> bool:
+    """Whether ``folder`` holds a run of ``spec``."""
+    return not _changed(folder, spec)
+
+
+def _changed(folder: RunFolder, spec: RunSpec) -> list[str]:
+    """The settings in which a run folder's spec differs in what it computes."""
+    both = (record(spec), record(folder.spec()))
+    return difference(*({k: v for k, v in each.items() if k not in NOT_IDENTITY} for each in both))
+
+
 def refuse_other_spec(folder: RunFolder, spec: RunSpec) -> None:
     """Same folder, same spec, or nothing.
 
@@ -221,9 +232,7 @@ def refuse_other_spec(folder: RunFolder, spec: RunSpec) -> None:
     """
     if not folder.exists():
         return
-    ours, theirs = record(spec), record(folder.spec())
-    changed = difference(*({k: v for k, v in each.items() if k not in NOT_IDENTITY} for each in (ours, theirs)))
-    if changed:
+    if changed := _changed(folder, spec):
         raise RunError(f"{folder.path} holds a run of another spec ({'; '.join(changed)}); give another --out")
 
 

@@ -16,7 +16,8 @@ from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.recipe import Method
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition
-from dfkd_lab.runs.folder import named_folder
+from dfkd_lab.runs import timing
+from dfkd_lab.runs.folder import RunFolder, is_same_run, named_folder
 from dfkd_lab.runs.memory_estimate import explained
 from dfkd_lab.runs.seal import Seal, SealBroken
 from dfkd_lab.spec import RunSpec, build, record, settings_of, unknown
@@ -101,8 +102,12 @@ def resolve(spec: RunSpec) -> ResolvedRun:
         SpecError: as :func:`plan`.
         RunError: as :func:`plan`.
     """
+    minutes = spec.minutes
     spec, teacher, device = _settle(spec)
     method, seal = composition.method_of(spec), Seal()
+    if minutes:
+        spec = _laid_out(spec, minutes, _compose(spec, method, teacher, device, seal), teacher)
+        seal = Seal()
     composed = _compose(spec, method, teacher, device, seal)
     calibration = teachers.kept_measurement(teacher, spec.data)
     return ResolvedRun(spec, method, device, teacher, calibration, seal, composed)
@@ -136,6 +141,8 @@ def _settle(spec: RunSpec) -> tuple[RunSpec, Teacher, torch.device]:
         raise SpecError(f"'{spec.method}' learns from real images, and data = '{spec.data}' has none; choose: {names}")
     if spec.out:
         named_folder(spec.out)
+    if spec.rounds and spec.minutes:
+        raise SpecError(f"rounds = {spec.rounds} and minutes = {spec.minutes:g} both say how long the run is; give one")
     check_device(spec.device)
     device = pick_device(spec.device)
     check_reproducible(device, spec.deterministic)  # before anything is asked of a GPU
@@ -143,10 +150,22 @@ def _settle(spec: RunSpec) -> tuple[RunSpec, Teacher, torch.device]:
         spec,
         settings=settings,
         rounds=spec.rounds or rounds,
+        minutes=0.0,  # rounds say it from here on
         preset=preset,
         precision=precision.pick(spec.precision, device),
     )
     return spec, teacher, device
+
+
+def _laid_out(spec: RunSpec, minutes: float, composed: ComposedRun, teacher: Teacher) -> RunSpec:
+    """``spec`` with the rounds that fit into ``minutes`` here; those of its folder, if this run was begun before."""
+    folder, begun = RunFolder.of(spec), spec
+    if folder.exists():
+        begun = dataclasses.replace(spec, rounds=folder.spec().rounds)
+        if is_same_run(folder, begun):
+            return begun
+    rounds = timing.rounds_within(60 * minutes, composed, teacher.card.shape)
+    return dataclasses.replace(spec, rounds=min(spec.rounds, rounds))
 
 
 def _find_teacher(spec: RunSpec) -> Teacher:

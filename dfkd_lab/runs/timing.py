@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,6 +72,19 @@ def _operations_a_second(net: nn.Module, images: Tensor) -> float:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+LEFT_OUT = 1.25
+"""What losses, views, memories and optimizers add to the passes of the networks, about."""
+
+
+def rounds_within(seconds: float, run: ComposedRun, shape: tuple[int, int, int]) -> int:
+    """As many rounds as take about ``seconds`` here, by timing a step; one at least in which the student learns."""
+    speed, warm_up = time_a_step(run, shape), run.recipe.schedule.warm_up
+    ahead = dataclasses.replace(run, rounds=warm_up)
+    first = speed.seconds(ahead, shape)
+    each = speed.seconds(dataclasses.replace(run, rounds=warm_up + 1), shape) - first
+    return warm_up + max(1, int((seconds / LEFT_OUT - first) / each))
 
 
 def expected(run: Run, shape: tuple[int, int, int]) -> str:

@@ -3,7 +3,7 @@
 from dfkd_lab.data import NORMALIZATIONS
 from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
 from dfkd_lab.teachers.calibration import Calibration
-from dfkd_lab.teachers.checkpoints import Card, save
+from dfkd_lab.teachers.checkpoints import Card, near_by, save
 from dfkd_lab.teachers.loading import Teacher, adopt, find, load, locate, student_of, trained
 from dfkd_lab.teachers.measurement import examine, examine_on, kept_measurement, measured
 
@@ -21,6 +21,7 @@ __all__ = [
     "load",
     "locate",
     "measured",
+    "near_by",
     "save",
     "student_of",
     "train_built_in",

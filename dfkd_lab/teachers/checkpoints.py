@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import re
 from dataclasses import asdict, dataclass
@@ -21,6 +22,17 @@ from dfkd_lab.system.files import write_atomically
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar")
 WRAPPERS = ("ema_state_dict", "model_ema", "ema", "state_dict_ema", "state_dict", "model_state_dict", "model", "net")
 """Entries under which a training script keeps the weights; averaged ones are preferred, as they are what it tested."""
+MOST_NEAR = 50
+
+
+def near_by() -> list[str]:
+    """Files that may be teachers, newest first: near the working folder, in its runs, and in ``$DFKD_DATA``."""
+    here = Path("..") if Path.cwd().name == "notebooks" else Path()
+    found = [path for pattern in ("*", "*/*", "runs/*/student.*") for path in here.glob(pattern)]
+    if data := os.environ.get("DFKD_DATA"):
+        found += [path for pattern in ("*", "teachers/*") for path in Path(data).expanduser().glob(pattern)]
+    files = [path for path in found if path.suffix in SUFFIXES and path.name != "checkpoint.pt" and path.is_file()]
+    return [str(path) for path in sorted(set(files), key=lambda path: -path.stat().st_mtime)[:MOST_NEAR]]
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Teacher:
         }
 
 
-def load(name: str, normalization: str = "auto", data: str = "") -> Teacher:
+def load(name: str | Path, normalization: str = "auto", data: str = "") -> Teacher:
     """A teacher by name ("digits"), by file, or as "NET@FILE"; a built-in one is trained first if the cache has none.
 
     Without a card (see :func:`save`) the network of a file is found by its tensors.
@@ -77,7 +77,7 @@ def load(name: str, normalization: str = "auto", data: str = "") -> Teacher:
     Raises:
         SpecError: if the name, the network, the file or what is in it is not right; nothing in a file is executed.
     """
-    return trained(find(name, normalization, data))
+    return trained(find(str(name), normalization, data))
 
 
 def find(name: str, normalization: str = "auto", data: str = "") -> Teacher:

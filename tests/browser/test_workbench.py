@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from playwright.sync_api import Page, expect, sync_playwright
 
+from dfkd_lab import nets, plan
 from dfkd_lab.runs.folder import list_runs
 from tests.support import ROOT
 
@@ -97,6 +99,7 @@ def context(tmp_path: Path, digits_cache: Path) -> Iterator[str]:
                "--LabApp.news_url=None", f"--ServerApp.root_dir={tmp_path}"]  # fmt: skip
     with (tmp_path / "lab.log").open("wb") as log:
         environment = {**os.environ, **homes, "DFKD_CACHE": str(digits_cache)}
+        environment |= {"DFKD_DATA": "", "https_proxy": "http://127.0.0.1:9"}  # no data, and none to be downloaded
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=tmp_path)
     try:
         until(lambda: listening(port), "JupyterLab is up")
@@ -158,6 +161,7 @@ class Workbench:
 def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, tmp_path: Path) -> None:
     artefacts = Path(os.environ.get("DFKD_ARTEFACTS") or tmp_path / "artefacts")
     bench = Workbench(page, context)
+    leave_digits(bench, tmp_path)
     choose(bench)
     bench.screenshot("before", artefacts)
     bench.button("Start").press("Space")
@@ -210,6 +214,24 @@ def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, t
     assert len((tmp_path / "rounds.csv").read_text().splitlines()) == len(folder.reports()) + 1
     assert "<h1>fast: digits to convnet_8</h1>" in (tmp_path / "report.html").read_text()
     assert not bench.errors
+
+
+def leave_digits(bench: Workbench, folder: Path) -> None:
+    """A bare CIFAR checkpoint and its data, and nothing else: the preset follows, and what is not there is said."""
+    torch.save(nets.classifier("resnet20", 3, 10).state_dict(), folder / "bare.pth")
+    bench.fill("teacher", str(folder / "bare.pth"))
+    bench.fill("data", "cifar10")
+    bench.fill("student", "resnet8")
+    wanted = plan(method="ssd_kd", teacher=str(folder / "bare.pth"), data="cifar10", student="resnet8")
+    expect(bench.page.get_by_text(f"All as in preset '{wanted.preset}'.")).to_be_visible()
+    expect(bench.page.get_by_label("rounds", exact=True)).to_have_value(str(wanted.rounds))
+    expect(bench.page.get_by_label("capacity", exact=True)).to_have_value(str(wanted.capacity))
+    said = bench.page.get_by_role("alert").filter(has_text="set DFKD_DATA to the folder that has them")
+    expect(said).to_be_visible()
+    expect(bench.button("Start")).to_be_disabled()
+    for name, value in (("data", "digits"), ("teacher", "digits"), ("student", "convnet_8")):
+        bench.fill(name, value)
+    expect(bench.button("Start")).to_be_enabled()
 
 
 def choose(bench: Workbench) -> None:

@@ -1,12 +1,13 @@
 """What a run will take is its arithmetic at a timed speed; timing a step changes nothing of it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from dfkd_lab import Session, plan
+from dfkd_lab import RunFolder, Session, SpecError, plan
 from dfkd_lab.engine import flops
 from dfkd_lab.runs import timing
 
@@ -48,6 +49,44 @@ def test_a_plan_can_be_timed_before_there_is_a_session() -> None:
     assert speed.teacher > 0
     assert speed.student > 0
     assert speed.seconds(resolved.composed, SHAPE) > 0
+
+
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which a step always takes the same."""
+    monkeypatch.setattr(timing, "time_a_step", lambda run, shape: timing.Speed(1e10, 1e10))
+
+
+@pytest.mark.usefixtures("steady")
+def test_a_run_can_be_laid_out_for_a_time() -> None:
+    whole = plan(method="ssd_kd")
+    short, longer = (plan(method="ssd_kd", minutes=minutes) for minutes in (1, 2))
+    assert 4 < short.rounds < longer.rounds < whole.rounds
+    assert timing.Speed(1e10, 1e10).seconds(short.composed, SHAPE) * timing.LEFT_OUT <= 60
+    assert plan(method="ssd_kd", minutes=10_000).rounds == whole.rounds, "the preset's at most"
+    assert plan(method="ssd_kd", minutes=1e-6).rounds == 5, "the student learns in one"
+    assert short.spec.minutes == 0
+    assert short.composed.rounds == short.rounds, "schedules are laid out for them"
+
+
+def test_the_same_command_goes_on_with_the_rounds_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"method": "dafl", "minutes": 0.1, "cycles": 2, "batch": 16, "out": str(tmp_path / "run"), "data": "none"}
+    monkeypatch.setattr(timing, "time_a_step", lambda run, shape: timing.Speed(1e10, 1e10))
+    first = Session(plan(words))
+    next(iter(first))
+    first.stop()
+    del first
+    monkeypatch.setattr(timing, "time_a_step", lambda run, shape: timing.Speed(3e9, 3e9))
+    again = plan(words)
+    assert again.rounds == RunFolder(tmp_path / "run").spec().rounds
+    assert plan({**words, "batch": 17}).rounds != again.rounds
+
+
+def test_rounds_and_minutes_are_one_too_many() -> None:
+    with pytest.raises(SpecError, match=r"rounds = 5 and minutes = 2 both say how long the run is; give one"):
+        plan(method="dafl", rounds=5, minutes=2)
 
 
 @pytest.mark.parametrize(
