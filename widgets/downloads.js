@@ -14,7 +14,7 @@ function render({ model, el }) {
     const made = document.createElement("a");
     made.href = "#";
     made.textContent = name;
-    made.style.marginRight = "16px";
+    made.style.cssText = "margin-right: 16px; text-decoration: underline; color: var(--jp-content-link-color, #3f86d8)";
     made.addEventListener("click", (event) => {
       event.preventDefault();
       const id = crypto.getRandomValues(new Uint32Array(1))[0];
