@@ -86,7 +86,7 @@ def check_new(name: str, known: Iterable[str], what: str) -> None:
     Raises:
         SpecError: if it is among ``known``, or cannot be a name.
     """
-    if not name.isidentifier():
+    if not isinstance(name, str) or not name.isidentifier():
         raise SpecError(f"{what} '{name}' is no name; allowed: letters, digits and underscores")
     if name in known:
         raise SpecError(f"{what} '{name}' is taken")
@@ -101,7 +101,7 @@ def check(spec: type, name: str, value: Any) -> Any:
     field_, wanted = settings_of(spec)[name], setting_type(spec, name)
     try:
         value = _convert(_switched(field_, value), wanted)
-    except (TypeError, ValueError, SyntaxError):
+    except (TypeError, ValueError, SyntaxError, OverflowError):
         raise SpecError(f"{name} = {value!r} is not {_article(wanted)}; allowed: {allowed(spec, name)}") from None
     low, high = field_.metadata.get("low"), field_.metadata.get("high")
     choices = field_.metadata.get("choices")
@@ -181,7 +181,7 @@ def _read(text: str, wanted: type) -> Any:
         return json.loads(text or "{}")
     if THOUSANDS.fullmatch(text.strip()):
         text = text.replace(",", "")
-    return float(text) if wanted is int and "e" in text.lower() else wanted(text)
+    return float(text) if wanted is int and not text.strip().lstrip("+-").isdigit() else wanted(text)
 
 
 def _article(wanted: type | types.GenericAlias) -> str:
@@ -246,7 +246,7 @@ class RunSpec:
     rounds: int = setting(0, "rounds of synthesis and distillation; 0 takes the preset's", low=0, high=10_000_000)
     minutes: float = setting(
         0.0,
-        "lay out as many rounds as fit by one timed step, at most the preset's; 0 does not",
+        "lay out as many rounds as fit, at most the preset's; 0 does not",
         low=0,
         high=1_000_000,
         unit="min",

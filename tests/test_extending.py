@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from dfkd_lab import RunFolder, Session, data, methods, nets, plan, register_method
+from dfkd_lab import METHODS, RunFolder, Session, data, methods, nets, plan, register_method
 from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import catalogue, composition
+from dfkd_lab.spec import setting
 from tests.support import ROOT
 
 pytestmark = pytest.mark.slow
@@ -56,8 +57,16 @@ def test_the_method_of_the_example_learns_names_its_loss_and_resumes(examples: d
         ("last_batch", {}, "method 'last_batch' is taken"),
         ("my method", {}, "method 'my method' is no name"),
         ("mine", {"presets": {}}, "lacks the preset 'paper'"),
-        ("mine", {"presets": {"paper": {"margni": 2}}}, "preset 'paper': 'margni' is not a setting .* 'margin'"),
-        ("mine", {"presets": {"paper": {"rounds": -1}}}, "preset 'paper': rounds = -1 is out of range"),
+        ("mine", {"presets": ["paper"]}, "lacks presets"),
+        ("mine", {"presets": {"paper": {"rounds": 9, "margni": 2}}}, "'paper' that cannot be: 'margni' .* 'margin'"),
+        ("mine", {"presets": {"paper": {"rounds": 0}}}, "'paper' with rounds = 0; allowed: a whole number, at least 1"),
+        ("mine", {"presets": {"paper": {"rounds": "5"}}}, "'paper' with rounds = '5'"),
+        ("mine", {"presets": {"paper": {}}}, "'paper' with rounds = 0"),
+        ("mine", {"presets": {"paper": {"rounds": 5}, "mine": {}}}, "has a preset 'mine'; allowed: paper, digits"),
+        ("mine", {"presets": {"paper": {"rounds": 5}, "auto": {}}}, "has a preset 'auto'"),
+        ("mine", {"presets": {"paper": {"rounds": 5}, "digits": None}}, "has a preset 'digits' that is no dictionary"),
+        ("mine", {"citation": 5}, "lacks citation"),
+        ("mine", {"compose": None}, "lacks compose"),
     ],
 )
 def test_what_cannot_be_a_method_is_refused(
@@ -70,10 +79,31 @@ def test_what_cannot_be_a_method_is_refused(
 def test_a_method_names_all_it_lacks_and_what_every_run_has() -> None:
     with pytest.raises(SpecError, match=r"lacks @dataclass\(frozen=True\), compose, citation, certainty, presets"):
         register_method("mine", type("Mine", (), {}))
-    clashing = dataclasses.make_dataclass("Clashing", [("device", str, "cpu")], frozen=True, namespace={
-        "compose": None, "citation": "", "certainty": "", "presets": {"paper": {}}})  # fmt: skip
-    with pytest.raises(SpecError, match="every run has a setting 'device'"):
-        register_method("mine", clashing)
+    with pytest.raises(SpecError, match="is no class; register the class"):
+        register_method("mine", METHODS["noise"]())
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ([("device", str, setting("cpu", "where"))], "has a setting 'device', as every run has"),
+        ([("eval", int, setting(1, "how"))], "has a setting 'eval', as every run has"),
+        ([("flip", bool, setting(True, "a")), ("no_flip", bool, setting(True, "b"))], "'no_flip' and 'flip'"),
+        ([("size", float, dataclasses.field(default=1.0))], "has a field 'size' that is no setting; write size: "),
+        ([("size", int)], "has a field 'size' that is no setting"),
+        ([("size", list, setting((), "sizes"))], "'size' of another type; allowed: bool, int, float, str"),
+        ([("size", "Unknown", setting(1, "a size"))], "'size' of another type"),
+    ],
+)
+def test_a_setting_that_some_door_cannot_show_is_refused(fields: list[Any], sentence: str) -> None:
+    known = {
+        "citation": "",
+        "certainty": "",
+        "presets": {"paper": {"rounds": 5}},
+        "compose": lambda self, context: None,
+    }
+    with pytest.raises(SpecError, match=sentence):
+        register_method("mine", dataclasses.make_dataclass("Mine", fields, frozen=True, namespace=known))
 
 
 def test_a_registered_memory_needs_no_method(examples: dict[str, Any], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from dfkd_lab import methods
 from dfkd_lab.errors import SpecError
 from dfkd_lab.runs.planning import plan
-from dfkd_lab.spec import SWITCH, RunSpec, check, record, setting_type, settings_of, unknown
+from dfkd_lab.spec import SWITCH, RunSpec, allowed, check, record, setting_type, settings_of, unknown
 
 T = TypeVar("T")
 
@@ -53,8 +53,17 @@ def switched(flags: type[Any], arguments: list[str]) -> list[str]:
 
 
 def _apart(arguments: list[str]) -> list[str]:
-    """--name=value as two words."""
-    return [part for word in arguments for part in word.split("=", 1 if word.startswith("--") else 0)]
+    """--name=value as two words, and --name=false as --no-name."""
+    words: list[str] = []
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        if not (equals and word.startswith("--")):
+            words.append(word)
+        elif value.lower() in ("true", "false"):
+            words.append(name if value.lower() == "true" else name.replace("--", "--no-", 1))
+        else:
+            words += [name, value]
+    return words
 
 
 def _names(arguments: list[str], flags: type[Any]) -> list[str]:
@@ -69,11 +78,7 @@ def read(flags: type[T], arguments: list[str], name: str) -> T:
     Raises:
         SpecError: for a flag or a value that cannot be.
     """
-    words = [word for word in _apart(arguments) if word not in ("-h", "--help")]
-    for at, (word, value) in enumerate(pairwise(words)):  # before tyro, whose message for a wrong type is a page
-        name_ = word.removeprefix("--").replace("-", "_")
-        if word.startswith("--") and name_ in settings_of(flags) and setting_type(flags, name_) is not bool:
-            words[at + 1] = str(check(flags, name_, value))  # which also reads 1,000 and 1e3
+    words = _checked(flags, [word for word in _apart(arguments) if word not in ("-h", "--help")])
     first, rest = tyro.cli(flags, args=words, return_unknown_args=True)
     for word in rest:
         if word.startswith("-"):
@@ -82,6 +87,32 @@ def read(flags: type[T], arguments: list[str], name: str) -> T:
     if rest:
         raise SpecError(f"'{rest[0]}' belongs to no setting; write --setting value")
     return first
+
+
+def _checked(flags: type[Any], words: list[str]) -> list[str]:
+    """``words`` with every value in its range and as tyro reads it, before tyro, whose message is a page.
+
+    Raises:
+        SpecError: for a value that cannot be, or none.
+    """
+    checked: list[str] = []
+    left = iter([*words, "--"])
+    for word in left:
+        name = word.removeprefix("--").replace("-", "_")
+        if not word.startswith("--") or (
+            name.removeprefix("no_") not in settings_of(flags) and name not in settings_of(flags)
+        ):
+            checked.append(word)
+            continue
+        name = name if name in settings_of(flags) else name.removeprefix("no_")
+        if setting_type(flags, name) is bool:
+            checked.append(word)
+        else:
+            value = next(left)
+            if value.startswith("--"):
+                raise SpecError(f"{word} needs a value; allowed: {allowed(flags, name)}")
+            checked += [word, str(check(flags, name, value))]  # which also reads 1,000 and 1e3
+    return checked[:-1]
 
 
 def _flags(name: str) -> type[Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dfkd_lab.errors import SpecError
 from dfkd_lab.system import environment
 
 
 def check(arguments: list[str]) -> None:
     """Is this installation usable?"""
+    if arguments:
+        raise SpecError(f"check takes nothing, not {' '.join(arguments)}")
     environment.check()
     print("ready: " + ", ".join(f"{name} {number}" for name, number in environment.versions().items()))

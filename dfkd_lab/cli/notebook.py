@@ -75,8 +75,19 @@ def find(name: str) -> Path:
     """
     for path in (NOTEBOOKS / name, NOTEBOOKS / f"{name}.ipynb", Path(name)):
         if path.is_file():
+            _check_notebook(path)
             return path
     raise SpecError(unknown(name, names(), "notebook"))
+
+
+def _check_notebook(path: Path) -> None:
+    import nbformat
+
+    try:
+        nbformat.validate(nbformat.read(path, as_version=4))
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError, UnicodeDecodeError) as error:
+        reason = str(error).partition("\n")[0][:80]
+        raise SpecError(f"{path} is not a notebook ({type(error).__name__}: {reason})") from None
 
 
 def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,9 @@ def execute(resolved: ResolvedRun) -> None:
 
 def show(arguments: list[str]) -> None:
     """The run folders below runs/, newest first."""
-    folders = list_runs(*arguments[:1])
+    if len(arguments) > 1 or not all(Path(name).is_dir() for name in arguments):
+        raise SpecError(f"list takes one folder that holds run folders, not {' '.join(arguments)}")
+    folders = list_runs(*arguments)
     if not folders:
         print("no runs yet; begin with: python -m dfkd_lab demo")
     rows = [{"run": folder.path, **_headline(folder.result())} for folder in folders]
@@ -115,7 +118,11 @@ def _folder(name: str) -> RunFolder:
     for path in (Path(name), runs_root() / name):
         if RunFolder(path).exists():
             return RunFolder(path)
-    raise SpecError(unknown(name, [str(folder.path) for folder in list_runs()], "run folder"))
+    known = [str(folder.path) for folder in list_runs()]
+    near = difflib.get_close_matches(name, known, n=1) or known[:5]
+    raise SpecError(
+        unknown(name, near, "run folder") + (f", and {len(known) - 5} more" if len(known) > len(near) == 5 else "")
+    )
 
 
 def _headline(result: dict[str, Any]) -> dict[str, Any]:

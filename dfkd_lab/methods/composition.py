@@ -16,8 +16,9 @@ from typing import Any, Protocol
 from dfkd_lab import methods
 from dfkd_lab.engine.recipe import Method, MethodContext, Recipe
 from dfkd_lab.errors import RecipeError, SpecError
+from dfkd_lab.methods.checking import check_method
 from dfkd_lab.methods.common.fillings import ResizedCropFilling
-from dfkd_lab.spec import RunSpec, build, check, check_new, settings_of, unknown
+from dfkd_lab.spec import RunSpec, build, check_new, settings_of, unknown
 
 KINDS: dict[str, dict[str, str]] = {
     "synthesizer": {
@@ -117,21 +118,7 @@ def register_method(name: str, method: type[Any]) -> None:
             has, or a preset with an unknown setting or a value out of range.
     """
     check_new(name, (*methods.METHODS, *(word for slot in KINDS for word in (*KINDS[slot], *FILLINGS[slot]))), "method")
-    lacking = [each for each in ("compose", "citation", "certainty", "presets") if not hasattr(method, each)]
-    if not dataclasses.is_dataclass(method):
-        lacking.insert(0, "@dataclass(frozen=True)")
-    if not lacking and "paper" not in method.presets:
-        lacking.append("the preset 'paper'")
-    if lacking:
-        raise SpecError(f"method '{name}' lacks {', '.join(lacking)}")
-    for setting in settings_of(method).keys() & settings_of(RunSpec).keys():
-        raise SpecError(f"method '{name}': every run has a setting '{setting}'; give it another name")
-    for preset, values in method.presets.items():
-        try:
-            build(method, {setting: value for setting, value in values.items() if setting != "rounds"})
-            check(RunSpec, "rounds", values.get("rounds", 1))
-        except SpecError as error:
-            raise SpecError(f"method '{name}', preset '{preset}': {error}") from None
+    check_method(name, method)
     methods.METHODS[name] = method
 
 

@@ -31,6 +31,8 @@ from dfkd_lab.system.processes import is_alive
 
 NOT_IDENTITY = ("out", "checkpoint_s", "evaluate_every", "buffer_on")
 """Settings that do not change what a run computes."""
+LONGEST_NAME = 200
+"""Bytes of a folder's name; file systems take 255, and files beside it need some."""
 RETIRED = {"tape": "steps are no longer recorded and played back; the run computes the same without"}
 """Settings of older versions that a spec may still have, and why they are passed over."""
 
@@ -196,13 +198,17 @@ def named_folder(out: str, root: Path | None = None) -> Path:
     Raises:
         SpecError: if it leaves runs/, is runs/ itself, or is hidden.
     """
-    path, root = Path(out), root or runs_root()
-    if path.is_absolute():
-        return path
+    path, root = Path(out).expanduser(), root or runs_root()
     inside = next((path.relative_to(base) for base in (root, Path("runs")) if path.is_relative_to(base)), path)
-    if not inside.parts or any(part.startswith(".") for part in inside.parts) or "\0" in out:
+    hidden = not path.is_absolute() and any(part.startswith(".") for part in inside.parts)
+    if not inside.name.strip() or hidden or not out.isprintable() or len(inside.name.encode()) > LONGEST_NAME:
         raise SpecError(f"out = {out!r} is no run folder; allowed: a name below runs/, or an absolute path")
-    return root / inside
+    found = path if path.is_absolute() else root / inside
+    if outer := next((each for each in found.parents if RunFolder(each).exists()), None):
+        raise SpecError(
+            f"out = {out!r} is inside the run folder {outer}; allowed: a name below runs/, or an absolute path"
+        )
+    return found
 
 
 def default_folder(spec: RunSpec) -> Path:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from types import NoneType
 from typing import Any
+
+import numpy as np
 
 from dfkd_lab import methods
 from dfkd_lab.errors import SpecError
@@ -35,20 +38,29 @@ def from_namespace(namespace: Mapping[str, Any]) -> ResolvedRun:
         RunError: as :func:`~dfkd_lab.runs.planning.plan`.
     """
     cells = _cells(namespace)
-    given = _given(cells)
-    if not given:
-        method = methods.METHODS.get(str(namespace.get("method")))
-        known = [*settings_of(RunSpec), *(settings_of(method) if method else ())]
-        given = {name for name in namespace if (name in known if cells else not name.startswith("_"))}
-    return plan({name: value for name, value in namespace.items() if name in given and isinstance(value, PLAIN)})
+    method = methods.METHODS.get(str(namespace.get("method", RunSpec().method)))
+    known = {*settings_of(RunSpec), *(settings_of(method) if method else ())}
+    given = _given(cells, known) if cells else {name for name in namespace if not name.startswith("_")}
+    values = {name: _plain(value) for name, value in namespace.items() if name in given}
+    return plan({name: value for name, value in values.items() if name in known or isinstance(value, PLAIN)})
 
 
-def _given(cells: list[str]) -> set[str]:
-    """What the latest cell that assigns ``method`` assigns, and what papermill injected after it."""
+def _given(cells: list[str], known: set[str]) -> set[str]:
+    """What the latest cell that assigns ``method`` assigns, and what papermill injected after it.
+
+    Where no cell does, every setting that the notebook may have made.
+    """
     own = [at for at, cell in enumerate(cells) if "method" in assigned(cell) and not _injected(cell)]
-    latest = cells[own[-1]] if own else ""
-    injected = [cell for cell in cells[own[-1] if own else 0 :] if _injected(cell)]
-    return {name for cell in (latest, *injected) for name in assigned(cell)}
+    begin = own[-1] if own else 0
+    injected = {name for cell in cells[begin:] if _injected(cell) for name in assigned(cell)}
+    return injected | (set(assigned(cells[begin])) if own else known)
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's, or a path, as Python's own."""
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def check_parameters(namespace: MutableMapping[str, Any]) -> None:
@@ -64,7 +76,7 @@ def check_parameters(namespace: MutableMapping[str, Any]) -> None:
     if at is None:
         return
     known = {name: kind for cell in cells[:at] if not _injected(cell) for name, kind in assigned(cell).items()}
-    for name in assigned(cells[at]):
+    for name in assigned(cells[at]).keys() & namespace.keys():
         namespace[name] = check_parameter(name, namespace[name], known)
 
 
@@ -87,19 +99,14 @@ def check_parameter(name: str, value: Any, known: Mapping[str, str]) -> Any:
 
 
 def assigned(cell: str) -> dict[str, str]:
-    """The names that the lines of a cell assign, each with its annotation; a cell that is not Python assigns none."""
+    """The names that a cell assigns, each with its annotation; a cell that is not Python assigns none."""
     try:
-        lines = ast.parse(cell).body
+        lines = list(ast.walk(ast.parse(cell)))
     except SyntaxError:
         return {}
-    names: dict[str, str] = {}
-    for line in lines:
-        targets = (
-            line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line, ast.AnnAssign) else []
-        )
-        kind = ast.unparse(line.annotation) if isinstance(line, ast.AnnAssign) else ""
-        names |= {target.id: kind for target in targets if isinstance(target, ast.Name)}
-    return names
+    stored = {line.id: "" for line in lines if isinstance(line, ast.Name) and isinstance(line.ctx, ast.Store)}
+    annotated = [line for line in lines if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)]
+    return stored | {line.target.id: ast.unparse(line.annotation) for line in annotated}  # type: ignore[union-attr]
 
 
 def _cells(namespace: Mapping[str, Any]) -> list[str]:

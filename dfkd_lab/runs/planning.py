@@ -24,6 +24,9 @@ from dfkd_lab.spec import RunSpec, build, record, settings_of, unknown
 from dfkd_lab.system.device import check_device, check_reproducible, pick_device
 from dfkd_lab.teachers import Calibration, Teacher
 
+UNSTEADY = 3
+"""How much a timed step may differ from the one that the same command timed before, beside other work."""
+
 
 @dataclass
 class ResolvedRun:
@@ -158,14 +161,23 @@ def _settle(spec: RunSpec) -> tuple[RunSpec, Teacher, torch.device]:
 
 
 def _laid_out(spec: RunSpec, minutes: float, composed: ComposedRun, teacher: Teacher) -> RunSpec:
-    """``spec`` with the rounds that fit into ``minutes`` here; those of its folder, if this run was begun before."""
-    folder, begun = RunFolder.of(spec), spec
+    """``spec`` with the rounds that fit into ``minutes`` here; those of its folder, if it was begun by such a command.
+
+    Raises:
+        RunError: if the folder's rounds are so many, or so few, that it was not.
+    """
+    rounds = min(spec.rounds, timing.rounds_within(60 * minutes, composed, teacher.card.shape))
+    folder = RunFolder.of(spec)
     if folder.exists():
         begun = dataclasses.replace(spec, rounds=folder.spec().rounds)
+        if is_same_run(folder, begun) and not rounds / UNSTEADY <= begun.rounds <= rounds * UNSTEADY:
+            raise RunError(
+                f"{folder.path} holds this run with {begun.rounds} rounds, and minutes = {minutes:g} would be {rounds} "
+                "now; resume it, or give another --out"
+            )
         if is_same_run(folder, begun):
             return begun
-    rounds = timing.rounds_within(60 * minutes, composed, teacher.card.shape)
-    return dataclasses.replace(spec, rounds=min(spec.rounds, rounds))
+    return dataclasses.replace(spec, rounds=rounds)
 
 
 def _find_teacher(spec: RunSpec) -> Teacher:

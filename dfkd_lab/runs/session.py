@@ -120,7 +120,7 @@ class Session:
         except (SealBroken, RunError) as error:
             self._fail(str(error))
         except OSError as error:
-            self._fail(f"cannot write {error.filename or self.folder.path}: {error.strerror}; {self._kept()}")
+            self._fail(self._not_written(error))
         except (KeyboardInterrupt, GeneratorExit):
             self._status("stopped", self._kept())
             raise
@@ -245,6 +245,11 @@ class Session:
         teachers.save(self.run.student, card, self.folder.path / "student.safetensors")  # type: ignore[arg-type]
         self._write_seal()
         self._status("finished")
+
+    def _not_written(self, error: OSError) -> str:
+        if not self.folder.path.exists():
+            return f"{self.folder.path} was moved or removed while the run wrote it"
+        return f"cannot write {error.filename or self.folder.path}: {error.strerror}; {self._kept()}"
 
     def _fail(self, sentence: str) -> None:
         try:

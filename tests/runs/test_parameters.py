@@ -58,7 +58,19 @@ def test_the_latest_parameters_count_and_nothing_else_of_the_notebook() -> None:
 
 def test_a_cell_that_is_not_python_assigns_nothing() -> None:
     assert assigned("rounds = = 3") == {}
-    assert assigned("rounds: int = 3\na, b = 1, 2\nc = d = 4") == {"rounds": "int", "c": "", "d": ""}
+    assert assigned("rounds: int = 3\na, b = 1, 2\nc = d = 4") == {"rounds": "int", **dict.fromkeys("abcd", "")}
+
+
+def test_every_way_to_assign_counts_and_numbers_of_numpy_do() -> None:
+    numbers = "import numpy as np\nfrom pathlib import Path\nmethod = 'ssd_kd'\ncapacity = np.int64(500)\n"
+    resolved = from_namespace(notebook(numbers + "out = Path('mine')\nif True:\n    seed = 7\nrounds, s_steps = 2, 3"))
+    assert (resolved.capacity, resolved.seed, resolved.rounds, resolved.s_steps, resolved.out) == (500, 7, 2, 3, "mine")
+    with pytest.raises(SpecError, match="did you mean 'capacity'"):
+        from_namespace(notebook("method, rounds, capcity = 'ssd_kd', 2, 500"))
+    with pytest.raises(SpecError, match=r"capacity = .* is not a whole number"):
+        from_namespace(notebook("method = 'ssd_kd'\ncapacity = range(3)"))
+    kept = from_namespace(notebook("rounds = 3\ncapacity = 60\nx = 5", "# Parameters\nseed = 4\n"))
+    assert (kept.rounds, kept.capacity, kept.seed) == (3, 60, 4)
 
 
 def test_a_notebook_without_a_parameters_cell_gives_what_is_a_setting() -> None:

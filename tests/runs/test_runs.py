@@ -471,10 +471,28 @@ def test_a_relative_name_is_below_runs_wherever_it_is_said(
     assert RunFolder.of(runs.plan(method="dafl", out=str(tmp_path / "mine")).spec).path == tmp_path / "mine"
 
 
-@pytest.mark.parametrize("out", ["..", "../mine", "a/../../b", ".", "runs", ".hidden", "a/.b", "a\0b"])
+@pytest.mark.parametrize(
+    "out", ["..", "../mine", "a/../../b", ".", "runs", ".hidden", "a/.b", "a\0b", "/", " ", "a\nb", "a" * 300]
+)
 def test_what_cannot_be_a_run_folder_is_refused_when_it_is_planned(out: str) -> None:
     with pytest.raises(SpecError, match=r"out = .* is no run folder; allowed: a name below runs/, or an absolute path"):
         runs.plan(method="dafl", out=out)
+
+
+def test_a_run_inside_a_run_is_refused_and_a_home_is_one(make_spec: MakeSpec, tmp_path: Path) -> None:
+    outer = part(make_spec(), 1)
+    with pytest.raises(SpecError, match=r"is inside the run folder .*run; allowed"):
+        runs.plan(method="dafl", out=str(outer.path / "inner"))
+    assert RunFolder.of(runs.plan(method="dafl", out="~/mine").spec).path == Path.home() / "mine"
+
+
+def test_a_folder_that_is_moved_under_a_run_is_said_to_be(make_spec: MakeSpec, tmp_path: Path) -> None:
+    session = Session(make_spec(rounds=3))
+    rounds = iter(session)
+    next(rounds)
+    session.folder.path.rename(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="was moved or removed while the run wrote it"):
+        list(rounds)
 
 
 def test_a_moved_folder_goes_on_where_it_is(

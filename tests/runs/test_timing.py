@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from dfkd_lab import RunFolder, Session, SpecError, plan
+from dfkd_lab import RunError, RunFolder, Session, SpecError, plan
 from dfkd_lab.engine import flops
 from dfkd_lab.runs import timing
 
@@ -73,15 +73,19 @@ def test_the_same_command_goes_on_with_the_rounds_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = {"method": "dafl", "minutes": 0.1, "cycles": 2, "batch": 16, "out": str(tmp_path / "run"), "data": "none"}
-    monkeypatch.setattr(timing, "time_a_step", lambda run, shape: timing.Speed(1e10, 1e10))
+    monkeypatch.setattr(timing, "time_a_step", lambda run, shape: timing.Speed(1e9, 1e9))
     first = Session(plan(words))
     next(iter(first))
     first.stop()
     del first
-    monkeypatch.setattr(timing, "time_a_step", lambda run, shape: timing.Speed(3e9, 3e9))
+    monkeypatch.setattr(timing, "time_a_step", lambda run, shape: timing.Speed(2e9, 2e9))
     again = plan(words)
     assert again.rounds == RunFolder(tmp_path / "run").spec().rounds
-    assert plan({**words, "batch": 17}).rounds != again.rounds
+    monkeypatch.setattr(timing, "time_a_step", lambda run, shape: timing.Speed(1e12, 1e12))
+    with pytest.raises(
+        RunError, match=r"holds this run with \d+ rounds, and minutes = 0\.1 would be \d+ now; resume it"
+    ):
+        plan(words)
 
 
 def test_rounds_and_minutes_are_one_too_many() -> None:
