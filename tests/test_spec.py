@@ -74,7 +74,7 @@ def test_values_are_read_as_the_knobs_type(values: dict[str, Any], name: str, wa
         ({"balance": "inf"}, "balance = inf is not finite; allowed: a number 0 to 100"),
         ({"steps": 0}, "steps = 0 is out of range; allowed: a whole number at least 1 steps"),
         ({"steps": 2.5}, "steps = 2.5 is not a whole number; allowed: a whole number at least 1 steps"),
-        ({"steps": "1e3"}, "steps = '1e3' is not a whole number; allowed: a whole number at least 1 steps"),
+        ({"steps": "1e-3"}, "steps = '1e-3' is not a whole number; allowed: a whole number at least 1 steps"),
         ({"steps": True}, "steps = True is not a whole number; allowed: a whole number at least 1 steps"),
         ({"steps": float("inf")}, "steps = inf is not a whole number; allowed: a whole number at least 1 steps"),
         ({"flip": 1}, "flip = 1 is not true or false; allowed: true or false"),
