@@ -88,8 +88,13 @@ def test_a_rehearsal_takes_every_kind_of_step_and_changes_no_bit(make_run: MakeR
     assert all(torch.equal(mine, other) for mine, other in pairs)
 
 
+CORE = ("ssd_kd", "pre_dfkd", "cgdd", "fast")
+
+
 @pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=() if each in CORE else pytest.mark.long) for each in METHODS]
+)
 def test_after_the_rehearsal_nothing_more_is_compiled(make_run: MakeRun, name: str) -> None:
     run = make_run(name, rounds=3, compile=True)
     run.rehearse()

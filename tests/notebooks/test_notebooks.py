@@ -199,7 +199,9 @@ def test_a_network_and_images_of_ones_own(tmp_path: Path, digits_cache: Path) ->
     assert pictures(output) == 1
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=() if each.startswith(("20", "22")) else pytest.mark.long) for each in LESSONS]
+)
 def test_a_lesson(name: str, tmp_path: Path, digits_cache: Path) -> None:
     output = execute(name, tmp_path, LESSONS[name])
     text = output.read_text()

@@ -636,7 +636,7 @@ def test_a_session_on_a_cpu_keeps_freed_memory_once_it_computes(
     assert called == [True]
 
 
-@pytest.mark.parametrize("compile", ["no", "yes"])
+@pytest.mark.parametrize("compile", ["no", pytest.param("yes", marks=pytest.mark.long)])
 def test_a_session_in_half_precision_runs_with_an_evaluation_set(make_spec: MakeSpec, compile: str) -> None:
     """What is counted and measured before the first round meets a teacher that is held in half precision."""
     with warnings.catch_warnings():
