@@ -49,8 +49,8 @@ KEPT = """### What kept views cost
 `cache_views` = V keeps V views of each stored image with the teacher's answers, so that a student step asks no teacher.
 Accuracy of the last student and seconds of the distillation, mean ± standard deviation over n seeds
 (`python benchmarks/cache_views.py`, on CIFAR-10 with `--pair resnet20:resnet8`, a small budget).
-None are kept by default: the papers view every image anew, and on CIFAR-10 fewer views cost accuracy, the fewer the
-more. Seconds are those of machines with other work on them.
+None are kept by default: the papers view every image anew, and on CIFAR-10 kept views cost accuracy.
+Seconds are those of machines with other work on them.
 
 """
 VIEWS = ["pair", "method", "V", "n", "last", "distillation s", "teacher queries", "device", "commit"]

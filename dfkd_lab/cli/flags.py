@@ -27,8 +27,8 @@ def parse(name: str, arguments: list[str]) -> dict[str, Any]:
     Raises:
         SpecError: for a flag that neither the run nor the method has.
     """
-    arguments = ["--data" if word == "--eval" else word for word in _apart(arguments)]
     flags = _flags(name)
+    arguments = ["--data" if word == "--eval" else word for word in _apart(flags, arguments)]
     arguments = switched(flags, arguments)
     values = read(flags, arguments, name)
     given = {each: getattr(values, each) for each in _names(arguments, flags)}
@@ -52,14 +52,15 @@ def switched(flags: type[Any], arguments: list[str]) -> list[str]:
     return result
 
 
-def _apart(arguments: list[str]) -> list[str]:
-    """--name=value as two words, and --name=false as --no-name."""
+def _apart(flags: type[Any], arguments: list[str]) -> list[str]:
+    """--name=value as two words; of a setting that is true or false, --name=false as --no-name."""
+    truths = [each for each in settings_of(flags) if setting_type(flags, each) is bool]
     words: list[str] = []
     for word in arguments:
         name, equals, value = word.partition("=")
         if not (equals and word.startswith("--")):
             words.append(word)
-        elif value.lower() in ("true", "false"):
+        elif name[2:].replace("-", "_") in truths and value.lower() in ("true", "false"):
             words.append(name if value.lower() == "true" else name.replace("--", "--no-", 1))
         else:
             words += [name, value]
@@ -78,7 +79,7 @@ def read(flags: type[T], arguments: list[str], name: str) -> T:
     Raises:
         SpecError: for a flag or a value that cannot be.
     """
-    words = _checked(flags, [word for word in _apart(arguments) if word not in ("-h", "--help")])
+    words = _checked(flags, [word for word in _apart(flags, arguments) if word not in ("-h", "--help")])
     first, rest = tyro.cli(flags, args=words, return_unknown_args=True)
     for word in rest:
         if word.startswith("-"):

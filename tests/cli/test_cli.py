@@ -96,6 +96,12 @@ def test_progress_shows_the_last_accuracy_that_was_measured(
     assert re.search(r"^about .* on this [CG]PU, by one timed step$", said, re.M)
 
 
+def test_a_value_behind_an_equals_sign_is_that_settings() -> None:
+    words = ["--flip=false", "--terms=balance=5", "--out=true", "--compile=false", "--rounds=1e3"]
+    given = {"flip": False, "terms": "balance=5", "out": "true", "compile": "no", "rounds": 1000}
+    assert parse("ssd_kd", words) == given
+
+
 def test_the_time_left_is_that_of_the_rounds_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with Progress(RunFolder(tmp_path), 10) as shown:
         time.sleep(0.1)  # preparation

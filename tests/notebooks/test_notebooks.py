@@ -133,6 +133,8 @@ def test_text_as_the_command_line_passes_it(tmp_path: Path, digits_cache: Path) 
 @pytest.mark.parametrize(
     ("name", "given", "sentence"),
     [
+        ("10_run", {"method": "dafi"}, "did you mean 'dafl'"),
+        ("11_compare", {"name": "a"}, "did you mean 'names'"),
         ("10_run", {"method": "dafl", "balnce": 3}, "did you mean 'balance'"),
         ("22_forgetting_and_replay", {"rouns": 3}, "did you mean 'rounds'"),
         ("00_workbench", {"method": "dafl"}, "takes no parameters, not method = 'dafl'"),
