@@ -22,7 +22,7 @@ from dfkd_lab.engine.meter import Meter
 from dfkd_lab.engine.optimization import frozen, keep_counters_on_host, student_optimizer
 from dfkd_lab.engine.recipe import Losses, call_hooks, needs_of_all, weighted_sum
 from dfkd_lab.engine.report import Cost, Report
-from dfkd_lab.engine.schedules import cosine
+from dfkd_lab.engine.schedules import learning_rate
 from dfkd_lab.nets.wrap import folded
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.system.device import peak_memory
@@ -219,7 +219,7 @@ class Run:
         done = (self.round - schedule.warm_up) * per_round + step
         share = done / max(1, (self.rounds - schedule.warm_up) * per_round)
         for group in self.optimizer.param_groups:
-            group["lr"] = cosine(share, schedule.s_lr, schedule.s_lr_floor)
+            group["lr"] = learning_rate(share, schedule.s_lr, schedule.s_lr_floor, schedule.milestones)
 
     def _report(self, losses: dict[str, float], student: dict[str, float], batch: Batch) -> Report:
         broken = [name for name, value in {**losses, **student}.items() if value != value]

@@ -37,11 +37,16 @@ Losses = Mapping[str, WeightedLoss]
 
 
 def weighted_sum(losses: Losses, observation: Observation) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of the losses, per sample [N]; a scalar one counts for every sample. And the mean of each."""
+    """The weighted sum of the losses, per sample [N]; a scalar one counts for every sample. And the mean of each.
+
+    A loss that is modulated (SSD-KD) is given twice, as it counts and as ``unmodulated``.
+    """
     parts, means = [], {}
     for name, each in losses.items():
         value = each.loss(observation)
         means[name] = value.detach().float().mean()
+        if (before := getattr(each.loss, "unmodulated", None)) is not None:
+            means[f"{name}_unmodulated"] = before.float().mean()
         parts.append(value if each.weight == 1 else each.weight * value)
     return sum(parts[1:], parts[0]).expand(len(observation.images)), means
 
@@ -64,7 +69,8 @@ class Schedule:
 
     A round is ``cycles`` times (``g_steps`` steps of the synthesizer, then ``s_steps`` steps of the student). During
     the first ``warm_up`` rounds the student rests. The student's learning rate falls from ``s_lr`` to ``s_lr_floor``
-    along a cosine that ends with the run.
+    along a cosine that ends with the run; with ``milestones``, shares of the run, to a tenth at each of them instead,
+    and without any in it the rate stays.
     """
 
     g_steps: int
@@ -77,6 +83,7 @@ class Schedule:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     s_lr_floor: float = 0.0
+    milestones: tuple[float, ...] | None = None
     clip: float | None = None
     """The largest norm of the student's gradient."""
     student_mode: Literal["train", "eval"] = "eval"
@@ -192,6 +199,10 @@ class MethodContext:
         """Per-channel standard deviation [C, 1, 1] of the teacher's normalization."""
         return self.teacher.std
 
+    def network_units(self, images: Tensor) -> Tensor:
+        """Images [N, C, H, W] in [0, 1] as the teacher was trained to see them."""
+        return self.teacher.network_units(images)
+
     def generator(
         self,
         z_dim: int,
@@ -215,7 +226,8 @@ class MethodContext:
             RecipeError: if the run names a generator that this method cannot use.
         """
         if self.generator_name != "auto":
-            given = {name: value for name, value in details.items() if value}
+            # eps is that of the shared one's batch norms, the published ones have their own
+            given = {name: value for name, value in details.items() if value and name != "eps"}
             return large_generator(self.generator_name, z_dim, self.shape, width, conditional, latent_map, given)
         classes = self.classes if conditional else 0
         return Generator(z_dim, self.shape, width, output, self.mean.cpu(), self.std.cpu(), classes, **details)
@@ -260,8 +272,9 @@ class MethodContext:
 class Method(Protocol):
     """A frozen dataclass of settings that fills the slots.
 
-    A method file says of its class besides: ``citation``, ``certainty`` and ``presets``; ``reads_real_images = True``
-    makes it a reference, which is not data-free; ``caveat`` says why it does not reach 90 % on digits.
+    A method file says of its class besides: ``citation``, ``certainty`` and ``presets``; ``by_teacher`` what its paper
+    gives for one teacher network; ``reads_real_images = True`` makes it a reference, which is not data-free; ``caveat``
+    says why it does not reach 90 % on digits.
     """
 
     def compose(self, context: MethodContext) -> Recipe:

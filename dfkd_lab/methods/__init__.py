@@ -53,6 +53,16 @@ def suiting_preset(method: type[Any], families: Iterable[str]) -> str:
     return next((name for name in families if name in method.presets), "paper")
 
 
+PUBLISHED = ("paper", "cifar", "cifar10", "cifar100")
+"""Presets to which what a paper gives for one teacher belongs."""
+
+
+def preset_values(method: type[Any], preset: str, teacher: str) -> dict[str, Any]:
+    """The settings of ``preset``, with "rounds" where it has them, and what the paper gives for this ``teacher``."""
+    by_teacher = getattr(method, "by_teacher", {}) if preset in PUBLISHED else {}
+    return {**method.presets[preset], **by_teacher.get(teacher, {})}
+
+
 def remark(method: Any) -> str:
     """What no result of a method, a class or an instance, is shown without; empty if it is data-free."""
     return "uses real images: a reference, not data-free" if getattr(method, "reads_real_images", False) else ""

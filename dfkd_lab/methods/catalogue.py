@@ -31,6 +31,7 @@ def describe(name: str) -> dict[str, Any]:
             for each in settings_of(method).values()
         },
         "presets": method.presets,
+        "by_teacher": getattr(method, "by_teacher", {}),
     }
 
 

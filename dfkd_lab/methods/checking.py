@@ -23,6 +23,7 @@ def check_method(name: str, method: Any) -> None:
         _check_class(method)
         _check_settings(method)
         _check_presets(method)
+        _check_settings_by_teacher(method)
     except SpecError as error:
         raise SpecError(f"method '{name}' {error}") from None
 
@@ -69,3 +70,11 @@ def _check_presets(method: Any) -> None:
             build(method, {setting: value for setting, value in values.items() if setting != "rounds"})
         except SpecError as error:
             raise SpecError(f"has a preset '{preset}' that cannot be: {error}") from None
+
+
+def _check_settings_by_teacher(method: Any) -> None:
+    for teacher, values in getattr(method, "by_teacher", {}).items():
+        try:
+            build(method, values)
+        except SpecError as error:
+            raise SpecError(f"has settings for the teacher '{teacher}' that cannot be: {error}") from None

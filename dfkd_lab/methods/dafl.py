@@ -21,7 +21,7 @@ class DAFL:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 2000},
         "digits": {"rounds": 30, "z_dim": 64, "width": 16, "batch": 128, "cycles": 40, "confidence": 1.0,
-                   "balance": 20.0, "g_lr": 5e-4},
+                   "balance": 20.0, "g_lr": 5e-4, "decay": "cosine"},
         "cifar": {},
         "cifar100": {"confidence": 0.5, "balance": 20.0, "activation": 0.1},
     }  # fmt: skip
@@ -33,18 +33,22 @@ class DAFL:
     width: int = settings.width(64)
     g_lr: float = settings.g_lr(0.02)
     s_lr: float = settings.s_lr(0.1)
+    decay: str = settings.decay("steps", "at 40 % and 80 % of the run, for the student alone")
     batch: int = settings.batch(1024)
     cycles: int = settings.cycles(120, "which are joint steps")
 
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: generator and student step jointly on the same batch.
 
-        Differs: the student's learning rate falls along a cosine, not in two steps.
+        Inner batch norms of the generator have 0.8 as their eps, as in the authors' code.
         """
+        steps = recipes.milestones(self.decay, 0.4, 0.8)
         return Recipe(
-            synthesizer=recipes.noise_generator(context, self.z_dim, self.width, self.batch, self.g_lr),
+            synthesizer=recipes.noise_generator(context, self.z_dim, self.width, self.batch, self.g_lr, eps=0.8),
             losses=recipes.dafl_losses(self.confidence, self.balance, self.activation),
             student_losses={"kd": WeightedLoss(1.0, losses.kl())},
             memory=Live(shared=True),
-            schedule=recipes.game_schedule(1, self.cycles, self.batch, self.s_lr, student_mode="eval"),
+            schedule=recipes.game_schedule(
+                1, self.cycles, self.batch, self.s_lr, student_mode="eval", milestones=steps
+            ),
         )

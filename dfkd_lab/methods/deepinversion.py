@@ -1,7 +1,7 @@
 """DeepInversion and Adaptive DeepInversion (Yin et al., CVPR 2020, arXiv:1912.08795).
 
-Certain for the authors' code; knowledge distillation on the growing pool follows the CMI toolbox, because the authors'
-CIFAR script has none.
+Certain for both codes that it is known by, which the setting ``form`` tells apart: the authors' CIFAR script, which
+distils nothing, and the CMI toolbox's, whose distillation on the growing pool serves both.
 """
 
 from dataclasses import dataclass
@@ -25,15 +25,22 @@ class DeepInversion:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "g_steps": 60, "s_steps": 40, "batch": 128, "capacity": 4000, "jitter": 1,
-                   "flip": False, "padding": 1, "temperature": 4.0},
-        "cifar10": {"g_steps": 2000, "g_lr": 0.05, "gap": 0.0},
-        "cifar100": {},
+                   "flip": False, "mirror": False, "padding": 1, "temperature": 4.0, "total_variation": 1e-3},
+        "cifar": {},
+        "cifar10": {"form": "authors", "g_steps": 2000, "g_lr": 0.05, "gap": 0.0, "total_variation": 2.5e-5,
+                    "jitter": 2, "mirror": False},
     }  # fmt: skip
 
+    form: str = setting(
+        "toolbox",
+        "whose code: the CMI toolbox's (L1 variation, clipped pixels, random labels), or the authors' for CIFAR (L2 "
+        "variation, pixels as they come, as many of each class)",
+        choices=("toolbox", "authors"),
+    )
     label: float = settings.label(1.0)
     bn_gap: float = settings.bn_gap(10.0, "alpha_f")
-    total_variation: float = setting(2.5e-5, "weight of the total variation, alpha_tv", low=0, high=10)
-    l2: float = setting(0.0, "weight of the L2 prior, alpha_l2", low=0, high=10)
+    total_variation: float = setting(1e-3, "weight of the total variation in network units, alpha_tv", low=0, high=10)
+    l2: float = setting(0.0, "weight of the L2 prior in network units, alpha_l2", low=0, high=10)
     gap: float = settings.gap(1.0, "a JS (Adaptive DeepInversion), alpha_c")
     g_lr: float = setting(0.1, "learning rate of the pixels (Adam)", low=0, high=10)
     g_steps: int = settings.g_steps(1000)
@@ -42,24 +49,37 @@ class DeepInversion:
     batch: int = settings.batch(256, "and images a round")
     capacity: int = settings.capacity(51_200)
     temperature: float = settings.temperature(20.0)
-    jitter: int = setting(2, "largest roll of the images during inversion", low=0, high=64, unit="pixels")
+    jitter: int = setting(4, "largest roll of a batch during inversion", low=0, high=64, unit="pixels")
+    mirror: bool = setting(True, "mirror half of the batches during inversion; wrong for digits")
     padding: int = settings.padding(4, "during distillation")
     flip: bool = settings.flip(True)
 
     def compose(self, context: MethodContext) -> Recipe:
-        """Fill the slots. Differs: the pool is a ring; the divergence is the true JS, not the code's clamped one."""
+        """Fill the slots.
+
+        Differs: the pool is a ring, because a run's memory has to be known before it begins; the divergence is the
+        true JS, not the code's clamped one; the images kept are the best, where both codes keep the last by an alias;
+        the toolbox takes the variation before the roll, here it is after it, as the authors do.
+        """
+        theirs = self.form == "authors"
         return Recipe(
-            synthesizer=Pixels(self.batch, context.shape, context.classes, context.mean, context.std, lr=self.g_lr),
-            view=Roll(self.jitter, self.flip),
+            synthesizer=Pixels(
+                self.batch, context.shape, context.classes, context.mean, context.std, lr=self.g_lr,
+                betas=(0.9, 0.999) if theirs else (0.5, 0.99), clip=not theirs,
+                labels="balanced" if theirs else "random",
+            ),
+            view=Roll(self.jitter, self.mirror),
             losses={
                 "label": WeightedLoss(self.label, losses.label),
                 "bn_gap": WeightedLoss(self.bn_gap, losses.BatchNormGap(context.batch_norms)),
-                "total_variation": WeightedLoss(self.total_variation, losses.total_variation),
-                "l2": WeightedLoss(self.l2, losses.l2),
+                "total_variation": WeightedLoss(
+                    self.total_variation, losses.total_variation(context.network_units, "l2" if theirs else "l1")
+                ),
+                "l2": WeightedLoss(self.l2, losses.l2(context.network_units)),
                 **recipes.js_gap(self.gap),
             },
             student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
             student_view=CropFlip(self.padding, self.flip),
             memory=ImageBuffer(self.capacity, context.shape),
             schedule=Schedule(g_steps=self.g_steps, s_steps=self.s_steps, batch=self.batch, s_lr=self.s_lr),
-        )
+        )  # fmt: skip

@@ -21,7 +21,7 @@ class DFAD:
     caveat: ClassVar[str] = "Nothing but the game keeps the images near what the teacher knows."
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 500},
-        "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 8},
+        "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 8, "decay": "cosine"},
         "cifar": {},
     }
 
@@ -30,6 +30,7 @@ class DFAD:
     width: int = settings.width(64)
     g_lr: float = settings.g_lr(1e-3)
     s_lr: float = settings.s_lr(0.1)
+    decay: str = settings.decay("steps", "for both players")
     s_steps: int = settings.turn_steps(5)
     batch: int = settings.batch(256)
     cycles: int = settings.cycles(50)
@@ -37,13 +38,17 @@ class DFAD:
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: fresh noise for each player's step.
 
-        Differs: the generator moves first in a turn, and both learning rates fall along a cosine, not in steps.
+        Differs: the generator moves first in a turn, because a round here is synthesis, then distillation; over a run
+        that is one more step of it, before the student's first.
         """
-        steps = context.rounds * self.cycles
         return Recipe(
-            synthesizer=recipes.noise_generator(context, self.z_dim, self.width, self.batch, self.g_lr, fade=steps),
+            synthesizer=recipes.dfad_generator(
+                context, self.z_dim, self.width, self.batch, self.g_lr, self.cycles, self.decay
+            ),
             losses={"gap": WeightedLoss(self.gap, losses.adversarial(losses.l1))},
             student_losses={"l1": WeightedLoss(1.0, losses.l1)},
             memory=Live(),
-            schedule=recipes.game_schedule(self.s_steps, self.cycles, self.batch, self.s_lr),
+            schedule=recipes.game_schedule(
+                self.s_steps, self.cycles, self.batch, self.s_lr, milestones=recipes.dfad_steps(self.decay)
+            ),
         )

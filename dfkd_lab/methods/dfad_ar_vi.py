@@ -29,7 +29,15 @@ class DFADARVI:
     caveat: ClassVar[str] = "As in DFAD's game the student may lose late in a run what it had learned, and collapse."
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 500},
-        "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 8, "near_boundary": 1.0},
+        "digits": {
+            "rounds": 30,
+            "z_dim": 64,
+            "width": 32,
+            "batch": 128,
+            "cycles": 8,
+            "near_boundary": 1.0,
+            "decay": "cosine",
+        },
         "cifar": {},
     }
 
@@ -43,15 +51,17 @@ class DFADARVI:
     width: int = settings.width(64)
     g_lr: float = settings.g_lr(1e-3)
     s_lr: float = settings.s_lr(0.1)
+    decay: str = settings.decay("steps", "for both players")
     s_steps: int = settings.turn_steps(5)
     batch: int = settings.batch(256)
     cycles: int = settings.cycles(50)
 
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: DFAD's, with one more loss for each player."""
-        steps = context.rounds * self.cycles
         return Recipe(
-            synthesizer=recipes.noise_generator(context, self.z_dim, self.width, self.batch, self.g_lr, fade=steps),
+            synthesizer=recipes.dfad_generator(
+                context, self.z_dim, self.width, self.batch, self.g_lr, self.cycles, self.decay
+            ),
             losses={
                 "gap": WeightedLoss(self.gap, losses.adversarial(losses.l1)),
                 "near_boundary": WeightedLoss(self.near_boundary, near_boundary(len(context.batch_norms))),
@@ -63,7 +73,9 @@ class DFADARVI:
                 ),
             },
             memory=Live(),
-            schedule=recipes.game_schedule(self.s_steps, self.cycles, self.batch, self.s_lr),
+            schedule=recipes.game_schedule(
+                self.s_steps, self.cycles, self.batch, self.s_lr, milestones=recipes.dfad_steps(self.decay)
+            ),
         )
 
 

@@ -27,6 +27,7 @@ class FastDFKD:
                    "padding": 1, "flip": False, "s_lr": 0.1, "temperature": 4.0, "capacity": 4352},
         "cifar": {},
     }  # fmt: skip
+    by_teacher: ClassVar[dict[str, dict[str, Any]]] = {"vgg11": {"gap": 1.0}, "wrn40_2": {"gap": 1.1, "label": 0.4}}
 
     label: float = settings.label(0.5)
     bn_gap: float = settings.bn_gap(10.0)
@@ -43,6 +44,7 @@ class FastDFKD:
     warm_up: int = settings.warm_up(20)
     batch: int = settings.batch(256, "and images a round")
     capacity: int = settings.capacity(56_320, "all of the default run")
+    evict: str = settings.evict("oldest")
     temperature: float = settings.temperature(20.0)
     padding: int = settings.padding(4)
     flip: bool = settings.flip(True)
@@ -61,10 +63,10 @@ class FastDFKD:
             ),
             view=view,
             losses=recipes.inversion_losses(
-                context, self.label, self.bn_gap, self.gap, momentum=self.bn_momentum, start=self.warm_up
+                context, self.label, self.bn_gap, self.gap, momentum=self.bn_momentum, start=max(0, self.warm_up - 1)
             ),
             student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
             student_view=view,
-            memory=ImageBuffer(self.capacity, context.shape),
+            memory=ImageBuffer(self.capacity, context.shape, self.evict),
             schedule=recipes.phase_schedule(self.g_steps, self.s_steps, self.batch, self.s_lr, self.warm_up),
         )  # fmt: skip

@@ -12,12 +12,16 @@ from torch import Tensor
 
 from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
 from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.methods.fast import FastDFKD
 from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.losses import LossFunction
 from dfkd_lab.primitives.memories import ImageBuffer, Memory, PriorityBuffer
 from dfkd_lab.primitives.observer import Observation
 from dfkd_lab.primitives.synthesizers import MetaGenerator
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import setting
+
+MODULATE = ("target", "confidence")
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,16 @@ class SSDKD:
                    "g_steps": 8, "padding": 1, "flip": False, "s_lr": 0.1, "temperature": 4.0},
         "cifar": {},
     }  # fmt: skip
+    by_teacher: ClassVar[dict[str, dict[str, Any]]] = FastDFKD.by_teacher
 
     capacity: int = settings.capacity(5000)
+    evict: str = settings.evict("oldest")
     diversity: bool = setting(True, "modulate: ease off classes that fill the buffer already")
     difficulty: bool = setting(True, "modulate: ease off images the teacher is sure of")
+    modulate: str = setting(
+        "confidence", "what phi goes by: the class the teacher predicts, or the target class", choices=MODULATE
+    )
+    modulate_student: bool = setting(False, "weigh the student's loss by phi too")
     gamma: float = setting(2.0, "focus of the difficulty part, (1 - p)^gamma", low=0, high=10)
     priority: bool = setting(True, "read the buffer by the student's last loss; uniformly if off")
     alpha: float = setting(0.6, "exponent of the priority", low=0, high=1)
@@ -59,9 +69,10 @@ class SSDKD:
 
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots."""
-        uniform = ImageBuffer(self.capacity, context.shape)
-        memory = PriorityBuffer(self.capacity, context.shape, self.alpha, self.beta) if self.priority else uniform
-        modulated = Modulated(context.classes, self.gamma, self.diversity, self.difficulty)
+        uniform = ImageBuffer(self.capacity, context.shape, self.evict)
+        by_priority = PriorityBuffer(self.capacity, context.shape, self.alpha, self.beta, self.evict)
+        phi = Modulation(context.classes, self.gamma, self.diversity, self.difficulty, self.modulate)
+        kd = losses.kl(self.temperature)
         view = CropFlip(self.padding, self.flip)
         return Recipe(
             synthesizer=MetaGenerator(
@@ -70,39 +81,57 @@ class SSDKD:
             ),
             view=view,
             losses=recipes.inversion_losses(
-                context, self.label, self.bn_gap, self.gap, momentum=self.bn_momentum, start=self.warm_up,
-                label_loss=modulated,
+                context, self.label, self.bn_gap, self.gap, momentum=self.bn_momentum, start=max(0, self.warm_up - 1),
+                label_loss=Modulated(losses.label, phi),
             ),
-            student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
+            student_losses={"kd": WeightedLoss(1.0, Modulated(kd, phi) if self.modulate_student else kd)},
             student_view=view,
-            memory=memory,
+            memory=by_priority if self.priority else uniform,
             schedule=recipes.phase_schedule(self.g_steps, self.s_steps, self.batch, self.s_lr, self.warm_up),
         )  # fmt: skip
 
 
-class Modulated:
-    """The modulating function phi times the cross entropy to the target class [N].
+class Modulation:
+    """The modulating function phi: the weight [N] of each sample, in [0, 1], without gradient.
 
-    Inferred: phi = (1 - share of the buffer in the predicted class) * (1 - p)^gamma, p the teacher's largest
-    probability; phi carries no gradient.
+    Inferred: phi = (1 - share of the buffer in class c) * (1 - p)^gamma. With "confidence" c is the class the teacher
+    predicts and p its probability, so an image that is surely of another class than the target is left as it is; with
+    "target" c is the target class, and 1 - p the factor of the focal loss (Lin et al., arXiv:1708.02002).
     """
-
-    needs = frozenset({"labels"})
 
     memory: Memory
 
-    def __init__(self, classes: int, gamma: float, diversity: bool, difficulty: bool):
+    def __init__(self, classes: int, gamma: float, diversity: bool, difficulty: bool, modulate: str):
         self.classes, self.gamma, self.diversity, self.difficulty = classes, gamma, diversity, difficulty
+        self.by_target = modulate == "target"
+        self.needs = frozenset({"labels"} if self.by_target else ())
+
+    def __call__(self, observation: Observation) -> Tensor:
+        probabilities = observation.logits.detach().softmax(1)
+        if self.by_target:
+            assert observation.labels is not None
+            class_ = observation.labels
+        else:
+            class_ = probabilities.argmax(1)
+        p = probabilities.gather(1, class_[:, None]).squeeze(1)
+        diversity = 1 - self.memory.class_shares(self.classes)[class_] if self.diversity else 1.0
+        return diversity * ((1 - p) ** self.gamma if self.difficulty else 1.0) + 0 * p  # of shape [N] in any case
+
+
+class Modulated:
+    """A loss [N] times phi; ``unmodulated`` is what it was before."""
+
+    unmodulated: Tensor
+
+    def __init__(self, loss: LossFunction, phi: Modulation):
+        self.loss, self.phi = loss, phi
+        self.needs = losses.needs_of(loss) | phi.needs
 
     def bind(self, memory: Memory) -> None:
         """Read the class shares from ``memory``, whichever the run has."""
-        self.memory = memory
+        self.phi.memory = memory
 
     def __call__(self, observation: Observation) -> Tensor:
-        return self.phi(observation.logits.detach()) * losses.label(observation)
-
-    def phi(self, logits: Tensor) -> Tensor:
-        """The weight [N] of each sample, in [0, 1]."""
-        p, predicted = logits.softmax(1).max(1)
-        diversity = 1 - self.memory.class_shares(self.classes)[predicted] if self.diversity else 1.0
-        return diversity * ((1 - p) ** self.gamma if self.difficulty else 1.0) + 0 * p  # of shape [N] in any case
+        value = self.loss(observation)
+        self.unmodulated = value.detach()
+        return self.phi(observation) * value

@@ -4,9 +4,11 @@ Certain for the authors' code; the paper's text was not available.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
+from dfkd_lab.engine.schedules import cosine
 from dfkd_lab.methods.common import recipes, settings
 from dfkd_lab.primitives import losses
 from dfkd_lab.primitives.memories import Live
@@ -46,7 +48,8 @@ class ZSKT:
         return Recipe(
             synthesizer=NoiseGenerator(
                 context.generator(self.z_dim, self.width, "bn"), self.batch, self.z_dim, lr=self.g_lr,
-                clip=5.0, hold=True, fade=context.rounds * self.cycles,
+                clip=5.0, hold=True,
+                fade=context.rounds * self.cycles, rate=partial(cosine, start=self.g_lr, floor=0.0),
             ),
             losses={"gap": WeightedLoss(self.gap / context.classes, losses.adversarial(losses.kl()))},
             student_losses={

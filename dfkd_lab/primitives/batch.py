@@ -17,6 +17,8 @@ class Batch:
     """The target class [N]."""
     predicted: Tensor | None = None
     """The class [N] the teacher predicted when the image was made."""
+    certainty: Tensor | None = None
+    """The teacher's probability [N] of the target class when the image was made; without one, of its own class."""
     index: Tensor | None = None
     """The place [N] in the memory the image was read from."""
     weights: Tensor | None = None
@@ -42,12 +44,17 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Images as bytes, rounded to the nearest.
+    """Images as bytes, cut off as in the field's code: the largest of the 256 levels that is not above.
 
     Args:
         images: Float in [0, 1], clipped where it is outside, or uint8, which is returned as it is.
 
     Returns:
-        uint8 in [0, 255].
+        uint8 in [0, 255]; of what :func:`to_float` made of bytes, these bytes.
     """
-    return images if images.dtype == torch.uint8 else images.clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    if images.dtype == torch.uint8:
+        return images
+    images = images.clamp(0, 1)
+    levels = (images * 255).floor()
+    # a product may round to below the level that it stands for, and an image that is stored again would darken
+    return levels.add_((levels + 1) / 255 <= images).to(torch.uint8)

@@ -51,26 +51,27 @@ class CropFlip:
 
 
 class Roll:
-    """Roll each image along both axes by a random number of pixels (DeepInversion's jitter).
+    """Roll the batch along both axes by a random number of pixels (DeepInversion's jitter), one draw for all images.
 
     Args:
         distance: The most pixels, in either direction.
-        flip: Whether to mirror half of the images too.
+        flip: Whether to mirror it too, half of the time.
     """
 
     def __init__(self, distance: int, flip: bool):
         self.distance, self.flip = distance, flip
 
     def __call__(self, images: Tensor) -> Tensor:
-        n, _, *sizes = images.shape
-        rows, columns = (
-            (torch.arange(size, device=images.device) + self._shift(n, images.device)) % size for size in sizes
-        )
-        pixels = rows[:, :, None] * sizes[1] + columns[:, None, :]
-        return CropFlip(0, self.flip)(_gather(images, pixels.flatten(1)).view_as(images))
+        height, width = images.shape[2:]
+        rows, columns = (self._rolled(size, images.device) for size in (height, width))
+        if self.flip:
+            columns = torch.where(torch.rand(1, device=images.device) < 0.5, columns.flip(0), columns)
+        # on the device, where torch.roll would wait for the host to know by how much
+        return images.index_select(2, rows).index_select(3, columns)
 
-    def _shift(self, n: int, device: torch.device) -> Tensor:
-        return torch.randint(-self.distance, self.distance + 1, (n, 1), device=device)
+    def _rolled(self, size: int, device: torch.device) -> Tensor:
+        shift = torch.randint(-self.distance, self.distance + 1, (1,), device=device)
+        return (torch.arange(size, device=device) + shift) % size
 
 
 class ResizedCrop:

@@ -132,7 +132,7 @@ def _settle(spec: RunSpec) -> tuple[RunSpec, Teacher, torch.device]:
     build(class_, spec.settings, also=settings_of(RunSpec))  # before a file is read
     teacher = _find_teacher(spec)
     preset = _preset(spec, class_, teacher)
-    base = dict(class_.presets[preset])
+    base = methods.preset_values(class_, preset, teacher.card.net)
     rounds = base.pop("rounds", class_.presets["paper"]["rounds"])
     settings = record(build(class_, {**base, **spec.settings}))
     try:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dfkd_lab.engine.metrics import Accuracy, alarms, expected, health
 from dfkd_lab.engine.report import Cost
-from dfkd_lab.engine.schedules import cosine
+from dfkd_lab.engine.schedules import cosine, learning_rate
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.observer import Observer
 
@@ -102,3 +102,11 @@ def test_seconds_are_those_of_every_phase_that_was_counted() -> None:
 
 def test_cosine_goes_from_start_to_floor() -> None:
     assert [cosine(share, 0.2, 0.1) for share in (0, 0.5, 1)] == pytest.approx([0.2, 0.15, 0.1])
+
+
+def test_steps_fall_to_a_tenth_at_each_milestone_and_without_any_stay() -> None:
+    assert [learning_rate(share, 1.0, milestones=(0.2, 0.4)) for share in (0, 0.19, 0.2, 0.4, 1)] == pytest.approx(
+        [1, 1, 0.1, 0.01, 0.01]
+    )
+    assert learning_rate(0.9, 0.3, milestones=()) == 0.3
+    assert learning_rate(0.5, 0.2, 0.1) == cosine(0.5, 0.2, 0.1)

@@ -92,7 +92,7 @@ def test_terms_are_reweighed_taken_out_and_taken_from_a_named_method() -> None:
         ({"synthesizer": "generator"}, "'label' needs the target class, and NoiseGenerator has none"),
         ({"terms": "student_label=1", "memory": "live"}, "that Live reads from MetaGenerator have none"),
         ({"terms": "student_label=1", "memory": "bank"}, "that ImageBank reads from MetaGenerator have none"),
-        ({"terms": "label=0,bn_gap=0"}, "no loss of the synthesizer has a weight in the first round"),
+        ({"terms": "label=0,bn_gap=0,gap=0"}, "no loss of the synthesizer has a weight in the first round"),
         ({"terms": "kd=0"}, "no loss of the student has a weight; give one"),
     ],
 )

@@ -32,7 +32,7 @@ def test_keeps_the_shape_and_lets_the_gradient_through(view: Any) -> None:
     assert images.grad.max() == 1  # no pixel is read twice
 
 
-@pytest.mark.parametrize("view", [CropFlip(2, False), CropFlip(0, True), Roll(2, False)])
+@pytest.mark.parametrize("view", [CropFlip(2, False), CropFlip(0, True)])
 def test_each_sample_has_its_own_draw(view: Any) -> None:
     seen = view(same_image(64))
     assert len(seen.unique(dim=0)) > 1
@@ -59,11 +59,17 @@ def test_a_flip_mirrors_about_half_and_without_it_none() -> None:
 
 
 def test_a_roll_permutes_the_pixels_and_goes_no_further_than_its_distance() -> None:
-    images = same_image(300)
-    seen = Roll(1, flip=False)(images)
-    assert torch.equal(seen.flatten(1).sort(1).values, images.flatten(1).sort(1).values)
-    wanted = {images[0].roll((down, right), (1, 2)).numpy().tobytes() for down in (-1, 0, 1) for right in (-1, 0, 1)}
-    assert {image.numpy().tobytes() for image in seen} == wanted
+    image = same_image(1)
+    seen = {Roll(1, flip=False)(image)[0].numpy().tobytes() for _ in range(300)}
+    places = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    assert seen == {image[0].roll(place, (1, 2)).numpy().tobytes() for place in places}
+    mirrored = [bool((Roll(0, flip=True)(image) == image.flip(3)).all()) for _ in range(300)]
+    assert 100 < sum(mirrored) < 200
+
+
+def test_a_roll_is_one_draw_for_the_whole_batch() -> None:
+    for _ in range(20):
+        assert len(Roll(2, flip=True)(same_image(8)).unique(dim=0)) == 1
 
 
 # a part, enlarged

@@ -190,16 +190,34 @@ def total_variation(x: Array) -> float:
     return total
 
 
-def l2(x: Array) -> Array:
-    """|x_i|."""
-    return np.array([norm(image) for image in x])
+def total_variation_l1(x: Array) -> float:
+    """The mean absolute horizontal, vertical and diagonal differences (the CMI toolbox)."""
+    _, _, height, width = x.shape
+    total = 0.0
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        found = [
+            abs(image[c, h + down, w + right] - image[c, h, w])
+            for image in x
+            for c in range(len(image))
+            for h in range(height - down)
+            for w in range(max(0, -right), width - max(0, right))
+        ]
+        total += sum(found) / len(found)
+    return total
 
 
-def phi(t: Array, stored: Sequence[int], gamma: float, diversity: bool, difficulty: bool) -> Array:
-    """(1 - share of the buffer in the predicted class) (1 - p)^gamma, p the largest probability (SSD-KD)."""
+def l2(x: Array) -> float:
+    """|x| of the whole batch."""
+    return math.sqrt(sum(norm(image) ** 2 for image in x))
+
+
+def phi(
+    t: Array, targets: Sequence[int], stored: Sequence[int], gamma: float, diversity: bool, difficulty: bool
+) -> Array:
+    """(1 - share of the buffer in class c) (1 - p_c)^gamma, c the target class of each sample (SSD-KD)."""
     values = []
-    for row in t:
-        p, wanted = max(softmax(row)), int(np.argmax(row))
+    for row, wanted in zip(t, targets, strict=True):
+        p = softmax(row)[wanted]
         share = sum(one == wanted for one in stored) / len(stored) if stored else 0.0
         values.append((1 - share if diversity else 1.0) * ((1 - p) ** gamma if difficulty else 1.0))
     return np.array(values)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from dfkd_lab.engine.recipe import MethodContext, Schedule, WeightedLoss
+from dfkd_lab.engine.schedules import learning_rate
 from dfkd_lab.primitives import losses
 from dfkd_lab.primitives.losses import Loss
 from dfkd_lab.primitives.losses import cam as activation_maps
@@ -32,7 +34,7 @@ def inversion_losses(
     """The losses of CMI and its followers: target class, batch-norm statistics, and a gap where both networks agree.
 
     ``momentum`` averages the statistics over rounds (FastDFKD); the gap, a KL on samples that teacher and student put
-    into the same class, counts from round ``start`` on.
+    into the same class, counts from round ``start`` on, the first being 0.
     """
     return {
         "label": WeightedLoss(label, label_loss),
@@ -56,11 +58,36 @@ def cam_losses(context: MethodContext, temperature: float, cam: float, grad_cam:
     }
 
 
+def milestones(decay: str, *steps: float) -> tuple[float, ...] | None:
+    """Where rates fall to a tenth, as :class:`~dfkd_lab.engine.recipe.Schedule` has it, for the setting ``decay``.
+
+    ``steps`` are the paper's, as shares of the run.
+    """
+    return {"steps": steps, "cosine": None, "none": ()}[decay]
+
+
 def noise_generator(
-    context: MethodContext, z_dim: int, width: int, batch: int, lr: float, fade: int = 0, **details: Any
+    context: MethodContext, z_dim: int, width: int, batch: int, lr: float, **details: Any
 ) -> NoiseGenerator:
     """DAFL's and DFAD's generator with its Adam; ``details`` are those of :class:`~dfkd_lab.nets.Generator`."""
-    return NoiseGenerator(context.generator(z_dim, width, "tanh_bn", **details), batch, z_dim, lr=lr, fade=fade)
+    return NoiseGenerator(context.generator(z_dim, width, "tanh_bn", **details), batch, z_dim, lr=lr)
+
+
+def dfad_generator(
+    context: MethodContext, z_dim: int, width: int, batch: int, lr: float, cycles: int, decay: str
+) -> NoiseGenerator:
+    """DFAD's generator, one step a cycle; its learning rate falls with the student's."""
+    generator = noise_generator(context, z_dim, width, batch, lr)
+    generator.fade, generator.rate = (
+        context.rounds * cycles,
+        partial(learning_rate, start=lr, milestones=dfad_steps(decay)),
+    )
+    return generator
+
+
+def dfad_steps(decay: str) -> tuple[float, ...] | None:
+    """Where DFAD's learning rates fall: at epochs 100 and 200 of 500."""
+    return milestones(decay, 0.2, 0.4)
 
 
 def novel_generator(context: MethodContext, z_dim: int, width: int, batch: int, lr: float) -> NoiseGenerator:

@@ -16,6 +16,8 @@ def _shared(text: str, **facts: Any) -> Callable[..., Any]:
     return make
 
 
+DECAYS = ("steps", "cosine", "none")
+
 # weights of losses
 confidence = _shared("weight of the one-hot loss", low=0, high=100)
 balance = _shared("weight of the negative batch entropy", low=0, high=1000)
@@ -40,6 +42,7 @@ js = _shared("the divergence: the true JS, or what PRE-DFKD's code computes", ch
 # distillation
 temperature = _shared("temperature of distillation", low=0.1, high=100)
 s_lr = _shared("learning rate of the student (SGD), along a cosine", low=0, high=1)
+decay = _shared("how learning rates fall: in the paper's steps, along a cosine, not at all", choices=DECAYS)
 s_steps = _shared("student steps a round", low=1, high=100_000, unit="steps")
 turn_steps = _shared("student steps for one generator step", low=1, high=1000, unit="steps")
 cycles = _shared("turns of generator and student in a round", low=1, high=10_000)
@@ -50,4 +53,8 @@ flip = _shared("mirror half of the images; wrong for digits")
 
 # memory
 capacity = _shared("images the buffer holds", low=2, high=10_000_000, unit="images")
+evict = _shared(
+    "what a new image replaces in a full buffer: the oldest, or what the teacher was least sure of",
+    choices=("oldest", "worst"),
+)
 replayed = _shared("replayed images in a student step, beside the new ones", low=2, high=65_536, unit="images")

@@ -14,7 +14,10 @@ from dfkd_lab.primitives.memories.base import Draw
 
 
 class ImageBuffer(nn.Module):
-    """The last ``capacity`` images, read uniformly; each write replaces the oldest (a ring buffer).
+    """``capacity`` images, read uniformly; a write to a full one replaces the oldest (a ring buffer), or the worst.
+
+    The worst are those whose target class the teacher found least likely when they were made; where there is none, its
+    own class.
 
     A label is -1 where no class was the target. ``latest`` are the places [N] of the last write. With ``on_host`` the
     images stay in the host's memory, where it is pinned for a CUDA GPU: then a read that draws on the host is gathered
@@ -23,6 +26,7 @@ class ImageBuffer(nn.Module):
     Args:
         capacity: In images.
         shape: Of an image, [C, H, W].
+        evict: "oldest" or "worst".
     """
 
     reads_labels, draws = "written", False
@@ -36,11 +40,14 @@ class ImageBuffer(nn.Module):
     written: Tensor
     born: Tensor
     rounds: Tensor
+    certainty: Tensor | None
+    """The probability [capacity] by which an image is kept, where the worst is evicted."""
     _shares: Tensor | None
 
-    def __init__(self, capacity: int, shape: tuple[int, int, int]):
+    def __init__(self, capacity: int, shape: tuple[int, int, int], evict: str = "oldest"):
         super().__init__()
         self.capacity = capacity
+        self.register_buffer("certainty", torch.zeros(capacity) if evict == "worst" else None)
         # by numpy, whose zeros take no memory until they are written to: a plan holds a buffer too
         self.register_buffer("images", torch.from_numpy(np.zeros((capacity, *shape), np.uint8)))
         self.register_buffer("labels", torch.full((capacity,), -1))
@@ -76,10 +83,15 @@ class ImageBuffer(nn.Module):
         self.rounds += 1
 
     def write(self, batch: Batch) -> None:
-        """Replace the oldest images; of a batch larger than the buffer the last ``capacity`` stay."""
+        """Replace images; of a batch larger than the buffer the last ``capacity`` stay."""
         n = min(len(batch.images), self.capacity)
-        self.born[self._next(n, self.born.device)] = self.rounds
-        place = self._next(n, self.device)
+        if self.certainty is not None and self._count >= self.capacity:
+            place = self.certainty.topk(n, largest=False).indices
+        else:
+            place = self._next(n, self.device)
+        if self.certainty is not None and batch.certainty is not None:
+            self.certainty[place] = batch.certainty[-n:]
+        self.born[self._next(n, self.born.device) if self.certainty is None else place.cpu()] = self.rounds
         self.images[place.to(self.images.device)] = to_uint8(batch.images[-n:]).to(self.images.device)
         if batch.labels is not None:
             self.labels[place] = batch.labels[-n:]

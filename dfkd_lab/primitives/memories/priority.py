@@ -24,12 +24,13 @@ class PriorityBuffer(ImageBuffer):
         shape: Of an image, [C, H, W].
         alpha: In [0, 1]; 0 reads uniformly.
         beta: In [0, 1], at the start.
+        evict: "oldest" or "worst".
     """
 
     priorities: Tensor
 
-    def __init__(self, capacity: int, shape: tuple[int, int, int], alpha: float, beta: float):
-        super().__init__(capacity, shape)
+    def __init__(self, capacity: int, shape: tuple[int, int, int], alpha: float, beta: float, evict: str = "oldest"):
+        super().__init__(capacity, shape, evict)
         self.alpha, self.beta, self._exponent = alpha, beta, beta
         self.register_buffer("priorities", torch.zeros(capacity))
         self._score_all()

@@ -66,14 +66,21 @@ class Best:
             observation: What the teacher said of them.
         """
         # whole batches are compared: losses like balance and the batch-norm gap belong to a batch, not to an image
-        images, predicted = rendered.images.detach(), observation.logits.detach().argmax(1)
+        images, probabilities = rendered.images.detach(), observation.logits.detach().softmax(1)
+        predicted = probabilities.argmax(1)
+        class_ = predicted if rendered.labels is None else rendered.labels
+        certainty = probabilities.gather(1, class_[:, None]).squeeze(1)
         if self.loss is None or self.batch is None:
-            self.loss, self.batch = loss.detach().clone(), Batch(images.clone(), rendered.labels, predicted)
+            self.loss = loss.detach().clone()
+            self.batch = Batch(images.clone(), rendered.labels, predicted, certainty)
             return
         assert self.batch.predicted is not None
+        assert self.batch.certainty is not None
         better = loss.detach() < self.loss
-        for kept, new in ((self.loss, loss.detach()), (self.batch.images, images), (self.batch.predicted, predicted)):
-            torch.where(better, new, kept, out=kept)
+        torch.where(better, loss.detach(), self.loss, out=self.loss)
+        torch.where(better, images, self.batch.images, out=self.batch.images)
+        torch.where(better, predicted, self.batch.predicted, out=self.batch.predicted)
+        torch.where(better, certainty, self.batch.certainty, out=self.batch.certainty)
 
     def take(self) -> Batch:
         """The best batch; starts afresh."""

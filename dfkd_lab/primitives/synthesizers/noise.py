@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,7 +29,8 @@ class NoiseGenerator(nn.Module):
         labels: How they are drawn, see :func:`~dfkd_lab.primitives.synthesizers.base.draw_labels`.
         clip: The largest norm of the gradient; None leaves it.
         hold: Whether samples come from the noise of the last step, through the generator as it is since then (ZSKT).
-        fade: Steps in which the learning rate falls to 0 along a cosine; 0 keeps it.
+        fade: Steps over which the learning rate falls; 0 keeps it.
+        rate: The learning rate at a share of ``fade``, in [0, 1].
     """
 
     can_sample = True
@@ -47,12 +48,13 @@ class NoiseGenerator(nn.Module):
         clip: float | None = None,
         hold: bool = False,
         fade: int = 0,
+        rate: Callable[[float], float] | None = None,
     ):
         super().__init__()
         self.net, self.n, self.z_dim = net, n, z_dim
         self.classes, self.labels, self.clip, self.hold = classes, labels, clip, hold
         self.labelled = self.sample_labelled = bool(classes)
-        self.lr, self.fade, self.steps = lr, fade, 0
+        self.fade, self.rate, self.steps = fade, rate, 0
         self.optimizer = torch.optim.Adam(net.parameters(), lr=lr, betas=betas, fused=True)
 
     def open(self) -> None:
@@ -71,9 +73,8 @@ class NoiseGenerator(nn.Module):
         loss.backward()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
-        if self.fade:  # by steps, not rounds, as the student's falls
-            lr = self.lr * (1 + math.cos(math.pi * min(1, self.steps / self.fade))) / 2
-            self.optimizer.param_groups[0]["lr"] = lr
+        if self.rate and self.fade:  # by steps, not rounds, as the student's falls
+            self.optimizer.param_groups[0]["lr"] = self.rate(min(1, self.steps / self.fade))
         self.steps += 1
         self.optimizer.step()
 

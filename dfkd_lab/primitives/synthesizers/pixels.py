@@ -21,6 +21,7 @@ class Pixels(nn.Module):
         std: Likewise.
         lr: Of Adam, in network units.
         betas: Of Adam.
+        clip: Whether pixels are clipped to [0, 1] after each step.
         labels: How target labels are drawn, see :func:`~dfkd_lab.primitives.synthesizers.base.draw_labels`.
     """
 
@@ -38,11 +39,12 @@ class Pixels(nn.Module):
         *,
         lr: float,
         betas: tuple[float, float] = (0.9, 0.999),
+        clip: bool = True,
         labels: Labels = "balanced",
     ):
         super().__init__()
         self.n, self.shape, self.classes, self.labels = n, shape, classes, labels
-        self.lr, self.betas = lr, betas
+        self.lr, self.betas, self.clip = lr, betas, clip
         self.register_buffer("mean", mean.clone())
         self.register_buffer("std", std.clone())
         self.best = Best()
@@ -60,14 +62,15 @@ class Pixels(nn.Module):
         return self._rendered
 
     def step(self, loss: Tensor, observation: Observation) -> None:
-        """One Adam step on the pixels, then back into the valid range."""
+        """One Adam step on the pixels; with ``clip`` then back into the valid range."""
         self.best.offer(loss, self._rendered, observation)
         del self._rendered  # it holds the graph, which is freed by backward
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
-        with torch.no_grad():  # after the step: a clamp inside the graph would stop the gradient at the border
-            self.pixels.copy_(((self.pixels * self.std + self.mean).clamp(0, 1) - self.mean) / self.std)
+        if self.clip:
+            with torch.no_grad():  # after the step: a clamp inside the graph would stop the gradient at the border
+                self.pixels.copy_(((self.pixels * self.std + self.mean).clamp(0, 1) - self.mean) / self.std)
 
     def close(self) -> Batch:
         """The images with the lowest loss."""

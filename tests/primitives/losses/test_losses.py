@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dfkd_lab.methods.ssd_kd import Modulated
+from dfkd_lab.methods.ssd_kd import Modulated, Modulation
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives import losses
 from dfkd_lab.primitives.batch import Batch
@@ -57,6 +57,11 @@ def adversarial(agreeing: bool, bound: float) -> Callable[[Any, Observation], An
     return lambda t, seen: twins.adversarial(twins.kl(*d(seen), 1.0), *d(seen), agreeing, bound)
 
 
+def units(images: Tensor) -> Tensor:
+    """Images as a network sees them."""
+    return (images - 0.3) / 0.25
+
+
 TWINS: dict[str, list[Pair]] = {
     "confidence": [(losses.confidence, lambda t, seen: twins.confidence(t))],
     "label": [(losses.label, lambda t, seen: twins.label(t, seen.labels.tolist()))],
@@ -86,8 +91,11 @@ TWINS: dict[str, list[Pair]] = {
         for agreeing in (False, True)
         for bound in (math.inf, 0.5)
     ],
-    "total_variation": [(losses.total_variation, lambda t, seen: twins.total_variation(literal(seen.images)))],
-    "l2": [(losses.l2, lambda t, seen: twins.l2(literal(seen.images)))],
+    "total_variation": [
+        (losses.total_variation(units), lambda t, seen: twins.total_variation(literal(units(seen.images)))),
+        (losses.total_variation(units, "l1"), lambda t, seen: twins.total_variation_l1(literal(units(seen.images)))),
+    ],
+    "l2": [(losses.l2(units), lambda t, seen: twins.l2(literal(units(seen.images))))],
 }
 TESTED_BY_ITSELF = {"BatchNormGap"}
 CASES = [pytest.param(*pair, id=f"{name}-{place}") for name, pairs in TWINS.items() for place, pair in enumerate(pairs)]
@@ -143,7 +151,8 @@ def test_extremes_of_the_cross_entropies_and_divergences() -> None:
     assert literal(losses.js(1.0)(apart)) == pytest.approx(math.log(2), rel=1e-5)
     assert literal(losses.adversarial(losses.l1, agreeing=True)(apart)) == pytest.approx(0)
     assert literal(losses.adversarial(losses.l1, bound=3.0)(apart)) == pytest.approx(-3)
-    assert float(losses.total_variation(flat)) == float(losses.l2(flat).sum()) == 0
+    assert float(losses.total_variation(units)(flat)) == float(losses.total_variation(units, "l1")(flat)) == 0
+    assert float(losses.l2(lambda images: images)(flat)) == 0
 
 
 def test_attention_is_0_for_equal_maps_up_to_scale_and_largest_for_maps_that_never_meet() -> None:
@@ -248,19 +257,21 @@ def test_batch_norm_gap_is_measured_at_the_input_of_the_layer_on_normalized_imag
 @pytest.mark.parametrize("diversity", [True, False])
 @pytest.mark.parametrize("difficulty", [True, False])
 @pytest.mark.parametrize("stored", [[], [0, 0, 1, 2, 2, 2]])
+@pytest.mark.parametrize("by", ["target", "confidence"])
 def test_modulation_agrees_with_its_twin_and_carries_no_gradient(
-    stored: list[int], difficulty: bool, diversity: bool
+    by: str, stored: list[int], difficulty: bool, diversity: bool
 ) -> None:
     memory = ImageBuffer(8, (1, 4, 4))
     if stored:
         memory.write(Batch(torch.rand(len(stored), 1, 4, 4), predicted=torch.tensor(stored)))
-    term, seen = Modulated(4, 2.0, diversity, difficulty), observed(9, 4, scale=1.0)
+    term, seen = Modulated(losses.label, Modulation(4, 2.0, diversity, difficulty, by)), observed(9, 4, scale=1.0)
     term.bind(memory)
-    phi = term.phi(seen.logits)
+    phi, targets = term.phi(seen), seen.labels if by == "target" else seen.logits.argmax(1)
     assert literal(phi) == pytest.approx(
-        twins.phi(literal(seen.logits), stored, 2.0, diversity, difficulty), rel=1e-5, abs=1e-6
+        twins.phi(literal(seen.logits), targets.tolist(), stored, 2.0, diversity, difficulty), rel=1e-5, abs=1e-6
     )
     assert literal(term(seen)) == pytest.approx(literal(phi) * literal(losses.label(seen)), rel=1e-5)
+    assert literal(term.unmodulated) == pytest.approx(literal(losses.label(seen)))
     seen.logits = seen.logits.requires_grad_()
     (gradient,) = torch.autograd.grad(term(seen).sum(), seen.logits)
     (plain,) = torch.autograd.grad((phi * losses.label(seen)).sum(), seen.logits)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from dfkd_lab.primitives.batch import Batch
+from dfkd_lab.primitives.batch import Batch, to_float, to_uint8
 from dfkd_lab.primitives.memories import ImageBuffer, Live, PriorityBuffer
 from tests.reference import losses as twins
 
@@ -54,13 +54,43 @@ def test_the_oldest_are_replaced_first_and_capacity_is_respected(kind: Any, writ
     assert torch.equal(ring.labels[batch.index], batch.labels)
 
 
-def test_a_stored_image_is_off_by_at_most_half_a_level() -> None:
+def test_a_stored_image_is_cut_off_to_the_level_below_as_in_the_fields_code() -> None:
     ring = ImageBuffer(64, SHAPE)
     images = torch.rand(64, *SHAPE, generator=torch.Generator().manual_seed(0)) * 1.2 - 0.1
     ring.write(Batch(images))
     batch = ring.read(300, never)
-    assert float((batch.images - images.clamp(0, 1)[batch.index]).abs().max()) <= 1 / 510 + 1e-6
+    lost = images.clamp(0, 1)[batch.index] - batch.images
+    assert 0 <= float(lost.min()) < float(lost.max()) < 1 / 255
+    assert torch.equal(ring.images.double(), (images.double().clamp(0, 1) * 255).floor())
     assert ring.images.dtype == torch.uint8
+
+
+def test_what_is_stored_again_is_the_same() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(to_float(levels)), levels)
+    assert to_uint8(torch.tensor([-1.0, 0.0, 1 / 255, 0.99999, 1.0, 2.0])).tolist() == [0, 0, 1, 254, 255, 255]
+
+
+def sure(certainty: list[float], *numbers: int) -> Batch:
+    batch = numbered(*numbers)
+    batch.certainty = torch.tensor(certainty)
+    return batch
+
+
+@pytest.mark.parametrize("kind", [ImageBuffer, lambda n, shape, evict: PriorityBuffer(n, shape, 0.6, 0.4, evict)])
+def test_the_worst_are_replaced_where_that_is_asked_for(kind: Any) -> None:
+    ring = kind(4, SHAPE, evict="worst")
+    ring.write(sure([0.9, 0.1], 1, 2))
+    ring.write(sure([0.5, 0.3], 3, 4))
+    assert held(ring) == [1, 2, 3, 4]
+    ring.write(sure([0.2, 0.8], 5, 6))
+    assert sorted(held(ring)) == [1, 3, 5, 6]
+    again = kind(4, SHAPE, evict="worst")
+    again.load_state_dict(ring.state_dict())
+    for each in (ring, again):
+        each.write(sure([0.7, 0.7], 7, 8))
+        assert sorted(held(each)) == [1, 6, 7, 8]
+    assert "certainty" not in ImageBuffer(4, SHAPE).state_dict()
 
 
 def test_class_shares_count_what_the_teacher_saw() -> None:

@@ -1,11 +1,13 @@
 """Synthesizers keep the best images and take exactly the steps they say."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from dfkd_lab.engine.schedules import cosine
 from dfkd_lab.nets import Generator
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.observer import Observation
@@ -169,12 +171,13 @@ def test_the_gradient_is_no_longer_than_the_clip() -> None:
 
 
 def test_the_learning_rate_fades_along_a_cosine_also_after_a_resume() -> None:
-    generator, rates = NoiseGenerator(small_net(), 6, 4, lr=0.1, fade=4), []
+    fading = partial(NoiseGenerator, n=6, z_dim=4, lr=0.1, fade=4, rate=partial(cosine, start=0.1, floor=0.0))
+    generator, rates = fading(small_net()), []
     for _ in range(6):
         rendered = generator.render()
         generator.step(objective(rendered.images), seen_of(rendered))
         rates.append(generator.optimizer.param_groups[0]["lr"])
-        state, generator = generator.state_dict(), NoiseGenerator(small_net(), 6, 4, lr=0.1, fade=4)
+        state, generator = generator.state_dict(), fading(small_net())
         generator.load_state_dict(copy.deepcopy(state))
     assert rates == pytest.approx([0.1, 0.0853553, 0.05, 0.0146447, 0, 0], abs=1e-6)
 
