@@ -239,6 +239,11 @@ class RunSpec:
         "what draws images; auto: the field's; dcgan: DFAD's, 128 px; deep: FastDFKD's, 224 px",
         choices=("auto", "dcgan", "deep"),
     )
+    optimizer: str = setting(
+        "auto",
+        "the student's; auto: the method's own, or Adam for a student without batch norm",
+        choices=("auto", "sgd", "adam"),
+    )
     cache_views: int = setting(
         0, "views of each stored image kept with the teacher's answer; 0 draws a view a read", low=0, high=1000
     )

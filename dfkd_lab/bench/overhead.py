@@ -64,7 +64,7 @@ class Pair:
         """A run of ``method`` with its preset, and those of ``settings`` that it has; ``more`` is ``ComposedRun``'s."""
         class_ = methods.find(method)
         preset = class_.presets[methods.suiting_preset(class_, self.presets)]
-        base = {name: value for name, value in preset.items() if name != "rounds"}
+        base = methods.own_settings(preset)
         known = {name: value for name, value in settings.items() if name in settings_of(class_)}
         scale = [0.5] * self.shape[0], [0.25] * self.shape[0]
         composed = ComposedRun.of(

@@ -73,7 +73,8 @@ def execute(resolved: ResolvedRun) -> None:
     """Run it with a progress bar. The first interrupt ends it after its round, the second at once."""
     print(f"{RunFolder.of(resolved.spec).path}: starting", file=sys.stderr)
     session = Session(resolved)
-    print(session.memory, file=sys.stderr)
+    for sentence in (*resolved.notes, session.memory):
+        print(sentence, file=sys.stderr)
     if session.will_compile:
         print(COMPILING, file=sys.stderr)
     elif expected := timing.expected(session.run, session.teacher.card.shape):

@@ -47,7 +47,7 @@ class ComposedRun:
         cls, method: Method, teacher: Frozen, student: Callable[[], nn.Module], *,
         shape: tuple[int, int, int], classes: int, rounds: int, seed: int,
         device: torch.device | str = "cpu", precision: str = "fp32", cache_views: int = 0,
-        generator: str = "auto",
+        generator: str = "auto", optimizer: str = "auto",
     ) -> ComposedRun:  # fmt: skip
         """Compose ``method``.
 
@@ -62,6 +62,7 @@ class ComposedRun:
             device: What the run will compute on.
             precision: "fp32", or "bf16" for the passes of networks; losses and weights stay in 32 bits.
             generator: "auto", or the published one that draws images instead, "dcgan" or "deep".
+            optimizer: Of the student, "sgd" or "adam"; "auto" is the method's own.
             cache_views: Views of each stored image that are kept with the teacher's logits; 0 draws a view a read.
 
         Raises:
@@ -73,6 +74,8 @@ class ComposedRun:
             network = student()
             observer = Observer(teacher, network, autocast)
             recipe = method.compose(MethodContext(teacher, observer, shape, classes, rounds, generator))
+        if optimizer not in ("auto", recipe.schedule.optimizer):
+            recipe.schedule = recipe.schedule.by(optimizer)
         recipe.check(batch_norms=bool(observer.batch_norms))
         _refuse_undeclared_images(recipe, method)
         _refuse_another_shape(recipe, shape)

@@ -1,11 +1,11 @@
 """One paper a file. A new method is its file, and its line in ``CLASSES``."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
 from dfkd_lab.errors import SpecError
-from dfkd_lab.spec import unknown
+from dfkd_lab.spec import RunSpec, settings_of, unknown
 
 CLASSES = {
     "alone": "Alone",
@@ -58,9 +58,14 @@ PUBLISHED = ("paper", "cifar", "cifar10", "cifar100")
 
 
 def preset_values(method: type[Any], preset: str, teacher: str) -> dict[str, Any]:
-    """The settings of ``preset``, with "rounds" where it has them, and what the paper gives for this ``teacher``."""
+    """The settings of ``preset``, those of the run among them, and what the paper gives for this ``teacher``."""
     by_teacher = getattr(method, "by_teacher", {}) if preset in PUBLISHED else {}
     return {**method.presets[preset], **by_teacher.get(teacher, {})}
+
+
+def own_settings(preset: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a preset are settings of the method; the rest are the run's (rounds, optimizer, generator, views)."""
+    return {name: value for name, value in preset.items() if name not in settings_of(RunSpec)}
 
 
 def remark(method: Any) -> str:

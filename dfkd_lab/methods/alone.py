@@ -25,8 +25,9 @@ class Alone:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "s_steps": 40, "padding": 1, "flip": False},
+        "small_gray": {"rounds": 40, "s_steps": 100, "padding": 2},
         "cifar": {"rounds": 200},
-    }
+    }  # fmt: skip
 
     s_lr: float = settings.s_lr(0.1)
     s_steps: int = settings.s_steps(391)

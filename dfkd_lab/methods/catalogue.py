@@ -50,8 +50,7 @@ def remarks(module: str, method: type[Any]) -> list[str]:
 def compose_on_digits(name: str) -> Recipe:
     """The recipe of a method with its digits preset (or its defaults), on an untrained teacher."""
     method = methods.find(name)
-    preset = {key: value for key, value in method.presets.get("digits", {}).items() if key != "rounds"}
-    return recipe_of(build(method, preset))
+    return recipe_of(build(method, methods.own_settings(method.presets.get("digits", {}))))
 
 
 def recipe_of(method: Method) -> Recipe:

@@ -30,6 +30,8 @@ class CGDD:
         "paper": {"rounds": 400},
         "digits": {"rounds": 24, "z_dim": 64, "width": 16, "batch": 64, "cycles": 25, "s_steps": 2, "g_lr": 5e-3,
                    "bn_gap": 3.0, "gap": 0.2, "attention": 50.0},
+        "small_gray": {"rounds": 60, "z_dim": 100, "width": 16, "batch": 128, "cycles": 25, "s_steps": 4,
+                       "attention": 50.0},
         "cifar": {},
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from dfkd_lab.errors import SpecError
+from dfkd_lab.methods import own_settings
 from dfkd_lab.spec import PRESETS, RunSpec, build, setting_type, settings_of
 
 TYPES = (bool, int, float, str)
@@ -67,7 +68,8 @@ def _check_presets(method: Any) -> None:
         if not isinstance(rounds, int) or not 1 <= rounds <= settings_of(RunSpec)["rounds"].metadata["high"]:
             raise SpecError(f"has a preset '{preset}' with rounds = {rounds!r}; allowed: a whole number, at least 1")
         try:
-            build(method, {setting: value for setting, value in values.items() if setting != "rounds"})
+            build(method, own_settings(values))
+            build(RunSpec, {name: value for name, value in values.items() if name in settings_of(RunSpec)})
         except SpecError as error:
             raise SpecError(f"has a preset '{preset}' that cannot be: {error}") from None
 

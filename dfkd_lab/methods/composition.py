@@ -237,7 +237,7 @@ def _shared(host: Method, borrower: type[Any]) -> dict[str, Any]:
 def _method(name: str, preset: str, settings: Mapping[str, Any]) -> Method:
     """A method with the settings of its preset, or the paper's if it has none of that name, and the given ones."""
     class_ = methods.find(name)
-    base = {key: value for key, value in class_.presets.get(preset, {}).items() if key != "rounds"}
+    base = methods.own_settings(class_.presets.get(preset, {}))
     made: Method = build(class_, {**base, **settings})
     return made
 

@@ -22,6 +22,8 @@ class DAFL:
         "paper": {"rounds": 2000},
         "digits": {"rounds": 30, "z_dim": 64, "width": 16, "batch": 128, "cycles": 40, "confidence": 1.0,
                    "balance": 20.0, "g_lr": 5e-4, "decay": "cosine"},
+        "small_gray": {"rounds": 200, "z_dim": 100, "batch": 512, "confidence": 1.0, "balance": 5.0, "activation": 0.1,
+                       "g_lr": 0.2, "optimizer": "adam", "s_lr": 2e-3, "decay": "none"},
         "cifar": {},
         "cifar100": {"confidence": 0.5, "balance": 20.0, "activation": 0.1},
     }  # fmt: skip

@@ -21,8 +21,9 @@ class DDAD:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 300},
         "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 8, "bn_gap": 1.0},
+        "small_gray": {"rounds": 60, "z_dim": 100, "width": 16, "batch": 128, "cycles": 20},
         "cifar": {},
-    }
+    }  # fmt: skip
 
     gap: float = settings.gap(1.0, "an L1 distance")
     bn_gap: float = settings.bn_gap(0.1, "lambda")

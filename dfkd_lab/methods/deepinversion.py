@@ -26,7 +26,12 @@ class DeepInversion:
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "g_steps": 60, "s_steps": 40, "batch": 128, "capacity": 4000, "jitter": 1,
                    "flip": False, "mirror": False, "padding": 1, "temperature": 4.0, "total_variation": 1e-3},
+        "small_gray": {"rounds": 60, "g_steps": 200, "s_steps": 100, "batch": 128, "capacity": 7680, "padding": 2,
+                       "temperature": 4.0},
         "cifar": {},
+        "imagenet": {"form": "authors", "g_steps": 2000, "g_lr": 0.25, "bn_gap": 0.01, "total_variation": 1e-4,
+                     "gap": 0.0,
+                     "jitter": 30, "batch": 84, "capacity": 16_800},
         "cifar10": {"form": "authors", "g_steps": 2000, "g_lr": 0.05, "gap": 0.0, "total_variation": 2.5e-5,
                     "jitter": 2, "mirror": False},
     }  # fmt: skip

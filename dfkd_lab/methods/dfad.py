@@ -21,15 +21,19 @@ class DFAD:
     caveat: ClassVar[str] = "Nothing but the game keeps the images near what the teacher knows."
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 500},
+        "imagenet": {"rounds": 300, "batch": 64, "s_lr": 0.05, "generator": "dcgan"},
         "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 8, "decay": "cosine"},
+        "small_gray": {"rounds": 40, "z_dim": 100, "batch": 512, "optimizer": "sgd", "s_lr": 0.01, "weight_decay": 1e-4,
+                       "decay": "none"},
         "cifar": {},
-    }
+    }  # fmt: skip
 
     gap: float = settings.gap(1.0, "an L1 distance")
     z_dim: int = settings.z_dim(256)
     width: int = settings.width(64)
     g_lr: float = settings.g_lr(1e-3)
     s_lr: float = settings.s_lr(0.1)
+    weight_decay: float = settings.weight_decay(5e-4)
     decay: str = settings.decay("steps", "for both players")
     s_steps: int = settings.turn_steps(5)
     batch: int = settings.batch(256)
@@ -49,6 +53,11 @@ class DFAD:
             student_losses={"l1": WeightedLoss(1.0, losses.l1)},
             memory=Live(),
             schedule=recipes.game_schedule(
-                self.s_steps, self.cycles, self.batch, self.s_lr, milestones=recipes.dfad_steps(self.decay)
+                self.s_steps,
+                self.cycles,
+                self.batch,
+                self.s_lr,
+                weight_decay=self.weight_decay,
+                milestones=recipes.dfad_steps(self.decay),
             ),
         )

@@ -38,8 +38,9 @@ class DFADARVI:
             "near_boundary": 1.0,
             "decay": "cosine",
         },
+        "small_gray": {"rounds": 40, "z_dim": 100, "batch": 512, "s_lr": 0.01, "decay": "none"},
         "cifar": {},
-    }
+    }  # fmt: skip
 
     gap: float = settings.gap(1.0, "an L1 distance")
     near_boundary: float = setting(0.1, "weight of the teacher's absolute pre-activations", low=0, high=100)
@@ -51,6 +52,7 @@ class DFADARVI:
     width: int = settings.width(64)
     g_lr: float = settings.g_lr(1e-3)
     s_lr: float = settings.s_lr(0.1)
+    weight_decay: float = settings.weight_decay(5e-4)
     decay: str = settings.decay("steps", "for both players")
     s_steps: int = settings.turn_steps(5)
     batch: int = settings.batch(256)
@@ -74,7 +76,12 @@ class DFADARVI:
             },
             memory=Live(),
             schedule=recipes.game_schedule(
-                self.s_steps, self.cycles, self.batch, self.s_lr, milestones=recipes.dfad_steps(self.decay)
+                self.s_steps,
+                self.cycles,
+                self.batch,
+                self.s_lr,
+                weight_decay=self.weight_decay,
+                milestones=recipes.dfad_steps(self.decay),
             ),
         )
 

@@ -25,8 +25,9 @@ class KD:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "s_steps": 40, "padding": 1, "flip": False},
+        "small_gray": {"rounds": 40, "s_steps": 100, "padding": 2},
         "cifar": {"rounds": 200},
-    }
+    }  # fmt: skip
 
     images: int = setting(0, "real images to learn from, as many of each class; 0, or more than there are, takes all",
                        low=0, high=10_000_000, unit="images")  # fmt: skip

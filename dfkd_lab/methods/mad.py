@@ -26,8 +26,10 @@ class MAD:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 220},
         "digits": {"rounds": 34, "warm_up": 4, "cycles": 8, "z_dim": 64, "width": 32, "batch": 128, "replayed": 128},
+        "small_gray": {"rounds": 64, "warm_up": 4, "cycles": 20, "z_dim": 100, "width": 16, "batch": 128,
+                       "replayed": 128},
         "cifar": {},
-    }
+    }  # fmt: skip
 
     gap: float = settings.gap(1.0, "a bounded KL")
     bound: float = setting(5.0, "largest KL that counts, for both players", low=0, high=1000)

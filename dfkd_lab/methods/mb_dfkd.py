@@ -24,6 +24,8 @@ class MBDFKD:
         "paper": {"rounds": 400},
         "digits": {"rounds": 24, "z_dim": 64, "width": 16, "batch": 128, "cycles": 5, "replayed": 16, "g_lr": 2e-3,
                    "bank_period": 1},
+        "small_gray": {"rounds": 60, "z_dim": 100, "width": 16, "batch": 128, "cycles": 10, "replayed": 16,
+                       "g_lr": 2e-3},
         "cifar": {},
     }  # fmt: skip
 

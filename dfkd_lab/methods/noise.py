@@ -24,8 +24,9 @@ class Noise:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "s_steps": 40},
+        "small_gray": {"rounds": 40, "s_steps": 100},
         "cifar": {"rounds": 200},
-    }
+    }  # fmt: skip
 
     pixels: str = setting("gaussian", "distribution of the pixels, with the mean and deviation of the teacher's "
                        "normalization", choices=("gaussian", "uniform"))  # fmt: skip

@@ -34,6 +34,9 @@ class SSDKD:
         "paper": {"rounds": 220},
         "digits": {"rounds": 34, "z_dim": 64, "width": 32, "batch": 128, "capacity": 1000, "s_steps": 40, "warm_up": 4,
                    "g_steps": 8, "padding": 1, "flip": False, "s_lr": 0.1, "temperature": 4.0},
+        "small_gray": {"rounds": 154, "z_dim": 100, "width": 16, "batch": 128, "s_steps": 40, "warm_up": 4,
+                       "g_steps": 8,
+                       "padding": 2, "temperature": 4.0, "capacity": 2000, "modulate": "target"},
         "cifar": {},
     }  # fmt: skip
     by_teacher: ClassVar[dict[str, dict[str, Any]]] = FastDFKD.by_teacher

@@ -23,8 +23,9 @@ class UntrainedGenerator:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "s_steps": 40, "z_dim": 64, "width": 32},
+        "small_gray": {"rounds": 40, "s_steps": 100, "z_dim": 100, "width": 16},
         "cifar": {"rounds": 200},
-    }
+    }  # fmt: skip
 
     temperature: float = settings.temperature(4.0)
     z_dim: int = settings.z_dim(256)

@@ -22,12 +22,14 @@ class ZSKT:
 
     citation: ClassVar[str] = "Micaelli et al., NeurIPS 2019, arXiv:1905.09768"
     certainty: ClassVar[str] = "certain (authors' code)"
+    optimizer: ClassVar[str] = "adam"
     caveat: ClassVar[str] = "Nothing but the game keeps the images near what the teacher knows."
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 1600},
         "digits": {"rounds": 15, "z_dim": 64, "width": 16, "batch": 64, "cycles": 8, "attention": 10.0, "s_lr": 0.01},
+        "small_gray": {"rounds": 60, "width": 16, "cycles": 10, "attention": 10.0},
         "cifar": {},
-    }
+    }  # fmt: skip
 
     gap: float = settings.gap(1.0, "a KL, as a mean over classes too")
     attention: float = settings.attention(250.0)

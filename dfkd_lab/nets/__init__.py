@@ -13,6 +13,7 @@ from dfkd_lab.nets.generators import Generator
 from dfkd_lab.nets.resnet import ResNet, WideResNet
 from dfkd_lab.nets.vae import Encoder
 from dfkd_lab.spec import check_new, unknown
+from dfkd_lab.system.rng import preserved
 
 
 def _with_stem(family: str, *details: str, channels: int, classes: int) -> nn.Module:
@@ -23,7 +24,8 @@ def _with_stem(family: str, *details: str, channels: int, classes: int) -> nn.Mo
 
 CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     **{f"convnet_{width}": partial(ConvNet, width) for width in (32, 16, 8)},
-    "lenet5": LeNet5,
+    "lenet5": partial(LeNet5, (6, 16, 120), 84),
+    "lenet5_half": partial(LeNet5, (3, 8, 60), 42),
     **{f"resnet{6 * n + 2}": partial(ResNet, n, "A") for n in (1, 2, 3, 5, 7, 9, 18)},
     **{f"resnet{6 * n + 2}_b": partial(ResNet, n, "B") for n in (1, 2, 3, 5, 7, 9, 18)},
     **{f"resnet{depth}": partial(_with_stem, "resnet", f"resnet{depth}") for depth in (18, 34, 50)},
@@ -69,6 +71,22 @@ def classifier(name: str, channels: int, classes: int) -> nn.Module:
     if ":" in name:
         return zoo.build(name, channels, classes)
     return CLASSIFIERS[name](channels=channels, classes=classes)
+
+
+def is_normed(name: str, channels: int, classes: int) -> bool:
+    """Whether the network called ``name`` normalizes its maps (batch, instance or group norm).
+
+    Raises:
+        SpecError: as :func:`classifier`.
+    """
+    with preserved():
+        net = classifier(name, channels, classes)
+    return any(isinstance(layer, (nn.modules.batchnorm._NormBase, nn.GroupNorm)) for layer in net.modules())
+
+
+def has_statistics(net: nn.Module) -> bool:
+    """Whether a batch norm of ``net`` keeps the mean and the variance of what it was trained on."""
+    return any(isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None for layer in net.modules())
 
 
 def parameter_count(module: nn.Module) -> int:

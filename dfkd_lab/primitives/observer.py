@@ -93,7 +93,9 @@ class Observer:
         """Images passed through the teacher so far."""
         self._observation: Observation | None = None
         self._needs: frozenset[str] = frozenset()
-        self.batch_norms = [layer for layer in teacher.modules() if isinstance(layer, nn.BatchNorm2d)]
+        self.batch_norms = [
+            layer for layer in teacher.modules() if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None
+        ]
         for layer in self.batch_norms:
             layer.register_forward_pre_hook(self._record_statistics)
             layer.register_forward_hook(self._record_preactivation)

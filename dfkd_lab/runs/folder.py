@@ -25,7 +25,7 @@ from dfkd_lab.engine import metrics
 from dfkd_lab.engine.report import Cost, Report
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition
-from dfkd_lab.spec import RunSpec, build, difference, record
+from dfkd_lab.spec import RunSpec, build, difference, record, settings_of
 from dfkd_lab.system.files import read_json, write_atomically
 from dfkd_lab.system.processes import is_alive
 
@@ -35,6 +35,9 @@ LONGEST_NAME = 200
 """Bytes of a folder's name; file systems take 255, and files beside it need some."""
 RETIRED = {"tape": "steps are no longer recorded and played back; the run computes the same without"}
 """Settings of older versions that a spec may still have, and why they are passed over."""
+
+ADDED = {"decay": "cosine", "evict": "oldest", "modulate": "confidence", "modulate_student": False, "form": "toolbox"}
+"""Settings that methods did not have in older versions, and what they did then."""
 
 
 class Planned(Protocol):
@@ -85,7 +88,14 @@ class RunFolder:
         values = {name: value for name, value in self._spec_values().items() if name not in RETIRED}
         if values.get("compile") is False:  # of 0.2.0, whose default it was
             values["compile"] = "auto"
-        return build(RunSpec, {"precision": "fp32", **values, "out": self.out})  # runs older than the setting
+        class_ = methods.METHODS.get(values.get("method", ""))
+        settings = values.get("settings")
+        if isinstance(settings, dict) and class_:
+            known = {**ADDED, "mirror": settings.get("flip", True)}
+            more = {name: value for name, value in known.items() if name in settings_of(class_)}
+            values["settings"] = {**more, **settings} if settings else settings
+        older = {"precision": "fp32", "optimizer": getattr(class_, "optimizer", "sgd")}  # than these settings
+        return build(RunSpec, {**older, **values, "out": self.out})
 
     def passed_over(self) -> list[str]:
         """A sentence for each setting of an older version that its spec still has.

@@ -11,19 +11,22 @@ from typing import Any
 import torch
 
 from dfkd_lab import data, methods, nets, teachers
+from dfkd_lab.data.registry import DataSet
 from dfkd_lab.engine import precision
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.recipe import Method
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition
-from dfkd_lab.runs import timing
+from dfkd_lab.runs import defaults, timing
 from dfkd_lab.runs.folder import RunFolder, is_same_run, named_folder
 from dfkd_lab.runs.memory_estimate import explained
 from dfkd_lab.runs.seal import Seal, SealBroken
-from dfkd_lab.spec import RunSpec, build, record, settings_of, unknown
+from dfkd_lab.spec import PRESETS, RunSpec, build, settings_of, unknown
 from dfkd_lab.system.device import check_device, check_reproducible, pick_device
 from dfkd_lab.teachers import Calibration, Teacher
 
+LARGE = 96
+"""Pixels a side from which on images are taken to be like ImageNet's."""
 UNSTEADY = 3
 """How much a timed step may differ from the one that the same command timed before, beside other work."""
 
@@ -45,6 +48,8 @@ class ResolvedRun:
     """How right and how sure the teacher is, if it was measured on the evaluation set before."""
     seal: Seal
     """Closed while the method composed."""
+    notes: list[str]
+    """What was decided for the networks' sake where nobody said it, in words."""
     _composed: ComposedRun | None = field(repr=False)
 
     @property
@@ -105,15 +110,15 @@ def resolve(spec: RunSpec) -> ResolvedRun:
         SpecError: as :func:`plan`.
         RunError: as :func:`plan`.
     """
-    minutes = spec.minutes
-    spec, teacher, device = _settle(spec)
+    minutes, known = spec.minutes, _settle(spec)
+    spec, teacher, device = known.spec, known.teacher, known.device
     method, seal = composition.method_of(spec), Seal()
     if minutes:
         spec = _laid_out(spec, minutes, _compose(spec, method, teacher, device, seal), teacher)
         seal = Seal()
     composed = _compose(spec, method, teacher, device, seal)
     calibration = teachers.kept_measurement(teacher, spec.data)
-    return ResolvedRun(spec, method, device, teacher, calibration, seal, composed)
+    return ResolvedRun(spec, method, device, teacher, calibration, seal, known.notes, composed)
 
 
 def settled(values: Mapping[str, Any]) -> RunSpec:
@@ -122,19 +127,30 @@ def settled(values: Mapping[str, Any]) -> RunSpec:
     Raises:
         SpecError: as :func:`plan`, but for what shows only when slots are put together.
     """
-    return _settle(_spec_of(values))[0]
+    return _settle(_spec_of(values)).spec
 
 
-def _settle(spec: RunSpec) -> tuple[RunSpec, Teacher, torch.device]:
-    """``spec`` with preset, settings, rounds and precision decided; the teacher, and the device."""
+@dataclass
+class Settled:
+    """A spec with preset, settings, rounds, optimizer and precision decided, before anything is composed."""
+
+    spec: RunSpec
+    teacher: Teacher
+    device: torch.device
+    notes: list[str]
+    """What was decided for the networks' sake, in words."""
+
+
+def _settle(spec: RunSpec) -> Settled:
+    """Decide what can be decided without composing.
+
+    Raises:
+        SpecError: as :func:`plan`.
+    """
     class_ = methods.find(spec.method)
     data.check(spec.data)
     build(class_, spec.settings, also=settings_of(RunSpec))  # before a file is read
     teacher = _find_teacher(spec)
-    preset = _preset(spec, class_, teacher)
-    base = methods.preset_values(class_, preset, teacher.card.net)
-    rounds = base.pop("rounds", class_.presets["paper"]["rounds"])
-    settings = record(build(class_, {**base, **spec.settings}))
     try:
         nets.check(spec.student)
     except SpecError as error:
@@ -149,15 +165,14 @@ def _settle(spec: RunSpec) -> tuple[RunSpec, Teacher, torch.device]:
     check_device(spec.device)
     device = pick_device(spec.device)
     check_reproducible(device, spec.deterministic)  # before anything is asked of a GPU
+    preset, row = _preset(spec, class_, teacher)
+    spec, notes = defaults.filled(spec, preset, teacher, row)
     spec = dataclasses.replace(
         spec,
-        settings=settings,
-        rounds=spec.rounds or rounds,
         minutes=0.0,  # rounds say it from here on
-        preset=preset,
         precision=precision.pick(spec.precision, device),
     )
-    return spec, teacher, device
+    return Settled(spec, teacher, device, notes)
 
 
 def _laid_out(spec: RunSpec, minutes: float, composed: ComposedRun, teacher: Teacher) -> RunSpec:
@@ -200,17 +215,29 @@ def _compose(spec: RunSpec, method: Method, teacher: Teacher, device: torch.devi
                 precision=spec.precision,
                 cache_views=spec.cache_views,
                 generator=spec.generator,
+                optimizer=spec.optimizer,
             )
     except SealBroken as error:
         raise RunError(str(error)) from None
 
 
-def _preset(spec: RunSpec, class_: type[Any], teacher: Teacher) -> str:
-    """The family of settings: the one that is named, else what suits the evaluation set or the teacher's own data."""
+def _preset(spec: RunSpec, class_: type[Any], teacher: Teacher) -> tuple[str, DataSet | None]:
+    """The family of settings, and the data that the run is about, if they are known.
+
+    It is the one that is named, else what suits the evaluation set, the teacher's own data, or the size of its images.
+    """
+    row = data.find(spec.data) or data.find(teacher.card.data)
     if spec.preset in class_.presets:
-        return spec.preset
+        return spec.preset, row
     named = data.find(spec.preset)
-    row = named or data.find(spec.data) or data.find(teacher.card.data)
+    if spec.preset in PRESETS[1:] and named is None:
+        known = ", ".join(class_.presets)
+        raise SpecError(
+            f"preset = '{spec.preset}': neither {spec.method}'s paper nor its code says what suits; {known} do"
+        )
     if spec.preset != "auto" and named is None:
         raise SpecError("preset: " + unknown(spec.preset, class_.presets, f"preset of {spec.method}"))
-    return methods.suiting_preset(class_, row.presets if row else ())
+    large = ("imagenet",) if min(teacher.card.shape[1:]) >= LARGE else ()
+    about = named or row
+    families = about.presets if about else large
+    return methods.suiting_preset(class_, families), row

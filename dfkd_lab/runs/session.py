@@ -20,6 +20,7 @@ from dfkd_lab.engine import compilation, flops, metrics
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.loop import Diverged, Run
 from dfkd_lab.engine.report import Report
+from dfkd_lab.engine.trends import Trends
 from dfkd_lab.errors import RunError
 from dfkd_lab.runs import memory_estimate, records, samples
 from dfkd_lab.runs.async_writer import AsyncWriter
@@ -77,8 +78,8 @@ class Session:
             self._status("running", f"measuring the teacher on {len(split.labels):,} images, unless that is known")
         self.calibration = found = teachers.measured(self.teacher, self.spec.data, split, self.device)
         self.teacher_accuracy = None if found is None else found.accuracy
-        shape, is_reference = self.teacher.card.shape, methods.remark(self.resolved.method)
-        self.real = data.training_set(self.spec.data, shape) if is_reference else None
+        is_reference = methods.remark(self.resolved.method)
+        self.real = data.training_set(self.spec.data, self.teacher.card.shape) if is_reference else None
         evaluate = None if split is None else metrics.Accuracy(split.images, split.labels)
         self.seal = self.resolved.seal
         self.seal.allow(self.folder.path)
@@ -199,6 +200,7 @@ class Session:
         self._checkpoint_round = self._first_round = self.run.round
         lines = events.read_text().splitlines(keepends=True) if events.exists() else []
         write_atomically(events, "".join(lines[: self.run.round]).encode())
+        self.trends = Trends(self.run.recipe.schedule, self.run.classes, self.folder.reports())
         for number, file in self.folder.samples().items():
             if number > self.run.round:
                 file.unlink()
@@ -207,6 +209,7 @@ class Session:
     def _keep(self, report: Report) -> None:
         """Log the round, and hand over its samples, and a checkpoint when one is due."""
         start = time.perf_counter()
+        report.alarms += self.trends.alarms(report)
         with (self.folder.path / "events.jsonl").open("a") as events:
             events.write(json.dumps(report.event()) + "\n")
         every = -(-self.spec.rounds // MOST_SAMPLE_FILES)
@@ -277,6 +280,7 @@ class Session:
         return {
             **records.of_plan(self.spec),
             "memory": self.memory.record(),
+            "notes": self.resolved.notes or self.folder.manifest().get("notes", []),
             "teacher": {"accuracy": None, **self.teacher.describe(self.calibration)},
             "student": {"net": self.spec.student, "parameters": nets.parameter_count(self.run.student)},
             "evaluation": None if split is None else {"name": self.spec.data, "n": len(split.labels), **split.hashes()},
