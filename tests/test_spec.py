@@ -10,7 +10,7 @@ import pytest
 from papermill import inspect_notebook
 
 from dfkd_lab.errors import SpecError
-from dfkd_lab.methods import METHODS
+from dfkd_lab.methods import METHODS, own_settings
 from dfkd_lab.spec import (
     RunSpec,
     allowed,
@@ -146,7 +146,8 @@ def test_no_setting_of_a_method_is_called_like_a_setting_of_the_run(name: str) -
 @pytest.mark.parametrize("name", METHODS)
 def test_presets_are_made_of_settings(name: str) -> None:
     for preset in METHODS[name].presets.values():
-        build(METHODS[name], {setting: value for setting, value in preset.items() if setting != "rounds"})
+        build(METHODS[name], own_settings(preset))
+        build(RunSpec, {setting: value for setting, value in preset.items() if setting in settings_of(RunSpec)})
         assert preset.get("rounds", 1) >= 1
 
 

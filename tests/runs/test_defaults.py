@@ -1,0 +1,167 @@
+"""Settings that nobody named follow from preset, data, teacher and student; what somebody named stays."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dfkd_lab import METHODS, RunFolder, Session, SpecError, nets, plan, teachers
+from dfkd_lab.runs.planning import resolve
+from dfkd_lab.spec import settings_of
+
+MNIST = {"data": "mnist", "student": "lenet5_half"}
+
+
+@pytest.fixture
+def no_norm(tmp_path: Path) -> str:
+    """A teacher of gray images without batch norm, of which nothing but its shape is known."""
+    torch.manual_seed(0)
+    return teachers.adopt("plain", nets.classifier("lenet5", 1, 10), (1, 28, 28), 10, "mnist", tmp_path)
+
+
+@pytest.fixture
+def wrn(tmp_path: Path) -> str:
+    """A teacher by the name of one that FastDFKD's paper gives weights for."""
+    torch.manual_seed(0)
+    return str(saved(tmp_path, "wrn40_2"))
+
+
+def saved(folder: Path, net: str) -> Path:
+    card = teachers.Card(net, 10, (3, 32, 32), (0.5,) * 3, (0.25,) * 3, data="cifar10", recipe="none")
+    path = folder / f"{net}.safetensors"
+    teachers.save(teachers.student_of(card, net), card, path)
+    return path
+
+
+# the student's rates
+
+
+def test_a_student_without_batch_norm_learns_by_adam(no_norm: str) -> None:
+    resolved = plan(MNIST, method="kd", teacher=no_norm)
+    assert (resolved.optimizer, resolved.s_lr) == ("adam", 4e-3)
+    schedule = resolved.composed.recipe.schedule
+    assert (schedule.optimizer, schedule.s_lr, schedule.weight_decay) == ("adam", 4e-3, 0)
+    assert resolved.notes == [
+        "the student 'lenet5_half' has no batch norm: adam at s_lr = 0.004 (the method's own: sgd at 0.1); optimizer "
+        "and s_lr say it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ({}, ("sgd", 0.1)),
+        ({"optimizer": "adam"}, ("adam", 2e-3)),
+        ({"optimizer": "adam", "s_lr": 0.5}, ("adam", 0.5)),
+        ({"student": "lenet5_half", "optimizer": "sgd"}, ("sgd", 0.02)),
+        ({"student": "lenet5_half", "s_lr": 0.3}, ("sgd", 0.3)),
+        ({"student": "lenet5_half", "method": "zskt"}, ("adam", 2e-3)),
+        ({"student": "lenet5_half", "method": "dfad"}, ("sgd", 0.01)),
+        ({"student": "lenet5_half", "method": "dafl"}, ("adam", 2e-3)),
+    ],
+    ids=str,
+)
+def test_who_names_an_optimizer_or_a_rate_gets_it(
+    asked: dict[str, Any], wanted: tuple[str, float], no_norm: str
+) -> None:
+    resolved = plan({"method": "kd", "data": "mnist", "teacher": no_norm, **asked})
+    assert (resolved.optimizer, resolved.s_lr) == wanted
+    assert resolved.composed.recipe.schedule.optimizer == wanted[0]
+
+
+def test_a_run_of_it_learns_and_goes_on_where_it_stopped(no_norm: str, tmp_path: Path) -> None:
+    given = {**MNIST, "method": "noise", "teacher": no_norm, "data": "none", "rounds": 2, "s_steps": 3, "batch": 8}
+    whole = RunFolder(tmp_path / "whole")
+    list(Session(plan(given, out=str(whole.path))))
+    stopped = Session(plan(given, out=str(tmp_path / "stopped")))
+    for _ in stopped:
+        stopped.stop()
+    again = RunFolder(tmp_path / "stopped")
+    assert again.spec().optimizer == "adam"
+    assert "adam at s_lr = 0.004" in again.manifest()["notes"][0]
+    list(Session(resolve(again.spec())))
+    assert "adam at s_lr = 0.004" in again.manifest()["notes"][0]
+    assert (again.path / "student.safetensors").read_bytes() == (whole.path / "student.safetensors").read_bytes()
+
+
+# a teacher without statistics
+
+
+@pytest.mark.parametrize("method", ["fast", "ssd_kd", "nayer", "cgdd", "mad", "deepinversion", "dfq", "ddad"])
+def test_a_teacher_without_statistics_gets_other_losses_for_them(method: str, no_norm: str) -> None:
+    resolved = plan(MNIST, method=method, teacher=no_norm)
+    assert resolved.bn_gap == 0
+    assert any("the teacher keeps no batch-norm statistics: bn_gap = 0" in each for each in resolved.notes)
+    losses = {name: each.weight for name, each in resolved.composed.recipe.losses.items()}
+    assert losses["balance"] == (20 if method == "dfq" else 5)
+    assert losses["activation"] == 0.1
+    assert resolve(resolved.spec).spec == resolved.spec  # the record says all of it
+
+
+def test_who_asks_for_statistics_by_name_is_refused(no_norm: str) -> None:
+    with pytest.raises(SpecError, match="'bn_gap' reads the teacher's batch-norm layers, and this teacher has none"):
+        plan(MNIST, method="fast", teacher=no_norm, bn_gap=5)
+    assert plan(MNIST, method="fast", teacher=no_norm, bn_gap=0).terms == ""
+    terms = plan(MNIST, method="fast", teacher=no_norm, terms="balance=2").terms
+    assert terms == "balance=2,activation=0.1"
+
+
+def test_batch_norms_that_keep_nothing_count_as_none(tmp_path: Path) -> None:
+    net = nets.classifier("convnet_8", 1, 10)
+    for layer in [each for each in net.modules() if isinstance(each, nn.BatchNorm2d)]:
+        layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+        layer.track_running_stats = False
+    teacher = teachers.adopt("forgetful", net, (1, 16, 16), 10, "digits", tmp_path)
+    assert plan(method="fast", teacher=teacher, preset="digits").bn_gap == 0
+
+
+# families
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_settings_for_small_gray_images(method: str) -> None:
+    assert "small_gray" in METHODS[method].presets
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("data", "mirrors"), [("mnist", False), ("svhn", False), ("cifar10", True), ("digits", False)])
+def test_data_that_mean_something_else_in_a_mirror_are_never_mirrored(
+    method: str, data: str, mirrors: bool, tmp_path: Path
+) -> None:
+    gray = data in ("mnist", "digits")
+    teacher = "digits" if gray else str(saved(tmp_path, "resnet8"))
+    given = {"method": method, "data": data, "teacher": teacher}
+    settings = plan(given, student="convnet_8").settings
+    for name in {"flip"} & settings.keys():
+        assert settings[name] is mirrors
+        assert plan(given, student="convnet_8", flip=True).flip is True
+
+
+def test_large_images_are_recognised_by_their_size(tmp_path: Path) -> None:
+    card = teachers.Card("resnet8", 10, (3, 128, 128), (0.5,) * 3, (0.25,) * 3, recipe="none")
+    path = tmp_path / "large.safetensors"
+    teachers.save(teachers.student_of(card, "resnet8"), card, path)
+    given = {"teacher": str(path), "student": "resnet8", "data": "none", "batch": 4}
+    resolved = plan(given, method="dfad")
+    assert (resolved.preset, resolved.generator, resolved.s_lr) == ("imagenet", "dcgan", 0.05)
+    assert plan(given, method="dafl").preset == "paper"
+    with pytest.raises(
+        SpecError, match="preset = 'imagenet': neither dafl's paper nor its code says what suits; paper"
+    ):
+        plan(given, method="dafl", preset="imagenet")
+
+
+# a teacher that the paper has weights for
+
+
+@pytest.mark.parametrize("method", ["fast", "ssd_kd"])
+def test_the_papers_weights_follow_the_teacher(method: str, wrn: str) -> None:
+    given = {"method": method, "teacher": wrn, "student": "resnet8", "data": "cifar10"}
+    assert (plan(given).gap, plan(given).label) == (1.1, 0.4)
+    assert (plan(given, gap=3).gap, plan(given, preset="digits").gap) == (3, 1.33)
+
+
+def test_what_is_mirrored_is_a_setting_of_some_methods() -> None:
+    assert {name for name in METHODS if "mirror" in settings_of(METHODS[name])} == {"deepinversion"}
