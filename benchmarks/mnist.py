@@ -32,8 +32,8 @@ BUDGET: dict[str, dict[str, Any]] = {
     "alone": {},
     "noise": {},
 }
-PUBLISHED_STEPS = {"dafl": 200 * 120, "dfad": 40 * 250}
-"""Student steps of the published runs, where they are known."""
+POINTS = 20
+"""Of a curve."""
 RESULTS = FOLDER / "mnist.json"
 
 
@@ -68,7 +68,9 @@ def run(method: str, seed: int, teacher: Path, out: Path, end: float) -> None:
         return
     given = {"method": method, "teacher": str(teacher), "student": "lenet5_half", "data": "mnist", "seed": seed}
     folder = folder_of(out, method, seed)
-    result = measure(settled({**BUDGET[method], **given}), folder, end)
+    rounds = settled({**BUDGET[method], **given}).rounds
+    every = {"evaluate_every": max(1, rounds // POINTS)}
+    result = measure(settled({**BUDGET[method], **given, **every}), folder, end)
     if is_finished(folder):
         result["curve"] = [[each.round, each.accuracy] for each in RunFolder(folder).reports() if each.accuracy]
         keep(method, RunFolder(folder), result)

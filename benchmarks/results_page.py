@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import gpu_page
+import mnist_page
 import speed_page
+from mnist_page import percent
 from rows import FOLDER, put_between, recorded, shown, spread, table
 
 from dfkd_lab import METHODS
@@ -134,13 +136,6 @@ def line(row: tuple[str, str, str, str], found: dict[str, dict[str, Any]]) -> li
     return [method, certainty, str(len(runs)), *accuracies, published, *counts, *hours, where[0], where[1][:7]]
 
 
-def percent(runs: list[dict[str, Any]], name: str) -> str:
-    """Mean and spread of a fraction, in percent."""
-    found = spread(runs, name)
-    deviation = "" if found["standard_deviation"] is None else f" ± {100 * found['standard_deviation']:.2f}"
-    return f"{100 * (found['mean'] or 0.0):.2f}{deviation}"
-
-
 def teacher_lines() -> list[list[str]]:
     """The teachers that were measured with ``python benchmarks/cifar.py measure-teacher``."""
     known = recorded("teachers")
@@ -181,10 +176,13 @@ def load() -> dict[str, dict[str, Any]]:
 
 def render() -> None:
     """Write RESULTS.md, and the headline rows of the README."""
+    pictures = ROOT / "docs"
     parts = [
         INTRODUCTION,
         f"{DIGITS}{runs_table('digits')}\n",
         f"{LADDER}{runs_table('ladder')}\n",
+        mnist_page.mnist(pictures),
+        mnist_page.ladder(pictures),
         *cifar_sections(),
         "## Teachers\n\n" + table(TEACHER_HEAD, teacher_lines()) + "\n",
         speed_page.section(),
