@@ -126,6 +126,11 @@ def caption(round: int, facts: Mapping[str, Any] | None) -> str:
     if targets:
         mark = f"<span style='color: {AMBER}'>≠</span>"
         text += f" {mark} marks another class than the target: {other} of {len(targets)}."
+    if 3 * other > len(targets):
+        text += (
+            " The target is one loss among several, and where SSD-KD modulates by confidence it is eased off wherever "
+            "the teacher is sure, of whichever class."
+        )
     return text
 
 

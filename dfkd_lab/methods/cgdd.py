@@ -3,7 +3,9 @@
 Inferred: only the abstracts were available. Certain are the parts: a generator conditioned on preset labels and
 trained with the teacher's knowledge; a student that learns from distillation, from the preset label and from the
 teacher's attention maps (version 1, "based on Attention Transfer"); an adversarial framework of several losses
-(versions 3 and 4). The formulas, weights, networks and the way of conditioning are our reading. Not a reproduction.
+(versions 3 and 4). Second-hand: the generator is trained "semi-supervised" with the preset labels, and the student
+takes the teacher's feature maps. Ours: every formula and weight, the networks, the way of conditioning, ``bn_gap`` as a
+whole, one L1 for the "several" adversarial losses. Not a reproduction.
 
 The paper reports relative accuracies of 99.63 % (CIFAR-10), 99.07 % (CIFAR-100) and 99.84 % (Caltech101), its own
 measure, which we take to be the student's accuracy over the teacher's. They are the paper's figures, not ours.

@@ -77,7 +77,8 @@ def weights(losses: Losses, warm_up: int) -> list[str]:
     """Each loss with its weight, one line each; those that begin later say when."""
     lines = []
     for name, each in losses.items():
-        late = ", after warm-up" if each.start == warm_up else f", from round {each.start + 1}"
+        after = {warm_up: ", after warm-up", warm_up - 1: ", as warm-up ends"}
+        late = after.get(each.start, f", from round {each.start + 1}")
         lines += [f"{each.weight:.3g} × {name}{late if each.start else ''}"] if each.weight else []
     return lines
 

@@ -38,7 +38,7 @@ class FastDFKD:
 
     label: float = settings.label(0.5)
     bn_gap: float = settings.bn_gap(10.0)
-    gap: float = settings.gap(1.33, "after warm-up")
+    gap: float = settings.gap(1.33, "from the last round of warm-up on")
     bn_momentum: float = settings.bn_momentum(0.9)
     meta: str = setting("fomaml", "how the generator follows its clone", choices=("fomaml", "reptile", "none"))
     g_lr: float = settings.g_lr(3e-3, "of its clone")

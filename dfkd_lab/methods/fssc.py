@@ -1,8 +1,9 @@
 """FSSC: Data-Free KD with Feature Synthesis and Spatial Consistency (Scientific Reports 2024).
 
 Inferred: only the abstract was available. Certain are a generator with an attention module, SpaceshipNet's constraint
-on activation regions, and that synthesis and distillation play against each other. The kind of attention (squeeze and
-excitation), all weights, the memory and the schedule are ours, after SpaceshipNet's code. Not a reproduction.
+on activation regions, and that synthesis and distillation play against each other. Ours, after SpaceshipNet's code: the
+kind of attention (squeeze and excitation), ``bn_gap``, the gap's form, all weights, the memory and the schedule. Not a
+reproduction.
 """
 
 from dataclasses import dataclass

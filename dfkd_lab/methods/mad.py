@@ -2,8 +2,9 @@
 
 Inferred: only the abstract, a summary and an excerpt of the appendix were available. Certain are the averaged
 generator, its momentum, the student's two losses, the bound on both players and that the generator is trained before
-the student; all other weights and settings are ours. The norm penalty of the conditional variant is left out, because
-what it is the norm of is unknown.
+the student; all other weights and settings are ours. Second-hand: of the target class's generator, that its input is
+noise plus embedding, and 0.95 as the best momentum. No source mentions batch-norm statistics: ``bn_gap`` is ours. The
+norm penalty of the conditional variant is left out, because what it is the norm of is unknown.
 """
 
 from dataclasses import dataclass

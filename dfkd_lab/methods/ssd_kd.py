@@ -1,8 +1,14 @@
 """SSD-KD: Small Scale Data-Free Knowledge Distillation (Liu et al., CVPR 2024, arXiv:2406.07876).
 
-Inferred: no equation, hyper-parameter or code of the paper was available. The parts and their roles are certain (a
-small, partly updated replay buffer; a modulating function that is aware of diversity and difficulty; priority
-sampling); their formulas are our reading, the rest is FastDFKD's (arXiv:2112.06253). Not a reproduction.
+Inferred: no equation, hyper-parameter or code of the paper was available; not a reproduction. Part by part:
+
+- Buffer: small and partly updated is certain; 5,000 images second-hand; that the oldest give way is ours.
+- phi: that it is aware of diversity and difficulty is certain; a count of the predicted class and low confidence "like
+  focal loss" second-hand; the product, gamma = 2, and what p is (``modulate``) are ours.
+- phi in distillation (``modulate_student``): balance in both processes is certain, its form unknown.
+- Priority: certain; from the discrepancy, with importance weights, second-hand; alpha, beta and the rest are
+  prioritized replay's (arXiv:1511.05952). Only gamma and beta are named anywhere, so alpha may as well be 1.
+- Everything else is FastDFKD's (arXiv:2112.06253), by kinship.
 """
 
 from dataclasses import dataclass
@@ -55,7 +61,7 @@ class SSDKD:
     beta: float = setting(0.4, "exponent of the importance weights, rising to 1", low=0, high=1)
     label: float = settings.label(0.5)
     bn_gap: float = settings.bn_gap(10.0)
-    gap: float = settings.gap(1.33, "after warm-up")
+    gap: float = settings.gap(1.33, "from the last round of warm-up on")
     bn_momentum: float = settings.bn_momentum(0.9)
     g_lr: float = settings.g_lr(3e-3, "of its clone")
     z_lr: float = settings.z_lr(0.01)

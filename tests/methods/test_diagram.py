@@ -35,7 +35,7 @@ def test_every_method_is_drawn_from_its_recipe(name: str) -> None:
 def test_says_weights_starts_turns_and_sizes() -> None:
     recipe = catalogue.compose_on_digits("ssd_kd")
     found = words(draw("ssd_kd", recipe))
-    assert {"0.5 × label", "1.33 × gap, after warm-up", "1,000 images", "8 steps a turn"} <= set(found)
+    assert {"0.5 × label", "1.33 × gap, as warm-up ends", "1,000 images", "8 steps a turn"} <= set(found)
     recipe.losses["gap"] = replace(recipe.losses["gap"], start=9)
     assert "1.33 × gap, from round 10" in words(draw("ssd_kd", recipe))
 
