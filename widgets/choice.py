@@ -23,7 +23,7 @@ from widgets.cards import Cards
 from widgets.forecast import Forecast
 
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
-PRESET_DEPENDS_ON = ("method", "teacher", "normalization", "data", "preset")
+PRESET_DEPENDS_ON = ("method", "teacher", "student", "normalization", "data", "preset", "optimizer")
 SLOTS = (*composition.KINDS, "terms")
 NARROW = "76px"
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
@@ -73,7 +73,9 @@ class Choice:
         values = {name: value for each in forms for name, value in each.value.items()}
         if values["minutes"] and not self.run_form.fields["rounds"].changed:
             values["rounds"] = 0  # what is seen there is the preset's, and nobody's wish
-        return {**values, "settings": self.method_form.value}
+        # what follows the preset is left to the plan, which knows what follows from the networks too
+        changed = {name: field.value for name, field in self.method_form.fields.items() if field.changed}
+        return {**values, "settings": changed}
 
     def fill(self, preset: str = "") -> None:
         """Show the method with the settings of ``preset``, or of the one that is chosen, and its own slots."""
@@ -215,7 +217,8 @@ class Choice:
     def _look_ahead(self, resolved: ResolvedRun, forecast: str = "") -> None:
         if self.resolved is resolved:
             ahead = status.cost_ahead(resolved.spec.rounds, resolved.composed.recipe.schedule)
-            self._put(self.ahead, paragraph(f"{ahead} {forecast}".strip()))
+            notes = [f"{each[0].upper()}{each[1:]}." for each in resolved.notes]
+            self._put(self.ahead, paragraph(" ".join(filter(None, [ahead, forecast, *notes]))))
 
     def _name_changes(self, names: list[str]) -> None:
         method = self.run_form.fields["method"].value

@@ -46,12 +46,13 @@ def filled(spec: RunSpec, preset: str, teacher: Teacher, row: DataSet | None) ->
     rounds = values.pop("rounds", class_.presets["paper"]["rounds"])
     optimizer = values.pop("optimizer", None)
     untouched = {name: value for name, value in values.items() if getattr(spec, name) == getattr(RunSpec(), name)}
+    notes = [f"{name} = {value} is the preset '{preset}'s" for name, value in untouched.items()]
     asked = spec.settings
     settings = record(build(class_, {**base, **asked}))
     spec = dataclasses.replace(spec, preset=preset, rounds=spec.rounds or rounds, **untouched)
-    spec, settings, notes = _optimizer(spec, settings, asked, optimizer, teacher)
-    spec, settings, more = _without_batch_norm(spec, settings, asked, teacher)
-    return dataclasses.replace(spec, settings=settings), [*notes, *more]
+    spec, settings, rates = _optimizer(spec, settings, asked, optimizer, teacher)
+    spec, settings, losses = _without_batch_norm(spec, settings, asked, teacher)
+    return dataclasses.replace(spec, settings=settings), [*notes, *rates, *losses]
 
 
 def _optimizer(

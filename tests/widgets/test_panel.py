@@ -164,11 +164,12 @@ def test_changes_are_named_kept_and_taken_back(make_panel: Any) -> None:
     choice.run_form.fields["data"].value = "none"
     assert choice.method_form.value["g_lr"] == 0.5, "other data does not undo what was typed"
     click(choice, "Reset to preset")
-    assert choice.values()["settings"] == plan(method="ssd_kd", preset="digits").settings
+    assert choice.method_form.value == plan(method="ssd_kd", preset="digits").settings
+    assert choice.values()["settings"] == {}
     assert "All as in preset" in choice.changes.value
     click(choice, "Reset to the paper's")
     paper = plan(method="ssd_kd", preset="paper")
-    assert choice.values()["settings"] == paper.settings
+    assert choice.method_form.value == plan(choice.values()).settings == paper.settings
     assert choice.run_form.value["rounds"] == paper.rounds
     assert choice.run_form.value["preset"] == "paper"
 
@@ -554,3 +555,15 @@ def test_slots_are_drawn_replaced_and_refused_in_the_panel(make_panel: Any, laun
     shown.buttons["Start"].click()
     assert launched[0].spec().memory == "vae"
     assert launched[0].name == "ssd_kd+memory_vae-digits-convnet_8-seed0"
+
+
+def test_what_follows_from_the_networks_is_shown_and_run(make_panel: Any, tmp_path: Path) -> None:
+    choice = make_panel().choice
+    plain = teachers.adopt("plain", nets.classifier("lenet5", 1, 10), (1, 16, 16), 10, "digits", tmp_path)
+    choice.run_form.fields["teacher"].control.value = plain
+    choice.run_form.fields["student"].control.value = "lenet5_half"
+    assert (choice.method_form.value["s_lr"], choice.method_form.value["bn_gap"]) == (4e-3, 0)
+    assert "All as in preset" in choice.changes.value
+    assert "has no batch norm: adam at s_lr = 0.004" in html.unescape(choice.ahead.value)
+    assert "The teacher keeps no batch-norm statistics" in choice.ahead.value
+    assert (choice.resolved.optimizer, choice.resolved.terms) == ("adam", "balance=5,activation=0.1")
