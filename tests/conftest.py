@@ -21,6 +21,7 @@ from dfkd_lab.engine import metrics
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.loop import Run
 from dfkd_lab.methods import composition
+from dfkd_lab.nets import python_file
 from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.environment import cache
@@ -42,9 +43,9 @@ def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays_registered() -> Iterator[None]:
-    """Networks, methods, fillings and data sets that a test registers end with it."""
-    tables: tuple[dict[str, Any], ...]
-    tables = (nets.CLASSIFIERS, methods.METHODS, registry.ROWS, *composition.FILLINGS.values())
+    """Networks, methods, fillings, data sets and Python files that a test makes known end with it."""
+    tables: tuple[dict[Any, Any], ...]
+    tables = (nets.CLASSIFIERS, methods.METHODS, registry.ROWS, python_file.TRUSTED, *composition.FILLINGS.values())
     with ExitStack() as stack:
         for table in tables:
             stack.enter_context(patch.dict(table))

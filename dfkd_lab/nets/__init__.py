@@ -1,4 +1,4 @@
-"""Networks by name: ours for small images, torchvision's and timm's for large ones."""
+"""Networks by name: ours for small images, torchvision's and timm's for large ones, and those of a user's own file."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,9 +7,10 @@ from importlib import import_module
 from torch import nn
 
 from dfkd_lab.errors import SpecError
-from dfkd_lab.nets import zoo
+from dfkd_lab.nets import python_file, zoo
 from dfkd_lab.nets.classifiers import ConvNet, LeNet5
 from dfkd_lab.nets.generators import Generator
+from dfkd_lab.nets.python_file import trust
 from dfkd_lab.nets.resnet import ResNet, WideResNet
 from dfkd_lab.nets.vae import Encoder
 from dfkd_lab.spec import check_new, unknown
@@ -53,7 +54,9 @@ def check(name: str) -> None:
     Raises:
         SpecError: with the nearest name, or the cure if timm is missing.
     """
-    if ":" in name:
+    if python_file.names_file(name):
+        python_file.check(name)
+    elif ":" in name:
         zoo.check(name)
     elif name not in CLASSIFIERS:
         raise SpecError(unknown(name, CLASSIFIERS, "network", yours="nets.register"))
@@ -62,12 +65,15 @@ def check(name: str) -> None:
 def classifier(name: str, channels: int, classes: int) -> nn.Module:
     """A fresh classifier for images with ``channels`` channels and ``classes`` classes.
 
-    ``name`` is one of ``CLASSIFIERS``, "torchvision:NAME" or "timm:NAME".
+    ``name`` is one of ``CLASSIFIERS``, "torchvision:NAME", "timm:NAME", or "FILE.py:NAME" of a file that :func:`trust`
+    executed.
 
     Raises:
         SpecError: if no network has this name, or it cannot take so many channels.
     """
     check(name)
+    if python_file.names_file(name):
+        return python_file.build(name, channels, classes)
     if ":" in name:
         return zoo.build(name, channels, classes)
     return CLASSIFIERS[name](channels=channels, classes=classes)
@@ -94,4 +100,4 @@ def parameter_count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-__all__ = ["CLASSIFIERS", "ConvNet", "Encoder", "Generator", "check", "classifier", "parameter_count"]
+__all__ = ["CLASSIFIERS", "ConvNet", "Encoder", "Generator", "check", "classifier", "parameter_count", "trust"]
