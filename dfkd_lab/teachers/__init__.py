@@ -4,7 +4,7 @@ from dfkd_lab.data import NORMALIZATIONS
 from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
 from dfkd_lab.teachers.calibration import Calibration
 from dfkd_lab.teachers.checkpoints import Card, near_by, save
-from dfkd_lab.teachers.loading import Teacher, adopt, find, load, locate, student_of, trained
+from dfkd_lab.teachers.loading import Teacher, adopt, find, load, locate, student_of, trained, typed
 from dfkd_lab.teachers.measurement import examine, examine_on, kept_measurement, measured
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "student_of",
     "train_built_in",
     "trained",
+    "typed",
 ]

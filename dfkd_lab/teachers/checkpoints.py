@@ -85,7 +85,8 @@ def save(model: Classifier, card: Card, path: Path) -> None:
     Raises:
         OSError: if the file cannot be written.
     """
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.net.state_dict().items()}
+    # cloned, for tensors that share their memory, as tied weights do, are refused
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.net.state_dict().items()}
     # not save_file, whose errors do not say what the system said
     write_atomically(
         path, serialized(weights, metadata={"dfkd_lab": json.dumps(asdict(card), sort_keys=True)}), shared=True

@@ -15,17 +15,14 @@ from dfkd_lab import data as data_sets
 from dfkd_lab import nets
 from dfkd_lab.data import NORMALIZATIONS
 from dfkd_lab.errors import SpecError
-from dfkd_lab.nets import zoo
+from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Classifier, Frozen
 from dfkd_lab.spec import unknown
 from dfkd_lab.system.rng import preserved
-from dfkd_lab.teachers import checkpoints, identify
+from dfkd_lab.teachers import bare, checkpoints, identify
 from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
 from dfkd_lab.teachers.calibration import Calibration
 from dfkd_lab.teachers.checkpoints import Card, save
-
-DEFAULT_SIDE = 32
-"""Pixels across the images of a bare checkpoint whose data set is unknown."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,8 @@ class Teacher:
     def describe(self, calibration: Calibration | None = None) -> dict[str, Any]:
         """The card as a table row, with what was measured if it was."""
         return {
-            "name": self.name,
-            "net": self.card.net,
+            "name": _without_folders(self.name),
+            "net": python_file.short(self.card.net),
             "parameters": nets.parameter_count(self.model),
             "classes": self.card.classes,
             "shape": list(self.card.shape),
@@ -69,15 +66,32 @@ def load(name: str | Path, normalization: str = "auto", data: str = "") -> Teach
     Without a card (see :func:`save`) the network of a file is found by its tensors.
 
     Args:
-        name: NET is a name as in :func:`dfkd_lab.nets.classifier`.
+        name: NET is a name as in :func:`dfkd_lab.nets.classifier`; the Python file of "FILE.py:NAME" is executed.
         normalization: One of ``NORMALIZATIONS``; "auto" takes the card's, else that of the evaluation set ``data``,
             else that of the weights which torchvision or timm publish for NET.
         data: The evaluation set.
 
     Raises:
-        SpecError: if the name, the network, the file or what is in it is not right; nothing in a file is executed.
+        SpecError: if the name, the network, the file or what is in it is not right; nothing in a checkpoint is
+            executed.
     """
-    return trained(find(str(name), normalization, data))
+    return trained(find(typed(str(name)), normalization, data))
+
+
+def typed(name: str) -> str:
+    """The teacher ``name`` as a person typed it: a Python file in it is executed, and gets its absolute path.
+
+    Raises:
+        SpecError: if that file cannot be used.
+    """
+    net, _, file = name.rpartition("@")
+    if not python_file.names_file(net):
+        return name
+    try:
+        nets.trust(net)
+    except SpecError as error:
+        raise SpecError(f"teacher = {name!r}: {error}") from None
+    return f"{python_file.absolute(net)}@{file}"
 
 
 def find(name: str, normalization: str = "auto", data: str = "") -> Teacher:
@@ -95,8 +109,15 @@ def find(name: str, normalization: str = "auto", data: str = "") -> Teacher:
             return _open(name, path, None, BUILT_IN[name].card, normalization)
     checkpoint = checkpoints.read(path)
     weights, card_ = checkpoint.weights, checkpoint.card
-    if net or card_ is None:
-        weights, card_ = _identified(net, path, checkpoint, normalization, data)
+    if python_file.names_file(net):
+        weights, card_ = bare.of_python_file(net, path, checkpoint, normalization, data)
+    elif card_ is not None and not net and python_file.names_file(card_.net):
+        raise SpecError(
+            f"{path} is of the network '{card_.net}' in a Python file, and no checkpoint decides what is executed; "
+            f"say which: FILE.py:NAME@{path}"
+        )
+    elif net or card_ is None:
+        weights, card_ = bare.identified(net, path, checkpoint, normalization, data)
     return _open(name, path, weights, card_, normalization)
 
 
@@ -127,6 +148,8 @@ def locate(name: str, normalization: str = "auto") -> tuple[str, Path | None]:
             nets.check(net)
         except SpecError as error:
             raise SpecError(f"teacher = {name!r}: {error}") from None
+    elif python_file.names_file(name):
+        raise SpecError(f"teacher = {name!r}: a network without weights teaches nothing; write FILE.py:NAME@WEIGHTS")
     elif path.suffix not in checkpoints.SUFFIXES:
         allowed = f"a checkpoint: FILE ({', '.join(checkpoints.SUFFIXES)}) or NET@FILE"
         raise SpecError(f"{unknown(name, BUILT_IN, 'teacher')}, or {allowed}")
@@ -174,35 +197,10 @@ def student_of(card: Card, net: str) -> Classifier:
     return Classifier(nets.classifier(net, card.shape[0], card.classes), card.mean, card.std)
 
 
-def _identified(
-    net: str, path: Path, checkpoint: checkpoints.Checkpoint, normalization: str, data: str
-) -> tuple[dict[str, Tensor], Card]:
-    """The weights under our names, and the card that a bare checkpoint lacks."""
-    match = identify.find(checkpoint.weights, [net] if net else nets.CLASSIFIERS)
-    if match is None:
-        raise SpecError(f"{path} {identify.refusal(net, checkpoint.weights)}")
-    row = data_sets.find(data)
-    if row is not None and row.shape[0] != match.channels:
-        row, data = None, ""  # gray digits say nothing of color
-    mean, std = _normalization(match.net, normalization, data)
-    known = row or data_sets.find(normalization)
-    side = known.shape[1] if known else zoo.input_of(match.net).side if ":" in match.net else DEFAULT_SIDE
-    origin = [f"weights from '{checkpoint.found_in}'"] if checkpoint.found_in else []
-    origin += [match.how] if match.how else []
-    recipe = f"{match.net} {'said' if net else 'found'} for a bare checkpoint" + "".join(f", {each}" for each in origin)
-    return match.weights, Card(match.net, match.classes, (match.channels, side, side), mean, std, recipe=recipe)
-
-
-def _normalization(net: str, name: str, data: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    row = data_sets.find(data)
-    if name == "auto" and row is not None:
-        return row.normalization
-    if name in NORMALIZATIONS:
-        return NORMALIZATIONS[name]
-    if ":" in net:
-        published = zoo.input_of(net)
-        return published.mean, published.std
-    raise SpecError(f"a bare checkpoint does not say its normalization; give one of {', '.join(NORMALIZATIONS)}")
+def _without_folders(name: str) -> str:
+    """The name of a teacher without the folders of a Python file in it."""
+    net, at, file = name.rpartition("@")
+    return f"{python_file.short(net)}{at}{file}" if at else name
 
 
 def _open(name: str, path: Path, weights: dict[str, Tensor] | None, card: Card, normalization: str) -> Teacher:

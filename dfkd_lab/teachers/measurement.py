@@ -13,6 +13,7 @@ import torch
 from dfkd_lab import data
 from dfkd_lab.engine.metrics import Accuracy
 from dfkd_lab.errors import SpecError
+from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Frozen, folded
 from dfkd_lab.system.environment import cache
 from dfkd_lab.system.files import read_json, write_atomically
@@ -103,7 +104,8 @@ def kept_measurement(teacher: Teacher, name: str) -> Calibration | None:
 
 def _path(teacher: Teacher, name: str) -> Path:
     card = teacher.card
-    facts = (teacher.sha256, card.net, card.shape, card.mean, card.std, data.identity(name, card.shape))
+    net = python_file.identity(card.net)
+    facts = (teacher.sha256, net, card.shape, card.mean, card.std, data.identity(name, card.shape))
     return cache() / "measurements" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}.json"
 
 

@@ -18,6 +18,7 @@ from dfkd_lab import data, nets
 from dfkd_lab.engine.metrics import Accuracy
 from dfkd_lab.engine.optimization import keep_counters_on_host
 from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Classifier
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.primitives.views import CropFlip
@@ -37,7 +38,7 @@ CHECKPOINT_S = 60.0
 class TeacherSpec:
     """A teacher to train by the fixed recipe; the same command again continues it."""
 
-    net: str = setting("convnet_32", "network to train")
+    net: str = setting("convnet_32", "network to train, or FILE.py:NAME of your own")
     data: str = setting("digits", "data set to train on, and to measure on its held-out split")
     epochs: int = setting(60, "passes over the training images", low=1, high=10_000)
     seed: int = setting(0, "seed of all random numbers of the training", low=0, high=2**31 - 1)
@@ -50,12 +51,15 @@ class TeacherSpec:
     def command(self) -> str:
         """What decides the weights, as it is typed."""
         side = f" --side {self.side}" if self.data.startswith(data.FOLDER) else ""
-        return f"train-teacher {self.net} --data {self.data}{side} --epochs {self.epochs} --seed {self.seed}"
+        net = python_file.short(self.net)
+        code = f" ({python_file.identity(self.net)})" if python_file.names_file(self.net) else ""
+        return f"train-teacher {net} --data {self.data}{side} --epochs {self.epochs} --seed {self.seed}{code}"
 
     @property
     def path(self) -> Path:
         """The file that the finished teacher is written to."""
-        name = f"{Path(self.data).name.replace(':', '-')}-{self.net}-epochs{self.epochs}-seed{self.seed}.safetensors"
+        names = "-".join(each.replace(":", "-") for each in (Path(self.data).name, python_file.short(self.net)))
+        name = f"{names}-epochs{self.epochs}-seed{self.seed}.safetensors"
         return Path(self.out).expanduser() if self.out else cache() / name
 
     @property
@@ -90,6 +94,8 @@ def finished(spec: TeacherSpec) -> Card | None:
     if spec.path.suffix != ".safetensors":
         raise SpecError(f"out = '{spec.out}' is no name for a teacher; allowed: FILE.safetensors")
     try:
+        if python_file.names_file(spec.net):
+            nets.trust(spec.net)  # a person typed it
         nets.check(spec.net)
     except SpecError as error:
         raise SpecError(f"net: {error}") from None
@@ -187,7 +193,7 @@ class TeacherTraining:
         mean, std = row.normalization if row else data.normalization(train.images)
         channels, height, width = train.images.shape[1:]
         classes = int(train.labels.max()) + 1
-        return Card(self.spec.net, classes, (channels, height, width), mean, std, self.spec.data)
+        return Card(python_file.short(self.spec.net), classes, (channels, height, width), mean, std, self.spec.data)
 
     def _model(self) -> Classifier:
         with self.rng:
