@@ -13,7 +13,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
 
   demo [--seed N]               the main job: SSD-KD on scikit-learn's digits, with a report
   run METHOD [--setting value]  one run; run METHOD --help lists its settings
-  resume RUN                    continue a run folder
+  resume RUN [--trust-code]     continue a run folder; a Python file that it names is executed only with the flag
   list                          the run folders below runs/
   compare RUN...                results side by side, and the settings that differ
   methods [--json | --table]    the methods, with citation, certainty and slots

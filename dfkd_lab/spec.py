@@ -221,11 +221,15 @@ class RunSpec:
     settings: dict[str, Any] = field(
         default_factory=dict, metadata={"help": "settings of the method that differ from the preset, by name"}
     )
-    teacher: str = setting("digits", "teacher: digits, FILE, or NET@FILE, with NET also torchvision:NAME or timm:NAME")
+    teacher: str = setting(
+        "digits", "teacher: digits, FILE, or NET@FILE, with NET also torchvision:NAME, timm:NAME, FILE.py:NAME"
+    )
     normalization: str = setting(
         "auto", "the teacher's input normalization; auto: as its checkpoint or the data set says"
     )
-    student: str = setting("convnet_8", "student network; also torchvision:NAME or timm:NAME")
+    student: str = setting(
+        "convnet_8", "student network; also torchvision:NAME, timm:NAME, or FILE.py:NAME of your own"
+    )
     data: str = setting("digits", "evaluation set, never trained on, or folder:PATH; none runs without any data")
     preset: str = setting("auto", "settings to start from; auto takes what suits the evaluation set", choices=PRESETS)
     synthesizer: str = setting("", "synthesizer of another method: pixels, meta, ... or a method; empty keeps the own")

@@ -22,6 +22,7 @@ from dfkd_lab.runs import (
     RunFolder,
     Session,
     list_runs,
+    own_code,
     plan,
     remark,
     resolve,
@@ -30,6 +31,8 @@ from dfkd_lab.runs import (
 )
 from dfkd_lab.runs.session import COMPILING
 from dfkd_lab.spec import difference, record, unknown
+
+TRUST = "--trust-code"
 
 
 def demo(arguments: list[str]) -> None:
@@ -60,19 +63,32 @@ def run(arguments: list[str]) -> None:
 
 
 def resume(arguments: list[str]) -> None:
-    """Continue a run folder."""
-    if len(arguments) != 1:
+    """Continue a run folder; ``--trust-code [unchanged | kept | changed]`` has its own Python files executed."""
+    words, trust_code = _trust(arguments)
+    if len(words) != 1:
         raise SpecError("resume takes one run folder, as in: resume runs/ssd_kd-digits-convnet_8-seed0")
-    folder = _folder(arguments[0])
+    folder = _folder(words[0])
     for sentence in folder.passed_over():
         print(sentence, file=sys.stderr)
-    execute(resolve(folder.spec()))
+    execute(resolve(folder.spec(), trust_code), trust_code)
 
 
-def execute(resolved: ResolvedRun) -> None:
+def _trust(arguments: list[str]) -> tuple[list[str], str]:
+    """The words before or behind the flag, and which text of a run's own code it trusts; "" without the flag."""
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith(TRUST + "=") else [word])]
+    if TRUST not in words:
+        return words, ""
+    at = words.index(TRUST)
+    before, after = words[:at], words[at + 1 :]
+    if after and (after[0] in own_code.TEXTS or before):
+        return [*before, *after[1:]], after[0]
+    return [*before, *after], "unchanged"
+
+
+def execute(resolved: ResolvedRun, trust_code: str = "") -> None:
     """Run it with a progress bar. The first interrupt ends it after its round, the second at once."""
     print(f"{RunFolder.of(resolved.spec).path}: starting", file=sys.stderr)
-    session = Session(resolved)
+    session = Session(resolved, trust_code)
     for sentence in (*resolved.notes, session.memory):
         print(sentence, file=sys.stderr)
     if session.will_compile:

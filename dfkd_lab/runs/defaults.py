@@ -11,6 +11,7 @@ from typing import Any
 
 from dfkd_lab import methods, nets
 from dfkd_lab.data.registry import DataSet
+from dfkd_lab.nets import python_file
 from dfkd_lab.spec import RunSpec, build, record, settings_of
 from dfkd_lab.teachers import Teacher
 
@@ -68,7 +69,7 @@ def _optimizer(
     if fitted or "s_lr" in asked or (chosen == own == "adam"):
         return spec, settings, []
     rate = RATES[chosen, normed]
-    why = f"the student '{spec.student}' has no batch norm: " if not normed else ""
+    why = f"the student '{python_file.short(spec.student)}' has no batch norm: " if not normed else ""
     note = (
         f"{why}{chosen} at s_lr = {rate:g} (the method's own: {own} at {settings['s_lr']:g}); optimizer and s_lr say it"
     )

@@ -7,6 +7,7 @@ status.json          running, paused, stopped, finished or failed; by which proc
 samples/*.png        synthetic images by class; *.json beside it what the teacher says of each
 checkpoint.pt        one, atomic
 student.safetensors  the last student
+student.py           the Python file that its network is from, if it is from one; teacher.py likewise
 seal.json            what the distillation read
 """
 
@@ -25,6 +26,7 @@ from dfkd_lab.engine import metrics
 from dfkd_lab.engine.report import Cost, Report
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition
+from dfkd_lab.nets import python_file
 from dfkd_lab.spec import RunSpec, build, difference, record, settings_of
 from dfkd_lab.system.files import read_json, write_atomically
 from dfkd_lab.system.processes import is_alive
@@ -225,7 +227,7 @@ def default_folder(spec: RunSpec) -> Path:
     """runs/<method>[+<slot>_<filling>]-<teacher>-<student>-seed<seed>."""
     teacher = Path(spec.teacher.rpartition("@")[2]).stem
     replaced = "".join(f"+{slot}_{value.partition(':')[0]}" for slot, value in composition.replaced(spec).items())
-    student = spec.student.rpartition(":")[2]
+    student = python_file.short(spec.student).replace(".py:", "-").rpartition(":")[2]
     return runs_root() / f"{spec.method}{replaced}-{teacher}-{student}-seed{spec.seed}"
 
 

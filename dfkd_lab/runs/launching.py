@@ -12,14 +12,16 @@ _children: list[subprocess.Popen[bytes]] = []
 """Popen warns when it is forgotten while its process runs, and these outlive whoever began them."""
 
 
-def launch(folder: RunFolder) -> subprocess.Popen[bytes]:
+def launch(folder: RunFolder, trust_code: str = "") -> subprocess.Popen[bytes]:
     """Begin or continue the run of a prepared folder in a process of its own, which outlives this one.
 
-    What it prints is in ``log.txt``; everything else is in the folder.
+    What it prints is in ``log.txt``; everything else is in the folder. ``trust_code`` says which text of the run's own
+    Python files may be executed there, as :func:`~dfkd_lab.runs.planning.resolve` has it; "" none.
     """
+    trust = ["--trust-code", trust_code] if trust_code else []
     with (folder.path / "log.txt").open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "dfkd_lab", "resume", str(folder.path)],
+            [sys.executable, "-m", "dfkd_lab", "resume", str(folder.path), *trust],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

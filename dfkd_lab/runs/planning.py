@@ -17,7 +17,9 @@ from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.recipe import Method
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition
-from dfkd_lab.runs import defaults, timing
+from dfkd_lab.nets import python_file
+from dfkd_lab.nets.python_file import Code
+from dfkd_lab.runs import defaults, own_code, timing
 from dfkd_lab.runs.folder import RunFolder, is_same_run, named_folder
 from dfkd_lab.runs.memory_estimate import explained
 from dfkd_lab.runs.seal import Seal, SealBroken
@@ -51,11 +53,14 @@ class ResolvedRun:
     notes: list[str]
     """What was decided for the networks' sake where nobody said it, in words."""
     _composed: ComposedRun | None = field(repr=False)
+    code: dict[str, Code] = field(default_factory=dict, repr=False)
+    """The Python files that the student's and the teacher's network are from, if they are."""
 
     @property
     def composed(self) -> ComposedRun:
         """The method with its networks, to be looked at; :meth:`take` gives it away."""
         if self._composed is None:  # taken by an earlier run, and the teacher and the seal with it
+            own_code.use(self.code)
             self.teacher, self.seal = _find_teacher(self.spec), Seal()
             self._composed = _compose(self.spec, self.method, self.teacher, self.device, self.seal)
         return self._composed
@@ -84,13 +89,14 @@ def plan(values: Mapping[str, Any] | None = None, /, **more: Any) -> ResolvedRun
     """A checked run from names of run settings and of the method's settings, mixed or in ``settings``.
 
     Method settings come from the method's defaults, then its preset, then what is given. All of them end up in
-    ``settings``, so that the record needs no preset table.
+    ``settings``, so that the record needs no preset table. A Python file that ``student`` or ``teacher`` names is
+    executed; the record has its absolute path.
 
     Raises:
         SpecError: for anything that is unknown, of the wrong type, out of range, or does not fit together.
         RunError: if the method opens a data set while it composes.
     """
-    return resolve(_spec_of({**(values or {}), **more}))
+    return resolve(own_code.typed(_spec_of({**(values or {}), **more})))
 
 
 def _spec_of(values: Mapping[str, Any]) -> RunSpec:
@@ -103,13 +109,20 @@ def _spec_of(values: Mapping[str, Any]) -> RunSpec:
     return dataclasses.replace(spec, settings={**spec.settings, **rest})
 
 
-def resolve(spec: RunSpec) -> ResolvedRun:
+def resolve(spec: RunSpec, trust_code: str = "") -> ResolvedRun:
     """What ``spec`` means here; what it leaves open is decided.
+
+    Args:
+        spec: As a run folder has it, say.
+        trust_code: Which text of the Python files that it names may be executed, one of ``own_code.TEXTS``:
+            "unchanged" since the run began, "kept" in its folder, or "changed". "" executes nothing that no person
+            has named in this process.
 
     Raises:
         SpecError: as :func:`plan`.
-        RunError: as :func:`plan`.
+        RunError: as :func:`plan`, or if it names a Python file that is not trusted.
     """
+    code = own_code.admitted(spec, trust_code)
     minutes, known = spec.minutes, _settle(spec)
     spec, teacher, device = known.spec, known.teacher, known.device
     method, seal = composition.method_of(spec), Seal()
@@ -118,7 +131,7 @@ def resolve(spec: RunSpec) -> ResolvedRun:
         seal = Seal()
     composed = _compose(spec, method, teacher, device, seal)
     calibration = teachers.kept_measurement(teacher, spec.data)
-    return ResolvedRun(spec, method, device, teacher, calibration, seal, known.notes, composed)
+    return ResolvedRun(spec, method, device, teacher, calibration, seal, known.notes, composed, code)
 
 
 def settled(values: Mapping[str, Any]) -> RunSpec:
@@ -127,7 +140,7 @@ def settled(values: Mapping[str, Any]) -> RunSpec:
     Raises:
         SpecError: as :func:`plan`, but for what shows only when slots are put together.
     """
-    return _settle(_spec_of(values)).spec
+    return _settle(own_code.typed(_spec_of(values))).spec
 
 
 @dataclass
@@ -153,6 +166,8 @@ def _settle(spec: RunSpec) -> Settled:
     teacher = _find_teacher(spec)
     try:
         nets.check(spec.student)
+        if python_file.names_file(spec.student):
+            python_file.examine(spec.student, teacher.card.shape, teacher.card.classes)
     except SpecError as error:
         raise SpecError(f"student: {error}") from None
     if methods.remark(class_) and spec.data == "none":

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from dfkd_lab import data, methods
+from torch import nn
+
+from dfkd_lab import data, methods, nets
 from dfkd_lab.methods import composition
+from dfkd_lab.nets import python_file
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.seal import Seal
 from dfkd_lab.spec import RunSpec
+from dfkd_lab.teachers import Teacher
 
 
 def of_plan(spec: RunSpec) -> dict[str, Any]:
@@ -20,9 +24,28 @@ def of_plan(spec: RunSpec) -> dict[str, Any]:
     }
 
 
+def of_student(spec: RunSpec, student: nn.Module) -> dict[str, Any]:
+    """The student's network, without the folders of a Python file that it is from, and its size."""
+    return {"net": python_file.short(spec.student), "parameters": nets.parameter_count(student)}
+
+
 def of_images(name: str, real: data.Split) -> dict[str, Any]:
     """The real images a reference was given."""
     return {"name": name, "n": len(real.labels), "images_sha256": real.hashes()["images_sha256"]}
+
+
+def of_seal(
+    folder: RunFolder, seal: Seal, rounds: int, spec: RunSpec, teacher: Teacher, real: data.Split | None
+) -> dict[str, Any]:
+    """Whether the run read any real data, what it was given, and what each session read; ``rounds`` are this one's."""
+    sessions = sealed_sessions(folder, seal, rounds, given_images=real is not None)
+    return {
+        "data_free": all(session["data_free"] for session in sessions),
+        "teacher_file": {"name": teacher.path.name, "sha256": teacher.sha256},
+        "evaluation_set": spec.data,
+        **({} if real is None else {"real_images": of_images(spec.data, real)}),
+        "sessions": sessions,
+    }
 
 
 def sealed_sessions(folder: RunFolder, seal: Seal, rounds: int, *, given_images: bool) -> list[dict[str, Any]]:

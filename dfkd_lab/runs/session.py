@@ -15,17 +15,17 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from dfkd_lab import data, methods, nets, teachers
+from dfkd_lab import data, methods, teachers
 from dfkd_lab.engine import compilation, flops, metrics
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.loop import Diverged, Run
 from dfkd_lab.engine.report import Report
 from dfkd_lab.engine.trends import Trends
 from dfkd_lab.errors import RunError
-from dfkd_lab.runs import memory_estimate, records, samples
+from dfkd_lab.runs import memory_estimate, own_code, records, samples
 from dfkd_lab.runs.async_writer import AsyncWriter
 from dfkd_lab.runs.compiling import compile_run
-from dfkd_lab.runs.folder import RunFolder, prepare, refuse_other_spec
+from dfkd_lab.runs.folder import RunFolder, prepare
 from dfkd_lab.runs.planning import ResolvedRun, resolve
 from dfkd_lab.runs.seal import SealBroken
 from dfkd_lab.spec import RunSpec
@@ -46,18 +46,19 @@ class Session:
 
     Args:
         resolved: The run; a spec, as a run folder has it, is resolved first.
+        trust_code: Of which text the run's own Python files may be, as in :func:`~dfkd_lab.runs.planning.resolve`.
 
     Raises:
         SpecError: if teacher, data, memory or device do not allow this run.
         RunError: if the folder holds another run, is being written, or cannot be read or written.
     """
 
-    def __init__(self, resolved: ResolvedRun | RunSpec):
-        self.resolved = resolve(resolved) if isinstance(resolved, RunSpec) else resolved
+    def __init__(self, resolved: ResolvedRun | RunSpec, trust_code: str = ""):
+        self.resolved = resolve(resolved, trust_code) if isinstance(resolved, RunSpec) else resolved
         self.spec, self.device = self.resolved.spec, self.resolved.device
         self.folder = RunFolder.of(self.spec)
         self.requested, self._looked, self._saved = "run", 0.0, time.monotonic()
-        refuse_other_spec(self.folder, self.spec)
+        own_code.refuse_other_run(self.folder, self.spec, self.resolved.code, trust_code)
         free, is_new = free_memory(self.device), not self.folder.path.exists()
         _ = self.resolved.composed  # anew, if an earlier session took it
         compilation.check(self.spec.compile == "yes", self.device)
@@ -242,9 +243,8 @@ class Session:
             self._write_seal()
             self._status("stopped", "stopped on request; the same command continues")
             return
-        card = dataclasses.replace(
-            self.teacher.card, net=self.spec.student, data="", recipe=f"{self.spec.method} from {self.teacher.sha256}"
-        )
+        net, recipe = self.manifest["student"]["net"], f"{self.spec.method} from {self.teacher.sha256}"
+        card = dataclasses.replace(self.teacher.card, net=net, data="", recipe=recipe)
         teachers.save(self.run.student, card, self.folder.path / "student.safetensors")  # type: ignore[arg-type]
         self._write_seal()
         self._status("finished")
@@ -276,13 +276,14 @@ class Session:
             "from_round": self.run.round,
             "same_bits": has_same_bits(self.device, self.spec.deterministic),  # if resumed on such a device
             **provenance(self.device),
+            **own_code.kept(self.folder, self.resolved.code),
         }
         return {
             **records.of_plan(self.spec),
             "memory": self.memory.record(),
             "notes": self.resolved.notes or self.folder.manifest().get("notes", []),
             "teacher": {"accuracy": None, **self.teacher.describe(self.calibration)},
-            "student": {"net": self.spec.student, "parameters": nets.parameter_count(self.run.student)},
+            "student": records.of_student(self.spec, self.run.student),
             "evaluation": None if split is None else {"name": self.spec.data, "n": len(split.labels), **split.hashes()},
             "sessions": [*self.folder.manifest().get("sessions", []), session],
         }
@@ -292,12 +293,5 @@ class Session:
 
     def _write_seal(self) -> None:
         rounds = self.run.round - self._first_round
-        sessions = records.sealed_sessions(self.folder, self.seal, rounds, given_images=self.real is not None)
-        seal = {
-            "data_free": all(session["data_free"] for session in sessions),
-            "teacher_file": {"name": self.teacher.path.name, "sha256": self.teacher.sha256},
-            "evaluation_set": self.spec.data,
-            **({} if self.real is None else {"real_images": records.of_images(self.spec.data, self.real)}),
-            "sessions": sessions,
-        }
+        seal = records.of_seal(self.folder, self.seal, rounds, self.spec, self.teacher, self.real)
         write_atomically(self.folder.path / "seal.json", json.dumps(seal, indent=1).encode())
