@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from papermill.translators import translate_parameters
@@ -15,8 +16,10 @@ from torch import nn
 from dfkd_lab import METHODS, from_namespace, methods, nets, plan, teachers
 from dfkd_lab.cli.flags import parse
 from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.nets import python_file
 from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import RunSpec, parameters_cell, record, setting_type, settings_of
+from tests.support import own_file
 from widgets import cards, forecast
 from widgets.choice import Choice
 from widgets.form import Form
@@ -36,8 +39,6 @@ CONFIGURATIONS = {
 @pytest.fixture(scope="module")
 def at_hand(tmp_path_factory: pytest.TempPathFactory, digits_cache: Path) -> Path:
     """A folder with a checkpoint of tensors alone, a module of somebody's own, and a network for MNIST."""
-    import torch
-
     folder = tmp_path_factory.mktemp("teachers")
     torch.save(nets.classifier("resnet20", 3, 10).state_dict(), folder / "bare.pth")
     teachers.adopt("gray", nets.classifier("convnet_16", 1, 10), (1, 28, 28), 10, "mnist", folder)
@@ -127,6 +128,27 @@ def test_the_same_words_give_the_same_run(method: str, configuration: str, at_ha
         assert {name for name, each in found.items() if each == wanted} == set(DOORS)
 
 
+def test_a_file_of_ones_own_is_the_same_network_at_every_door(at_hand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(at_hand)
+    (at_hand / "mine.py").write_text(own_file())
+    nets.trust("mine.py:Mine")
+    torch.save(nets.classifier("mine.py:Mine", 1, 10).state_dict(), at_hand / "mine.pth")
+    words = {
+        "method": "dafl",
+        "student": "mine.py:Mine",
+        "teacher": "mine.py:Mine@mine.pth",
+        "data": "digits",
+        "rounds": 7,
+    }
+    for name, door in DOORS.items():
+        python_file.TRUSTED.clear()
+        found = outcome(door, words)
+        assert not isinstance(found, str), (name, found)
+        assert found["student"] == f"{at_hand / 'mine.py'}:Mine", f"{name}: any process finds it"
+        assert found["teacher"] == f"{at_hand / 'mine.py'}:Mine@mine.pth", name
+        assert python_file.trusted("mine.py:Mine"), name
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -137,6 +159,9 @@ def test_the_same_words_give_the_same_run(method: str, configuration: str, at_ha
         ({"student": "convnet"}, "convnet"),
         ({"data": "digit"}, "digits"),
         ({"teacher": "nowhere.pth"}, "nowhere.pth"),
+        ({"student": "nowhere.py:Net"}, "there is no file"),
+        ({"student": "nowhere.py"}, "write FILE.py:NAME"),
+        ({"teacher": "nowhere.py:Net"}, "write FILE.py:NAME@WEIGHTS"),
         ({"memory": "rign"}, "ring"),
         ({"terms": "balance=-1"}, "balance = -1"),
         ({"out": "../elsewhere"}, "out = '../elsewhere'"),

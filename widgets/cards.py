@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import torch
 
 from dfkd_lab import data, nets, teachers
 from dfkd_lab.errors import SpecError
+from dfkd_lab.nets import python_file
 from dfkd_lab.runs import ResolvedRun
 from dfkd_lab.system.rng import preserved
 from dfkd_lab.teachers import Calibration, Teacher
@@ -39,7 +41,8 @@ class Cards:
     def show(self, resolved: ResolvedRun) -> None:
         """Show the networks of a run that is planned; what was shown before is forgotten."""
         spec, teacher = resolved.spec, resolved.teacher
-        shown = (spec.teacher, spec.normalization, spec.data, spec.student, teacher.sha256)
+        code = (each.sha256 for each in resolved.code.values())
+        shown = (spec.teacher, spec.normalization, spec.data, spec.student, teacher.sha256, *code)
         if shown == self._shown:
             self._report(self.problem)
             return
@@ -140,11 +143,12 @@ def teacher_card(facts: Mapping[str, Any], measured: str, warning: str = "") -> 
 
 def student_card(net: str, teacher: Mapping[str, Any]) -> str:
     """The card of a student for that teacher, as HTML."""
-    with torch.device("meta"), preserved():
+    ours = contextlib.nullcontext() if python_file.names_file(net) else torch.device("meta")
+    with ours, preserved():
         parameters = nets.parameter_count(nets.classifier(net, teacher["shape"][0], teacher["classes"]))
     ratio = teacher["parameters"] / parameters
     size = f"{ratio:.3g} times smaller than" if ratio >= 1 else f"{1 / ratio:.3g} times as large as"
-    return _card(f"Student {net}", f"{parameters:,} parameters", f"{size} the teacher")
+    return _card(f"Student {python_file.short(net)}", f"{parameters:,} parameters", f"{size} the teacher")
 
 
 def _train(name: str) -> None:

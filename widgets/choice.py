@@ -21,6 +21,7 @@ from dfkd_lab.spec import RunSpec, setting_type, settings_of
 from widgets import form, status
 from widgets.cards import Cards
 from widgets.forecast import Forecast
+from widgets.trust import Trust
 
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
 PRESET_DEPENDS_ON = ("method", "teacher", "student", "normalization", "data", "preset", "optimizer")
@@ -62,7 +63,7 @@ class Choice:
         self.method_form = form.Form(RunSpec, ())  # until a method is chosen
         for field in self.slot_form.fields.values():
             field.preset = ""
-        self.cards, self.forecast = Cards(self._cards_found), Forecast()
+        self.cards, self.forecast, self.trust = Cards(self._cards_found), Forecast(), Trust(self._examine)
         self._arrange()
         for each in (self.run_form, self.more_form, self.slot_form):
             each.observe(self._changed)
@@ -90,6 +91,7 @@ class Choice:
     def take(self, spec: RunSpec) -> None:
         """Show the choice that gives ``spec``; its folder is left to be chosen, for it holds that run."""
         values = {name: getattr(spec, name) for name in settings_of(RunSpec)} | {"out": ""}
+        self.trust.found(spec)
         with self._quietly():
             self.run_form.fields["method"].value = spec.method
             self._offer_presets(methods.find(spec.method))
@@ -104,6 +106,7 @@ class Choice:
         """Close every field."""
         for each in (self.run_form, self.more_form, self.slot_form, self.method_form):
             each.close()
+        form.close(self.trust.button)
         form.close(self.widget)
 
     def _changed(self, name: str) -> None:
@@ -162,6 +165,7 @@ class Choice:
         """The run that the preset gives; while the teacher or the data cannot be had, the one that was found last."""
         values = {name: value for name, value in self.values().items() if name in PRESET_DEPENDS_ON}
         try:
+            self.trust.refuse(values)
             self._found = settled(values)
         except SpecError:
             if self._found is None or self._found.method != values["method"]:
@@ -178,6 +182,7 @@ class Choice:
                 raise SpecError("; ".join(problems))
             if status.is_served() and Path(out := fields["out"].value).is_absolute():
                 raise SpecError(f"out = '{out}' is an absolute path; allowed on a served page: a name below runs/")
+            self.trust.check(self.values())
             self.resolved = plan(self.values())
             self._show(self.resolved)
         except (SpecError, RunError) as error:

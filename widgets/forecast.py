@@ -25,7 +25,8 @@ class Forecast:
         A GPU is left alone: to time a step there, the kernel that shows the page would hold memory of it for good.
         """
         spec, recipe = resolved.spec, resolved.composed.recipe
-        key = (spec.teacher, resolved.teacher.sha256, spec.student, recipe.schedule.batch, spec.precision)
+        code = [each.sha256 for each in resolved.code.values()]
+        key = (spec.teacher, resolved.teacher.sha256, spec.student, recipe.schedule.batch, spec.precision, *code)
         self._wanted = (key, resolved, say) if resolved.device.type == "cpu" else None
         if key in self._speeds:
             self._say()

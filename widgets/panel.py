@@ -19,6 +19,7 @@ from widgets import form, status
 from widgets.choice import ROW, Choice
 from widgets.compare import Compare
 from widgets.live import Live
+from widgets.trust import trust_code
 
 BUTTONS = {
     "Start": "Begin a new run with what is chosen above",
@@ -103,12 +104,13 @@ class Panel:
         if self._pending or self.live.now()["state"] == "paused":
             self._request("run", "")
         elif self.live.folder:
+            self.choice.trust.check_folder(self.live.folder)
             self.attach(self.live.folder, begin=True)
 
     def attach(self, folder: RunFolder | None, *, begin: bool = False) -> None:
         """Watch ``folder``; with ``begin``, after starting its process."""
         self._pending = ""
-        self.live.attach(folder, launch(folder) if folder and begin else None)
+        self.live.attach(folder, launch(folder, trust_code(folder)) if folder and begin else None)
         self._find_runs()
 
     def close(self) -> None:
@@ -135,7 +137,7 @@ class Panel:
             layout=ipywidgets.Layout(flex="0 0 auto", width="auto"),
             disabled=True,
         )
-        row = [*self.buttons.values(), self.runs, self.take]
+        row = [*self.buttons.values(), self.runs, self.take, self.choice.trust.button]
         buttons = ipywidgets.Box(row, layout={**ROW, "align_items": "center"})
         parts = [style, self.choice.widget, buttons, self.message, self.live.widget]
         run = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))

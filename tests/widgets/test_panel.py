@@ -40,7 +40,7 @@ class Child:
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[RunFolder]:
     """The folders whose run was begun; nothing trains."""
     found: list[RunFolder] = []
-    monkeypatch.setattr(panel, "launch", lambda folder: found.append(folder) or Child())
+    monkeypatch.setattr(panel, "launch", lambda folder, trust_code: found.append(folder) or Child())
     return found
 
 
@@ -313,7 +313,7 @@ def test_a_folder_of_another_spec_is_refused_and_escaped(
 
 
 def test_a_child_that_dies_before_it_begins_says_why(make_panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(panel, "launch", lambda folder: Child(code=2))
+    monkeypatch.setattr(panel, "launch", lambda folder, trust_code: Child(code=2))
     shown = make_panel()
     shown.choice.run_form.fields["teacher"].value = "digit"
     shown.buttons["Start"].click()
