@@ -153,6 +153,16 @@ def test_the_data_set_and_the_network_of_the_examples(examples: dict[str, Any]) 
     assert nets.classifier("linear", 3, 7)(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
 
 
+def test_the_network_in_a_file_is_a_student_and_a_teacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^## Your own network.*?```python\n(.*?)```", TEXT, re.S | re.M)
+    (tmp_path / "my.py").write_text(block)
+    resolved = plan(method="dafl", student="my.py:MyNet")
+    torch.save(resolved.composed.student.net.state_dict(), "weights.pth")
+    resolved = plan(method="dafl", teacher="my.py:MyNet@weights.pth", normalization="digits")
+    assert resolved.teacher.card.classes == 10
+
+
 def test_a_method_is_one_file_and_one_line(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "dfkd_lab", tmp_path / "dfkd_lab", ignore=shutil.ignore_patterns("__pycache__"))
     blocks = [re.sub(r"^register_.*\n", "", BLOCKS[each], flags=re.M) for each in ("loss", "memory", "method")]
