@@ -77,11 +77,7 @@ class ComposedRun:
         if optimizer not in ("auto", recipe.schedule.optimizer):
             recipe.schedule = recipe.schedule.by(optimizer)
         recipe.check(batch_norms=bool(observer.batch_norms))
-        _refuse_undeclared_images(recipe, method)
-        _refuse_another_shape(recipe, shape)
-        if generator != "auto" and not isinstance(getattr(recipe.synthesizer, "net", None), ImageGenerator):
-            name = type(recipe.synthesizer).__name__
-            raise RecipeError(f"generator = '{generator}', and {name} draws without one; allowed: generator = 'auto'")
+        _refuse_misfits(recipe, method, shape, generator)
         if cache_views:
             recipe.memory = recipe.cached(cache_views, observer, classes)
         call_hooks(recipe.all_losses(), "bind", recipe.memory)
@@ -92,6 +88,12 @@ class ComposedRun:
         if isinstance(self.recipe.synthesizer, FixedImages):
             with self.rng:  # which of them are taken is drawn
                 self.recipe.synthesizer.give(images, labels)
+
+
+def _refuse_misfits(recipe: Recipe, method: Method, shape: tuple[int, int, int], generator: str) -> None:
+    _refuse_undeclared_images(recipe, method)
+    _refuse_another_shape(recipe, shape)
+    _refuse_unused_generator(recipe, generator)
 
 
 def _refuse_undeclared_images(recipe: Recipe, method: Method) -> None:
@@ -112,3 +114,9 @@ def _refuse_another_shape(recipe: Recipe, shape: tuple[int, int, int]) -> None:
         drawn, wanted = ("x".join(map(str, each)) for each in (images.shape[1:], shape))
         name = type(recipe.synthesizer).__name__
         raise RecipeError(f"the teacher takes images of {wanted} (channels x height x width), and {name} draws {drawn}")
+
+
+def _refuse_unused_generator(recipe: Recipe, generator: str) -> None:
+    if generator != "auto" and not isinstance(getattr(recipe.synthesizer, "net", None), ImageGenerator):
+        name = type(recipe.synthesizer).__name__
+        raise RecipeError(f"generator = '{generator}', and {name} draws without one; allowed: generator = 'auto'")

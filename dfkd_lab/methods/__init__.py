@@ -1,11 +1,11 @@
 """One paper a file. A new method is its file, and its line in ``CLASSES``."""
 
-from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
 from dfkd_lab.errors import SpecError
-from dfkd_lab.spec import RunSpec, settings_of, unknown
+from dfkd_lab.methods.presets import own_settings, preset_values, suiting_preset
+from dfkd_lab.spec import unknown
 
 CLASSES = {
     "alone": "Alone",
@@ -48,26 +48,9 @@ def find(name: str) -> type[Any]:
     return METHODS[name]
 
 
-def suiting_preset(method: type[Any], families: Iterable[str]) -> str:
-    """The first of ``families`` that ``method`` has settings for; "paper" if it has none of them."""
-    return next((name for name in families if name in method.presets), "paper")
-
-
-PUBLISHED = ("paper", "cifar", "cifar10", "cifar100")
-"""Presets to which what a paper gives for one teacher belongs."""
-
-
-def preset_values(method: type[Any], preset: str, teacher: str) -> dict[str, Any]:
-    """The settings of ``preset``, those of the run among them, and what the paper gives for this ``teacher``."""
-    by_teacher = getattr(method, "by_teacher", {}) if preset in PUBLISHED else {}
-    return {**method.presets[preset], **by_teacher.get(teacher, {})}
-
-
-def own_settings(preset: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a preset are settings of the method; the rest are the run's (rounds, optimizer, generator, views)."""
-    return {name: value for name, value in preset.items() if name not in settings_of(RunSpec)}
-
-
 def remark(method: Any) -> str:
     """What no result of a method, a class or an instance, is shown without; empty if it is data-free."""
     return "uses real images: a reference, not data-free" if getattr(method, "reads_real_images", False) else ""
+
+
+__all__ = ["CLASSES", "METHODS", "find", "own_settings", "preset_values", "remark", "suiting_preset"]

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from dfkd_lab.errors import SpecError
-from dfkd_lab.methods import own_settings
+from dfkd_lab.methods.presets import own_settings
 from dfkd_lab.spec import PRESETS, RunSpec, build, setting_type, settings_of
 
 TYPES = (bool, int, float, str)

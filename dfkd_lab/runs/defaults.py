@@ -62,11 +62,11 @@ def _optimizer(
     """The student's optimizer and its rate; a rate that somebody named stays, with the method's own optimizer."""
     own = getattr(methods.find(spec.method), "optimizer", "sgd")
     normed = nets.is_normed(spec.student, teacher.card.shape[0], teacher.card.classes)
-    derived = own if normed or "s_lr" in asked else "adam"
+    derived = own if normed or "s_lr" in asked or "s_lr" not in settings else "adam"
     chosen = spec.optimizer if spec.optimizer != "auto" else preset or derived
     spec = dataclasses.replace(spec, optimizer=chosen)
     fitted = preset == chosen or (chosen == own and normed)
-    if fitted or "s_lr" in asked or (chosen == own == "adam"):
+    if fitted or "s_lr" in asked or "s_lr" not in settings or (chosen == own == "adam"):
         return spec, settings, []
     rate = RATES[chosen, normed]
     why = f"the student '{python_file.short(spec.student)}' has no batch norm: " if not normed else ""
