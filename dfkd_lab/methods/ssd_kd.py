@@ -1,14 +1,10 @@
 """SSD-KD: Small Scale Data-Free Knowledge Distillation (Liu et al., CVPR 2024, arXiv:2406.07876).
 
-Inferred: no equation, hyper-parameter or code of the paper was available; not a reproduction. Part by part:
-
-- Buffer: small and partly updated is certain; 5,000 images second-hand; that the oldest give way is ours.
-- phi: that it is aware of diversity and difficulty is certain; a count of the predicted class and low confidence "like
-  focal loss" second-hand; the product, gamma = 2, and what p is (``modulate``) are ours.
-- phi in distillation (``modulate_student``): balance in both processes is certain, its form unknown.
-- Priority: certain; from the discrepancy, with importance weights, second-hand; alpha, beta and the rest are
-  prioritized replay's (arXiv:1511.05952). Only gamma and beta are named anywhere, so alpha may as well be 1.
-- Everything else is FastDFKD's (arXiv:2112.06253), by kinship.
+Inferred: no equation, hyper-parameter or code of the paper was available; not a reproduction. Certain: a small, partly
+updated buffer; phi, aware of diversity and difficulty; priority sampling. Second-hand: 5,000 images; a count of the
+predicted class; low confidence "like focal loss"; priority by the discrepancy, with importance weights; gamma and beta
+as the only new hyper-parameters, so that alpha may be 1; phi in distillation too. Ours: that the oldest give way, the
+product, gamma = 2, ``modulate``; alpha and beta are prioritized replay's (arXiv:1511.05952), the rest is FastDFKD's.
 """
 
 from dataclasses import dataclass
@@ -20,14 +16,12 @@ from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
 from dfkd_lab.methods.common import recipes, settings
 from dfkd_lab.methods.fast import FastDFKD
 from dfkd_lab.primitives import losses
-from dfkd_lab.primitives.losses import LossFunction
+from dfkd_lab.primitives.losses.modulated import Modulated
 from dfkd_lab.primitives.memories import ImageBuffer, Memory, PriorityBuffer
 from dfkd_lab.primitives.observer import Observation
 from dfkd_lab.primitives.synthesizers import MetaGenerator
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import setting
-
-MODULATE = ("target", "confidence")
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,7 @@ class SSDKD:
     diversity: bool = setting(True, "modulate: ease off classes that fill the buffer already")
     difficulty: bool = setting(True, "modulate: ease off images the teacher is sure of")
     modulate: str = setting(
-        "confidence", "what phi goes by: the class the teacher predicts, or the target class", choices=MODULATE
+        "confidence", "phi goes by the predicted, or the target class", choices=("confidence", "target")
     )
     modulate_student: bool = setting(False, "weigh the student's loss by phi too")
     gamma: float = setting(2.0, "focus of the difficulty part, (1 - p)^gamma", low=0, high=10)
@@ -103,9 +97,8 @@ class SSDKD:
 class Modulation:
     """The modulating function phi: the weight [N] of each sample, in [0, 1], without gradient.
 
-    Inferred: phi = (1 - share of the buffer in class c) * (1 - p)^gamma. With "confidence" c is the class the teacher
-    predicts and p its probability, so an image that is surely of another class than the target is left as it is; with
-    "target" c is the target class, and 1 - p the factor of the focal loss (Lin et al., arXiv:1708.02002).
+    Inferred: phi = (1 - share of the buffer in class c) * (1 - p)^gamma, p the probability of c, which is the predicted
+    class ("confidence") or the target class ("target", the focal loss of Lin et al., arXiv:1708.02002).
     """
 
     memory: Memory
@@ -115,32 +108,14 @@ class Modulation:
         self.by_target = modulate == "target"
         self.needs = frozenset({"labels"} if self.by_target else ())
 
+    def bind(self, memory: Memory) -> None:
+        """Read the class shares from ``memory``, whichever the run has."""
+        self.memory = memory
+
     def __call__(self, observation: Observation) -> Tensor:
         probabilities = observation.logits.detach().softmax(1)
-        if self.by_target:
-            assert observation.labels is not None
-            class_ = observation.labels
-        else:
-            class_ = probabilities.argmax(1)
+        class_ = observation.labels if self.by_target else probabilities.argmax(1)
+        assert class_ is not None
         p = probabilities.gather(1, class_[:, None]).squeeze(1)
         diversity = 1 - self.memory.class_shares(self.classes)[class_] if self.diversity else 1.0
         return diversity * ((1 - p) ** self.gamma if self.difficulty else 1.0) + 0 * p  # of shape [N] in any case
-
-
-class Modulated:
-    """A loss [N] times phi; ``unmodulated`` is what it was before."""
-
-    unmodulated: Tensor
-
-    def __init__(self, loss: LossFunction, phi: Modulation):
-        self.loss, self.phi = loss, phi
-        self.needs = losses.needs_of(loss) | phi.needs
-
-    def bind(self, memory: Memory) -> None:
-        """Read the class shares from ``memory``, whichever the run has."""
-        self.phi.memory = memory
-
-    def __call__(self, observation: Observation) -> Tensor:
-        value = self.loss(observation)
-        self.unmodulated = value.detach()
-        return self.phi(observation) * value

@@ -141,7 +141,7 @@ def test_the_memory_of_ssd_kds_modulation_is_the_replaced_one(make_spec: MakeSpe
     session = Session(make_spec("ssd_kd", memory="ring", rounds=2))
     list(session)
     recipe: Any = session.run.recipe
-    assert recipe.losses["label"].loss.phi.memory is recipe.memory
+    assert recipe.losses["label"].loss.weight.memory is recipe.memory
     assert not isinstance(recipe.memory, PriorityBuffer)
 
 

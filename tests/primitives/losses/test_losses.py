@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dfkd_lab.methods.ssd_kd import Modulated, Modulation
+from dfkd_lab.methods.ssd_kd import Modulation
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives import losses
 from dfkd_lab.primitives.batch import Batch
+from dfkd_lab.primitives.losses.modulated import Modulated
 from dfkd_lab.primitives.memories import ImageBuffer
 from dfkd_lab.primitives.observer import LayerStatistics, Observation, Observer
 from tests.reference import losses as twins
@@ -266,7 +267,7 @@ def test_modulation_agrees_with_its_twin_and_carries_no_gradient(
         memory.write(Batch(torch.rand(len(stored), 1, 4, 4), predicted=torch.tensor(stored)))
     term, seen = Modulated(losses.label, Modulation(4, 2.0, diversity, difficulty, by)), observed(9, 4, scale=1.0)
     term.bind(memory)
-    phi, targets = term.phi(seen), seen.labels if by == "target" else seen.logits.argmax(1)
+    phi, targets = term.weight(seen), seen.labels if by == "target" else seen.logits.argmax(1)
     assert literal(phi) == pytest.approx(
         twins.phi(literal(seen.logits), targets.tolist(), stored, 2.0, diversity, difficulty), rel=1e-5, abs=1e-6
     )
