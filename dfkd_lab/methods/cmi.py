@@ -29,9 +29,8 @@ class CMI:
                    "s_steps": 40, "padding": 1, "flip": False, "temperature": 4.0, "capacity": 3840, "bank": 3840,
                    "negatives": 256},
         "small_gray": {"rounds": 120, "z_dim": 100, "width": 16, "batch": 128, "g_steps": 30, "g_lr": 1e-2,
-                       "z_lr": 1e-2,
-                       "s_steps": 50, "padding": 2, "temperature": 4.0, "capacity": 15_360, "bank": 15_360,
-                       "negatives": 1024},
+                       "z_lr": 1e-2, "s_steps": 50, "padding": 2, "temperature": 4.0, "capacity": 15_360,
+                       "bank": 15_360, "negatives": 1024},
         "cifar": {},
     }  # fmt: skip
 

@@ -26,13 +26,11 @@ class FastDFKD:
         "digits": {"rounds": 34, "z_dim": 64, "width": 32, "batch": 128, "s_steps": 40, "warm_up": 4, "g_steps": 8,
                    "padding": 1, "flip": False, "s_lr": 0.1, "temperature": 4.0, "capacity": 4352},
         "small_gray": {"rounds": 154, "z_dim": 100, "width": 16, "batch": 128, "s_steps": 40, "warm_up": 4,
-                       "g_steps": 8,
-                       "padding": 2, "temperature": 4.0, "capacity": 19_712},
+                       "g_steps": 8, "padding": 2, "temperature": 4.0, "capacity": 19_712},
         "cifar": {},
         "imagenet": {"rounds": 4000, "warm_up": 0, "label": 0.1, "bn_gap": 0.1, "gap": 0.1, "meta": "reptile",
-                     "g_steps": 50,
-                     "g_lr": 2e-4, "s_steps": 100, "batch": 100, "s_lr": 0.1, "temperature": 5.0, "capacity": 140_000,
-                     "generator": "deep", "view": "resized_crop", "student_view": "resized_crop"},
+                     "g_steps": 50, "g_lr": 2e-4, "s_steps": 100, "batch": 100, "s_lr": 0.1, "temperature": 5.0,
+                     "capacity": 140_000, "generator": "deep", "view": "resized_crop", "student_view": "resized_crop"},
     }  # fmt: skip
     by_teacher: ClassVar[dict[str, dict[str, Any]]] = {"vgg11": {"gap": 1.0}, "wrn40_2": {"gap": 1.1, "label": 0.4}}
 

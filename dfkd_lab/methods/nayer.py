@@ -35,8 +35,7 @@ class NAYER:
         "digits": {"rounds": 34, "z_dim": 64, "width": 32, "batch": 128, "s_batch": 128, "g_steps": 8, "s_steps": 20,
                    "warm_up": 4, "padding": 1, "flip": False, "s_lr": 0.1, "temperature": 4.0, "capacity": 8704},
         "small_gray": {"rounds": 104, "z_dim": 100, "width": 16, "batch": 128, "s_batch": 128, "g_steps": 20,
-                       "s_steps": 30,
-                       "warm_up": 4, "padding": 2, "temperature": 4.0, "capacity": 26_624},
+                       "s_steps": 30, "warm_up": 4, "padding": 2, "temperature": 4.0, "capacity": 26_624},
         "cifar": {},
         "cifar100": {"g_steps": 40},
     }  # fmt: skip

@@ -26,8 +26,7 @@ class SpaceshipNet:
         "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "g_steps": 10, "s_steps": 40, "padding": 1,
                    "flip": False, "temperature": 4.0, "capacity": 3840},
         "small_gray": {"rounds": 120, "z_dim": 100, "width": 16, "batch": 128, "g_steps": 30, "s_steps": 50,
-                       "padding": 2,
-                       "temperature": 4.0, "capacity": 15_360},
+                       "padding": 2, "temperature": 4.0, "capacity": 15_360},
         "cifar": {},
     }  # fmt: skip
 

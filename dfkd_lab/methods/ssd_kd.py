@@ -23,6 +23,8 @@ from dfkd_lab.primitives.synthesizers import MetaGenerator
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import setting
 
+BY = ("confidence", "target")
+
 
 @dataclass(frozen=True)
 class SSDKD:
@@ -35,8 +37,7 @@ class SSDKD:
         "digits": {"rounds": 34, "z_dim": 64, "width": 32, "batch": 128, "capacity": 1000, "s_steps": 40, "warm_up": 4,
                    "g_steps": 8, "padding": 1, "flip": False, "s_lr": 0.1, "temperature": 4.0},
         "small_gray": {"rounds": 154, "z_dim": 100, "width": 16, "batch": 128, "s_steps": 40, "warm_up": 4,
-                       "g_steps": 8,
-                       "padding": 2, "temperature": 4.0, "capacity": 2000, "modulate": "target"},
+                       "g_steps": 8, "padding": 2, "temperature": 4.0, "capacity": 2000, "modulate": "target"},
         "cifar": {},
     }  # fmt: skip
     by_teacher: ClassVar[dict[str, dict[str, Any]]] = FastDFKD.by_teacher
@@ -45,9 +46,7 @@ class SSDKD:
     evict: str = settings.evict("oldest")
     diversity: bool = setting(True, "modulate: ease off classes that fill the buffer already")
     difficulty: bool = setting(True, "modulate: ease off images the teacher is sure of")
-    modulate: str = setting(
-        "confidence", "phi goes by the predicted, or the target class", choices=("confidence", "target")
-    )
+    modulate: str = setting("confidence", "phi goes by the predicted or by the target class", choices=BY)
     modulate_student: bool = setting(False, "weigh the student's loss by phi too")
     gamma: float = setting(2.0, "focus of the difficulty part, (1 - p)^gamma", low=0, high=10)
     priority: bool = setting(True, "read the buffer by the student's last loss; uniformly if off")
