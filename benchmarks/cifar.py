@@ -29,11 +29,34 @@ from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining, finished
 
 SMALL = {"width": 16, "batch": 128}
 META = {**SMALL, "rounds": 24, "warm_up": 2, "g_steps": 10, "s_steps": 100}
+HOUR = {"width": 32, "batch": 128, "rounds": 152, "warm_up": 2, "g_steps": 10, "s_steps": 100}
+GAME = {"width": 32, "batch": 128, "rounds": 60, "cycles": 50, "s_steps": 5}
 BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
     # About half an hour of one CPU core: a narrow generator, and far fewer steps than the papers'.
     "cpu": {"ssd_kd": {**META, "capacity": 5000}, "fast": META, "dafl": {**SMALL, "rounds": 20, "cycles": 50}},
+    # About an hour of two CPU cores: wide enough a generator, 15,000 student steps where one is kept images for.
+    "hour": {
+        "ssd_kd": {**HOUR, "capacity": 5000},
+        "fast": HOUR,
+        "nayer": {**HOUR, "cycles": 1, "s_batch": 128},
+        "cmi": {"width": 32, "batch": 128, "rounds": 100, "g_steps": 30, "s_steps": 100},
+        "deepinversion": {
+            "preset": "cifar",
+            "batch": 128,
+            "rounds": 60,
+            "g_steps": 60,
+            "s_steps": 250,
+            "capacity": 7680,
+        },
+        "pre_dfkd": {**GAME, "replayed": 16, "g_lr": 2e-3},
+        "cgdd": GAME,
+        "kd": {"rounds": 150, "s_steps": 100, "images": 19_456},
+        "noise": {"rounds": 150, "s_steps": 100},
+    },
     "paper": {},
 }
+POINTS = 15
+"""Of a curve."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +92,7 @@ def main(
     end = time.monotonic() + (60 * minutes or float("inf"))
     try:
         asked = [Row(budget, pair, data, each) for each in methods.split(",") if each]
-        wanted = [row for row in planned() if row.budget == "cpu"] if next else asked
+        wanted = [row for row in planned() if row.budget in ("cpu", "hour")] if next else asked
         for row, seed in [(row, seed) for seed in range(seeds) for row in wanted]:
             if not done(row, seed, out) and not run(row, seed, out, device, end):
                 break
@@ -97,7 +120,10 @@ def run(row: Row, seed: int, out: Path, device: str, end: float) -> bool:
     if teacher is None:
         return False
     given = {"teacher": str(teacher), "student": student, "data": row.data, "seed": seed, "device": device}
-    spec = settled({"method": row.method, **BUDGETS[row.budget].get(row.method, {}), **given})
+    budget = BUDGETS[row.budget].get(row.method, {})
+    # of the others a curve as it comes: there an evaluation is never more than 2 % of the work
+    every = {"evaluate_every": max(1, budget["rounds"] // POINTS)} if row.budget == "hour" else {}
+    spec = settled({"method": row.method, **budget, **given, **every})
     return measure(spec, folder_of(out, row.name, seed), end)["state"] == "finished"
 
 
@@ -138,7 +164,9 @@ def keep(row: Row, seed: int, out: Path) -> None:
     runs = [each for each in found.get(row.name, {}).get("runs", []) if each["seed"] != seed]
     spec = folder.spec()
     settings = {"rounds": spec.rounds, **spec.settings}
-    runs = sorted([*runs, {**measure(spec, folder.path), "settings": settings}], key=lambda each: each["seed"])
+    curve = [[each.round, each.accuracy] for each in folder.reports() if each.accuracy is not None]
+    run = {**measure(spec, folder.path), "settings": settings, "curve": curve}
+    runs = sorted([*runs, run], key=lambda each: each["seed"])
     RESULTS.write_text(json.dumps({**found, row.name: {**facts, "runs": runs}}, indent=1) + "\n")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import curves
 import gpu_page
 import mnist_page
 import speed_page
@@ -72,8 +73,11 @@ def row_remark(row: str, runs: list[dict[str, Any]]) -> str:
 # CIFAR
 
 PUBLIC = ("ssd_kd", "fast", "cgdd", "pre_dfkd", "cmi", "nayer", "dafl")
+AT_AN_HOUR = ("ssd_kd", "fast", "nayer", "cmi", "deepinversion", "pre_dfkd", "cgdd", "kd", "noise")
 PLANNED = (
     ("cpu", "resnet20:resnet8", "cifar10", ("ssd_kd", "fast", "dafl")),
+    ("hour", "resnet20:resnet8", "cifar10", AT_AN_HOUR),
+    ("hour", "resnet56:resnet20", "cifar10", AT_AN_HOUR),
     ("paper", "resnet56:resnet20", "cifar10", PUBLIC),
     ("paper", "resnet20:resnet8", "cifar10", PUBLIC),
     ("paper", "wrn40_2:wrn16_1", "cifar10", ("ssd_kd", "fast")),
@@ -101,6 +105,7 @@ HEAD = ["method", "certainty", "n", "last", "oracle best", "μ", "σ", "publishe
 
 SAID = {
     "cpu": "a small budget: about half an hour of one CPU core",
+    "hour": "about an hour of two CPU cores",
     "paper": "the papers' budget",
 }
 TEACHER_HEAD = [
@@ -159,8 +164,16 @@ def cifar_sections() -> list[str]:
         budget, pair, data = place
         teacher, student = pair.split(":")
         lines = [line((budget, pair, data, name), found) for name in names]
-        parts.append(f"## {teacher} → {student} on {data}, {SAID[budget]}\n\n{CIFAR}{table(HEAD, lines)}\n")
+        text = f"## {teacher} → {student} on {data}, {SAID[budget]}\n\n{CIFAR}{table(HEAD, lines)}\n"
+        parts.append(f"{text}\n{drawn(place, found)}" if budget == "hour" else text)
     return parts
+
+
+def drawn(place: tuple[str, ...], found: dict[str, dict[str, Any]]) -> str:
+    """The curves of a section, in Markdown."""
+    rows = {row["method"]: row["runs"] for row in found.values() if (row["budget"], row["pair"], row["data"]) == place}
+    name = "-".join(place).replace(":", "-")
+    return f"{curves.draw(rows, ROOT / 'docs' / f'curves_{name}.svg')}\n"
 
 
 CIFAR = "Top-1 in percent on the test set. Published figures are best epochs: compare them with the oracle column.\n\n"
