@@ -27,6 +27,12 @@ LADDER: dict[str, dict[str, Any]] = {
     "+ difficulty": {"diversity": False, "priority": False},
     "+ both": {"priority": False},
     "+ priority (SSD-KD)": {},
+    "SSD-KD, phi by target": {"modulate": "target"},
+    "SSD-KD, alpha 1": {"alpha": 1.0},
+    "SSD-KD, phi by target, alpha 1": {"modulate": "target", "alpha": 1.0},
+    "SSD-KD, phi by target, for the student too": {"modulate": "target", "modulate_student": True},
+    "SSD-KD, the worst evicted": {"evict": "worst"},
+    "SSD-KD, warm-up of 8 rounds": {"warm_up": 8, "rounds": 38},
     **{
         f"{name}, {images} images": {"capacity": images, **settings}
         for images in (135, 14)  # 10 % and 1 % of the images the teacher was trained on
@@ -46,7 +52,7 @@ CROSSES: dict[str, dict[str, Any]] = {
 def jobs(ladder: bool) -> dict[str, dict[str, Any]]:
     """What ``plan`` is given, by row."""
     if ladder:
-        return {rung: {"method": "ssd_kd", "settings": settings} for rung, settings in LADDER.items()}
+        return {rung: {"method": "ssd_kd", **settings} for rung, settings in LADDER.items()}
     rows = {name: {"method": name} for name in METHODS if name not in REFERENCES}
     few = {f"kd on {FEW:,} images": {"method": "kd", "settings": {"images": FEW}}}
     return {**rows, **CROSSES, **{name: {"method": name} for name in REFERENCES}, **few}
