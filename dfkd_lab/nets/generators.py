@@ -39,8 +39,8 @@ class Generator(ImageGenerator):
     ``conditioning`` "sum", added to it (MAD). ``spectral`` normalizes the weights of the convolutions, and ``eps`` is
     that of the batch norms behind them (PRE-DFKD). ``squeeze`` ends both blocks with channel attention (FSSC).
 
-    Differs: also with "sigmoid" the convolutions before a batch norm have a bias, 3 ``width`` numbers that this norm takes
-    away again; CMI's and FastDFKD's have none. Kept, so that runs that were begun with it can be resumed.
+    Differs: also with "sigmoid" the convolutions before a batch norm have a bias, 3 ``width`` numbers that this norm
+    takes away again; CMI's and FastDFKD's have none. Kept, so that runs that were begun with it can be resumed.
     """
 
     def __init__(
