@@ -63,7 +63,9 @@ class DeepInversion:
 
         Differs: the pool is a ring, because a run's memory has to be known before it begins; the divergence is the
         true JS, not the code's clamped one; the images kept are the best, where both codes keep the last by an alias;
-        the toolbox takes the variation before the roll, here it is after it, as the authors do.
+        the toolbox takes the variation before the roll, here it is after it, as the authors do; of a batch that is no
+        multiple of the classes the labels left over are random, where the authors take the first ones; the learning
+        rate falls step by step.
         """
         theirs = self.form == "authors"
         return Recipe(

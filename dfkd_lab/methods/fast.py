@@ -57,9 +57,10 @@ class FastDFKD:
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots.
 
-        Differs: the first layer is not reset at call 120, the cosine ends with the run, and Reptile's factor is 1
-        (Adam divides a constant factor away). With the preset "imagenet" the noise is drawn anew each round, where the
-        authors keep a map of it and meta-learn it too, and the best images are kept, not the last.
+        Differs: the first layer is not reset at call 120, the cosine falls step by step and ends with the run, and
+        Reptile's factor is 1 (Adam divides a constant factor away). With the preset "imagenet" the noise is drawn anew
+        each round, where the authors keep a map of it and meta-learn it too, and the best images are kept, not the
+        last.
         """
         view = CropFlip(self.padding, self.flip)
         return Recipe(

@@ -64,14 +64,13 @@ class NAYER:
     flip: bool = settings.flip(True)
 
     def compose(self, context: MethodContext) -> Recipe:
-        """Fill the slots.
+        """Fill the slots: the batch norm of the embeddings is made new with the generator.
 
         Differs: the embeddings are CLIP's, of "a image of <class>", only if a file gives them; without one they are
         fixed random ones. A round's two turns are followed by 200 student steps each, not by 400 together. The authors'
         20 rounds of warm-up have 10 turns each; here that is 100 rounds of two, in which the generator is made new ten
-        times, not twice.
-
-        Inferred: the batch norm of the embeddings is made new with the generator.
+        times, not twice; after it only those rounds count that follow it. The student is in eval mode in the synthesis
+        of each turn; theirs is in train mode from a round's second on. The learning rate falls step by step.
         """
         view = CropFlip(self.padding, self.flip)
         code = NoisyLabels(table(self.embeddings, context.classes), self.z_dim)

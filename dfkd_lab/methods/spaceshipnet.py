@@ -50,8 +50,9 @@ class SpaceshipNet:
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: the generator goes on from round to round, its noise is not trained.
 
-        Differs: the stored maps are those of the kept noise at the end of the phase, not those of the best step, and
-        are drawn with replacement; weights start as torch's layers do; the learning rate falls step by step.
+        Differs: the stored maps are those of the kept noise at the end of the phase, in half precision, not those of
+        the best step, and are drawn with replacement; weights start as torch's layers do; the learning rate falls step
+        by step.
         """
         view = CropFlip(self.padding, self.flip)
         net = context.generator(self.z_dim, self.width)

@@ -44,7 +44,8 @@ class ZSKT:
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: the student's steps of a turn see the generator's last noise again; gradients clipped at 5.
 
-        Differs: the teacher is run anew at each of the student's steps (the answers are the same).
+        Differs: the teacher is run anew at each of the student's steps (the answers are the same); the student's
+        learning rate falls step by step, not once a turn.
         """
         stages = context.stages if self.attention else 0
         return Recipe(

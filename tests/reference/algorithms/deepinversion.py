@@ -75,6 +75,7 @@ def distil(
     s_optimizer = torch.optim.SGD(student.parameters(), lr=s_lr, momentum=0.9, weight_decay=1e-4)
     for round in range(rounds):
         x = torch.randn(batch, 3, 8, 8).requires_grad_()  # in network units
+        # Differs: the labels left over of an even share are random, not the first classes
         y = balanced_labels(batch, classes) if how.balanced else random_labels(batch, classes)
         optimizer = torch.optim.Adam([x], lr=how.lr, betas=how.betas)
         lowest, best = float("inf"), x
@@ -102,6 +103,7 @@ def distil(
                 x.data = torch.maximum(torch.minimum(x.data, white), black)
         pool.append(as_bytes(best * torch.tensor(STD).view(-1, 1, 1) + torch.tensor(MEAN).view(-1, 1, 1)))
         for step in range(s_steps):
+            # Differs: the rate falls step by step
             set_rate(s_optimizer, cosine((round * s_steps + step) / (rounds * s_steps), s_lr))
             kd_step(log, teacher, student, s_optimizer, normalized(uniformly(pool, batch)), tau)
     return log

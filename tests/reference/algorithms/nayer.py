@@ -74,7 +74,7 @@ def distil(
             source.draw_layers(-(-batch // classes), z_dim)
             optimizer = torch.optim.Adam(source.parameters(), lr=g_lr, betas=(0.5, 0.999))
             lowest, best = float("inf"), y
-            student.eval()  # Differs: in each loop, not only in a round's first
+            student.eval()  # Differs: in each loop; theirs is in train mode from a round's second on
             for _ in range(g_steps):
                 x = source(y)
                 seen = teacher.layers(normalized(x))
