@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from typing import Any
 
 from torch import nn
 
@@ -17,7 +18,7 @@ from dfkd_lab.spec import check_new, unknown
 from dfkd_lab.system.rng import preserved
 
 
-def _with_stem(family: str, *details: str, channels: int, classes: int) -> nn.Module:
+def _with_stem(family: str, *details: Any, channels: int, classes: int) -> nn.Module:
     """A network of :mod:`dfkd_lab.nets.stems`, which is imported late because it imports torchvision."""
     made: nn.Module = getattr(import_module("dfkd_lab.nets.stems"), family)(*details, channels, classes)
     return made
@@ -29,13 +30,21 @@ CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     "lenet5_half": partial(LeNet5, (3, 8, 60), 42),
     **{f"resnet{6 * n + 2}": partial(ResNet, n, "A") for n in (1, 2, 3, 5, 7, 9, 18)},
     **{f"resnet{6 * n + 2}_b": partial(ResNet, n, "B") for n in (1, 2, 3, 5, 7, 9, 18)},
-    **{f"resnet{depth}": partial(_with_stem, "resnet", f"resnet{depth}") for depth in (18, 34, 50)},
+    **{f"resnet{depth}": partial(_with_stem, "resnet", f"resnet{depth}", False) for depth in (18, 34, 50)},
+    **{f"resnet{depth}_maxpool": partial(_with_stem, "resnet", f"resnet{depth}", True) for depth in (18, 34, 50)},
     **{f"wrn{depth}_{k}": partial(WideResNet, depth, k) for depth in (16, 40) for k in (1, 2)},
-    **{f"vgg{depth}": partial(_with_stem, "vgg", layers) for depth, layers in ((11, "A"), (16, "D"))},
+    **{f"vgg{depth}": partial(_with_stem, "vgg", layers, 3) for depth, layers in ((11, "A"), (16, "D"))},
+    **{f"vgg{depth}_5pool": partial(_with_stem, "vgg", layers, 5) for depth, layers in ((11, "A"), (16, "D"))},
     "mobilenet_v2": partial(_with_stem, "mobilenet_v2"),
     "shufflenet_v2": partial(_with_stem, "shufflenet_v2"),
 }
-"""Our classifiers by name; resnet20 and its like have option A's shortcuts, resnet20_b option B's."""
+"""Our classifiers by name; resnet20 and its like have option A's shortcuts, resnet20_b option B's.
+
+Which public code each of them equals is in docs/networks.md.
+"""
+
+REDEFINED = {"vgg11": "vgg11_5pool", "vgg16": "vgg16_5pool"}
+"""Networks that were another one under their name up to 0.2.0; what is written since says ``revision`` 1."""
 
 
 def register(name: str, build: Callable[[int, int], nn.Module]) -> None:
@@ -93,6 +102,16 @@ def is_normed(name: str, channels: int, classes: int) -> bool:
 def has_statistics(net: nn.Module) -> bool:
     """Whether a batch norm of ``net`` keeps the mean and the variance of what it was trained on."""
     return any(isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None for layer in net.modules())
+
+
+def revision(name: str) -> dict[str, int]:
+    """What to write beside the name of a network that was another one under it before; mostly nothing."""
+    return {"revision": 1} if name in REDEFINED else {}
+
+
+def as_written(name: str, revision: object) -> str:
+    """The network that a file means by ``name``, written beside ``revision`` or, before there were any, beside 0."""
+    return name if revision else REDEFINED.get(name, name)
 
 
 def parameter_count(module: nn.Module) -> int:

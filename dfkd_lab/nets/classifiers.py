@@ -5,6 +5,8 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfkd_lab.nets.pooling import GlobalAverage
+
 
 class ConvNet(nn.Module):
     """Three stages of convolution, batch norm and ReLU at widths w, 2w, 4w; images [N, C, H, W] -> logits [N, K].
@@ -17,12 +19,13 @@ class ConvNet(nn.Module):
         widths = (channels, width, 2 * width, 4 * width)
         self.stages = nn.Sequential(*(_stage(*pair) for pair in pairwise(widths)))
         self.pool = nn.MaxPool2d(2)
+        self.avgpool = GlobalAverage()
         self.fc = nn.Linear(4 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         for place, stage in enumerate(self.stages):
             x = stage(self.pool(x) if place else x)
-        return self.fc(x.mean((2, 3)))
+        return self.fc(self.avgpool(x))
 
 
 class LeNet5(nn.Module):
@@ -47,6 +50,7 @@ class LeNet5(nn.Module):
         pairs = pairwise((channels, *widths))
         self.stages = nn.Sequential(*(nn.Sequential(nn.Conv2d(*pair, 5), nn.ReLU()) for pair in pairs))
         self.pool = nn.MaxPool2d(2)
+        self.avgpool = GlobalAverage()
         self.f6 = nn.Linear(widths[-1], hidden)
         self.fc = nn.Linear(hidden, classes)
 
@@ -55,7 +59,7 @@ class LeNet5(nn.Module):
         x = F.pad(x, [margin] * 4)
         for place, stage in enumerate(self.stages):
             x = stage(self.pool(x) if place else x)
-        return self.fc(F.relu(self.f6(x.mean((2, 3)))))
+        return self.fc(F.relu(self.f6(self.avgpool(x))))
 
 
 def _stage(inputs: int, outputs: int) -> nn.Sequential:

@@ -24,6 +24,27 @@ def dcgan_init(net: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
+def fan_out_init(net: nn.Module) -> None:
+    """Draw the filters of convolutions anew as He et al. do (arXiv:1502.01852): N(0, 2 / (k^2 outputs)).
+
+    Args:
+        net: Changed in place; what is no filter stays.
+    """
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+
+def kaiming(net: nn.Module) -> None:
+    """Start a ResNet-18, -34 or -50 as DFAD's code does: filters by :func:`fan_out_init`, the rest as it is.
+
+    Args:
+        net: Changed in place if it has the four stages "layer1" to "layer4"; any other network stays.
+    """
+    if all(hasattr(net, f"layer{number}") for number in (1, 2, 3, 4)):
+        fan_out_init(net)
+
+
 def reset_parameters(net: nn.Module) -> None:
     """Draw every weight anew as torch does by default (NAYER).
 

@@ -7,12 +7,18 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfkd_lab.nets.initialization import fan_out_init
+from dfkd_lab.nets.pooling import GlobalAverage
+
 
 class ResNet(nn.Module):
     """ResNet-(6n + 2) with stages of width 16, 32, 64 and ``blocks`` = n blocks; images [N, C, H, W] -> logits [N, K].
 
     Where a stage halves the maps, ``option`` "A" takes every second pixel and pads the new channels with zeros;
     "B" takes a 1x1 convolution with batch norm.
+
+    Certain: with "A" the network of akamaster's pytorch_resnet_cifar10, with "B" that of chenyaofo's
+    pytorch-cifar-models. Weights start as chenyaofo's (akamaster's start as Kaiming's over inputs).
     """
 
     def __init__(self, blocks: int, option: str, channels: int, classes: int):
@@ -23,13 +29,14 @@ class ResNet(nn.Module):
         self.layer1 = _stage(block, blocks, 16, 16, stride=1)
         self.layer2 = _stage(block, blocks, 16, 32, stride=2)
         self.layer3 = _stage(block, blocks, 32, 64, stride=2)
+        self.avgpool = GlobalAverage()
         self.fc = nn.Linear(64, classes)
-        _initialize(self)
+        fan_out_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.fc(x.mean((2, 3)))
+        return self.fc(self.avgpool(x))
 
 
 class BasicBlock(nn.Module):
@@ -66,7 +73,10 @@ class ZeroPadded(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """WRN-``depth``-``factor``: pre-activation blocks of width 16k, 32k, 64k; images [N, C, H, W] -> logits [N, K]."""
+    """WRN-``depth``-``factor``: pre-activation blocks of width 16k, 32k, 64k; images [N, C, H, W] -> logits [N, K].
+
+    Certain: the network of xternalz' WideResNet-pytorch and of the field's toolbox (CMI, FastDFKD); it starts as those.
+    """
 
     def __init__(self, depth: int, factor: int, channels: int, classes: int):
         super().__init__()
@@ -76,12 +86,14 @@ class WideResNet(nn.Module):
         stages = (_stage(PreActivation, blocks, *pair, s) for pair, s in zip(pairwise(widths), strides, strict=True))
         self.layer1, self.layer2, self.layer3 = stages
         self.bn1 = nn.BatchNorm2d(widths[-1])
+        self.avgpool = GlobalAverage()
         self.fc = nn.Linear(widths[-1], classes)
-        _initialize(self)
+        fan_out_init(self)
+        nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
-        return self.fc(F.relu(self.bn1(x)).mean((2, 3)))
+        return self.fc(self.avgpool(F.relu(self.bn1(x))))
 
 
 class PreActivation(nn.Module):
@@ -104,9 +116,3 @@ class PreActivation(nn.Module):
 def _stage(block: Callable[..., nn.Module], blocks: int, inputs: int, outputs: int, stride: int) -> nn.Sequential:
     rest = (block(outputs, outputs, stride=1) for _ in range(blocks - 1))
     return nn.Sequential(block(inputs, outputs, stride=stride), *rest)
-
-
-def _initialize(net: nn.Module) -> None:
-    for layer in net.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import yaml
 
-from dfkd_lab import methods
+from dfkd_lab import methods, nets
 from dfkd_lab.engine import metrics
 from dfkd_lab.engine.report import Cost, Report
 from dfkd_lab.errors import RunError, SpecError
@@ -90,6 +90,9 @@ class RunFolder:
         values = {name: value for name, value in self._spec_values().items() if name not in RETIRED}
         if values.get("compile") is False:  # of 0.2.0, whose default it was
             values["compile"] = "auto"
+        student, recorded = values.get("student"), self.manifest().get("student")
+        if isinstance(student, str) and isinstance(recorded, dict):
+            values["student"] = nets.as_written(student, recorded.get("revision"))
         class_ = methods.METHODS.get(values.get("method", ""))
         settings = values.get("settings")
         if isinstance(settings, dict) and class_:

@@ -26,7 +26,8 @@ def of_plan(spec: RunSpec) -> dict[str, Any]:
 
 def of_student(spec: RunSpec, student: nn.Module) -> dict[str, Any]:
     """The student's network, without the folders of a Python file that it is from, and its size."""
-    return {"net": python_file.short(spec.student), "parameters": nets.parameter_count(student)}
+    net = python_file.short(spec.student)
+    return {"net": net, **nets.revision(net), "parameters": nets.parameter_count(student)}
 
 
 def of_images(name: str, real: data.Split) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dfkd_lab.data import NORMALIZATIONS
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets import python_file, zoo
 from dfkd_lab.system.rng import preserved
-from dfkd_lab.teachers import checkpoints, identify
+from dfkd_lab.teachers import checkpoints, identify, spellings
 from dfkd_lab.teachers.checkpoints import Card
 
 DEFAULT_SIDE = 32
@@ -27,11 +27,13 @@ def identified(
     """The weights under our names, and the card that a bare checkpoint lacks.
 
     Raises:
-        SpecError: if no network fits, or nothing says the normalization.
+        SpecError: if no network fits, or more than one, or nothing says the normalization.
     """
     match = identify.find(checkpoint.weights, [net] if net else nets.CLASSIFIERS)
     if match is None:
         raise SpecError(f"{path} {identify.refusal(net, checkpoint.weights)}")
+    names = identify.unwrapped(checkpoint.weights)
+    match = replace(match, net=spellings.chosen(match.net, net, names, match.weights, path))
     origin = [f"weights from '{checkpoint.found_in}'"] if checkpoint.found_in else []
     origin += [match.how] if match.how else []
     recipe = f"{match.net} {'said' if net else 'found'} for a bare checkpoint" + "".join(f", {each}" for each in origin)

@@ -6,7 +6,7 @@ import json
 import os
 import pickle
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
 from torch import Tensor
 
+from dfkd_lab import nets
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets.wrap import Classifier
 from dfkd_lab.system.files import write_atomically
@@ -87,10 +88,9 @@ def save(model: Classifier, card: Card, path: Path) -> None:
     """
     # cloned, for tensors that share their memory, as tied weights do, are refused
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.net.state_dict().items()}
+    facts = {**asdict(card), **nets.revision(card.net)}
     # not save_file, whose errors do not say what the system said
-    write_atomically(
-        path, serialized(weights, metadata={"dfkd_lab": json.dumps(asdict(card), sort_keys=True)}), shared=True
-    )
+    write_atomically(path, serialized(weights, metadata={"dfkd_lab": json.dumps(facts, sort_keys=True)}), shared=True)
 
 
 def _state_dict(content: Any, path: Path) -> Checkpoint:
@@ -126,6 +126,7 @@ def _card(facts: Any, path: Path) -> Card | None:
         tuples: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
         }
+        revision = tuples.pop("revision", 0)
         card = Card(**tuples)
         numbers = [card.classes, *card.shape, *card.mean, *card.std]
         if not isinstance(card.net, str) or not all(isinstance(number, (int, float)) for number in numbers):
@@ -134,4 +135,4 @@ def _card(facts: Any, path: Path) -> Card | None:
             raise TypeError
     except (TypeError, AttributeError):
         raise SpecError(f"{path} has a card this version cannot read") from None
-    return card
+    return replace(card, net=nets.as_written(card.net, revision))

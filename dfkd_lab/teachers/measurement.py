@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from dfkd_lab import data
+from dfkd_lab import data, nets
 from dfkd_lab.engine.metrics import Accuracy
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets import python_file
@@ -104,8 +104,8 @@ def kept_measurement(teacher: Teacher, name: str) -> Calibration | None:
 
 def _path(teacher: Teacher, name: str) -> Path:
     card = teacher.card
-    net = python_file.identity(card.net)
-    facts = (teacher.sha256, net, card.shape, card.mean, card.std, data.identity(name, card.shape))
+    net = (python_file.identity(card.net), *nets.revision(card.net).values())
+    facts = (teacher.sha256, *net, card.shape, card.mean, card.std, data.identity(name, card.shape))
     return cache() / "measurements" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}.json"
 
 

@@ -28,7 +28,8 @@ def norms(net: nn.Module) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "left"), [("convnet_8", 0), ("resnet8", 0), ("resnet18", 0), ("wrn16_1", 7), ("mobilenet_v2", 0)]
+    ("name", "left"),
+    [("convnet_8", 0), ("resnet8", 0), ("resnet18", 0), ("wrn16_1", 7), ("mobilenet_v2", 0), ("vgg11", 0)],
 )
 def test_the_answer_is_the_teachers(name: str, left: int) -> None:
     teacher, images = frozen(nets.classifier(name, 3, 10)), torch.rand(4, *SHAPE)

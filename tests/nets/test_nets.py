@@ -11,6 +11,7 @@ from dfkd_lab import nets
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets import zoo
 from dfkd_lab.nets.generators import UpsamplingConv2d
+from dfkd_lab.nets.initialization import kaiming
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.observer import Observer, head_of, stages_of
 
@@ -31,6 +32,7 @@ PUBLISHED = {
     "wrn40_2": 2_243_546,
     "vgg11": 9_231_114,
     "vgg16": 14_728_266,
+    "vgg11_5pool": 9_231_114,
 }
 """Exact counts at 3 channels and 10 classes. He et al. (2016), table 6, rounds the first five to 0.27, 0.46, 0.66, 0.85
 and 1.7 million, Zagoruyko and Komodakis (2016), table 1 and figure 4, WRN-40-2 to 2.2, WRN-16-2 to 0.7 and WRN-40-1 to
@@ -55,7 +57,9 @@ MAPS = {
     "resnet18": [(64, 32), (128, 16), (256, 8), (512, 4)],
     "resnet50": [(256, 32), (512, 16), (1024, 8), (2048, 4)],
     "wrn40_2": [(32, 32), (64, 16), (128, 8)],
-    "vgg11": [(64, 16), (128, 8), (256, 4), (512, 2), (512, 1)],
+    "vgg11": [(64, 16), (128, 8), (256, 4), (512, 4), (512, 4)],
+    "vgg11_5pool": [(64, 16), (128, 8), (256, 4), (512, 2), (512, 1)],
+    "resnet18_maxpool": [(64, 16), (128, 8), (256, 4), (512, 2)],
     "mobilenet_v2": [(24, 32), (32, 16), (96, 8), (1280, 4)],
     "shufflenet_v2": [(116, 16), (232, 8), (1024, 4)],
 }
@@ -77,7 +81,8 @@ NORMS = {
     "shufflenet_v2": 56,
 }
 
-SMALL = [name for name in nets.CLASSIFIERS if name not in ("resnet110", "resnet110_b", "resnet50", "vgg16")]
+LARGE = ("resnet110", "resnet110_b", "resnet50", "resnet34_maxpool", "resnet50_maxpool", "vgg16", "vgg16_5pool")
+SMALL = [name for name in nets.CLASSIFIERS if name not in LARGE]
 
 
 def meta(name: str, channels: int = 3, classes: int = 10) -> nn.Module:
@@ -113,6 +118,8 @@ def test_a_cifar_resnet_has_the_parameters_of_its_formula(n: int) -> None:
 def test_lenet_has_the_parameters_of_its_formula() -> None:
     layers = [(1 * 25 + 1) * 6, (6 * 25 + 1) * 16, (16 * 25 + 1) * 120, (120 + 1) * 84, (84 + 1) * 10]
     assert nets.parameter_count(meta("lenet5", channels=1)) == sum(layers) == 61_706
+    half = [(1 * 25 + 1) * 3, (3 * 25 + 1) * 8, (8 * 25 + 1) * 60, (60 + 1) * 42, (42 + 1) * 10]
+    assert nets.parameter_count(meta("lenet5_half", channels=1)) == sum(half) == 15_738
 
 
 @pytest.mark.parametrize(("channels", "classes"), [(3, 10), (1, 100)])
@@ -126,7 +133,7 @@ def test_every_network_builds_for_its_channels_and_classes(name: str, channels: 
     assert linear.out_features == classes
 
 
-@pytest.mark.parametrize("name", [name for name in nets.CLASSIFIERS if not name.startswith("vgg")])
+@pytest.mark.parametrize("name", [name for name in nets.CLASSIFIERS if not name.endswith("5pool")])
 def test_images_of_28_pixels_are_taken_too(name: str) -> None:
     assert meta(name, 1)(torch.zeros(2, 1, 28, 28, device="meta")).shape == (2, 10)
 
@@ -143,6 +150,54 @@ def test_stage_maps_have_their_published_sizes(name: str) -> None:
         stage.register_forward_hook(lambda _stage, _inputs, output: found.append(output.shape))
     net(torch.zeros(2, 3, 32, 32, device="meta"))
     assert [(shape[1], shape[2]) for shape in found] == MAPS[name]
+
+
+def test_a_vgg_halves_the_maps_of_its_fourth_stage_only_for_images_of_64_pixels() -> None:
+    net, found = meta("vgg11"), []
+    stages_of(net)[3].register_forward_hook(lambda _stage, _inputs, output: found.append(output.shape[2]))
+    for side in (32, 48, 64, 96):
+        net(torch.zeros(2, 3, side, side, device="meta"))
+    assert found == [4, 6, 4, 12]
+
+
+DEFAULT = 3**-0.5
+"""Of torch's layers: U(-1/sqrt(n), 1/sqrt(n)) for n inputs has this times 1/sqrt(n) as standard deviation."""
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet18_maxpool", "vgg11", "vgg11_5pool", "wrn40_2", "resnet20_b"])
+def test_weights_start_as_those_of_the_public_code(name: str) -> None:
+    torch.manual_seed(0)
+    net = nets.classifier(name, 3, 10)
+    by_default = name in ("resnet18", "vgg11_5pool")
+    for layer in (each for each in net.modules() if isinstance(each, nn.Conv2d)):
+        inputs, outputs = layer.weight[0].numel(), layer.weight[:, 0].numel()
+        wanted = DEFAULT / inputs**0.5 if by_default else (2 / outputs) ** 0.5
+        assert float(layer.weight.detach().std()) == pytest.approx(wanted, rel=0.15)
+        assert by_default or layer.bias is None or not layer.bias.any()
+    head = head_of(net)
+    assert head is not None
+    small = name == "vgg11"
+    assert float(head.weight.detach().std()) == pytest.approx(
+        0.01 if small else DEFAULT / head.in_features**0.5, rel=0.1
+    )
+    assert bool(head.bias.any()) is (name not in ("vgg11", "wrn40_2"))
+    norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert all(bool((layer.weight == 1).all()) for layer in norms), "no residual branch begins at 0"
+
+
+def test_kaiming_draws_the_filters_of_a_resnet_of_four_stages_and_no_other_network() -> None:
+    for name, changes in (("resnet18", True), ("resnet20", False), ("wrn16_1", False), ("lenet5", False)):
+        torch.manual_seed(0)
+        net = nets.classifier(name, 3, 10)
+        before = {key: value.clone() for key, value in net.state_dict().items()}
+        kaiming(net)
+        changed = {key for key, value in net.state_dict().items() if not torch.equal(value, before[key])}
+        filters = {key for key, value in before.items() if value.ndim == 4}
+        assert changed == (filters if changes else set())
+    torch.manual_seed(0)
+    resnet: Any = nets.classifier("resnet34", 3, 10)
+    kaiming(resnet)
+    assert float(resnet.layer4[2].conv2.weight.detach().std()) == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
 
 
 @pytest.mark.parametrize("name", NORMS)

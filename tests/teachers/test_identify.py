@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dfkd_lab import nets
 from dfkd_lab.teachers import checkpoints, identify
+from dfkd_lab.teachers.spellings import RIVALS
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,8 @@ def test_every_network_is_found_by_its_own_tensors(channels: int, classes: int) 
             weights = nets.classifier(name, channels, classes).state_dict()
         found = identify.find(weights)
         assert found is not None
-        assert (found.net, found.channels, found.classes, found.how) == (name, channels, classes, "")
+        first = next((one for one, other in RIVALS.items() if other == name), name)  # by shapes; the names decide later
+        assert (found.net, found.channels, found.classes, found.how) == (first, channels, classes, "")
 
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "net.", "encoder.", "_orig_mod.", "module._orig_mod.model."])
