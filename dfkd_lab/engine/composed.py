@@ -13,7 +13,7 @@ from dfkd_lab.engine.precision import Autocast
 from dfkd_lab.engine.recipe import Method, MethodContext, Recipe, call_hooks
 from dfkd_lab.errors import RecipeError
 from dfkd_lab.nets.generators import ImageGenerator
-from dfkd_lab.nets.wrap import Frozen
+from dfkd_lab.nets.wrap import Classifier, Frozen
 from dfkd_lab.primitives.observer import Observer
 from dfkd_lab.primitives.synthesizers import FixedImages
 from dfkd_lab.system.rng import RNGState, preserved
@@ -74,8 +74,7 @@ class ComposedRun:
             network = student()
             observer = Observer(teacher, network, autocast)
             recipe = method.compose(MethodContext(teacher, observer, shape, classes, rounds, generator))
-        if optimizer not in ("auto", recipe.schedule.optimizer):
-            recipe.schedule = recipe.schedule.by(optimizer)
+            _adapt(recipe, network, optimizer)
         recipe.check(batch_norms=bool(observer.batch_norms))
         _refuse_misfits(recipe, method, shape, generator)
         if cache_views:
@@ -99,6 +98,18 @@ def _refuse_misfits(recipe: Recipe, method: Method, shape: tuple[int, int, int],
 def _refuse_undeclared_images(recipe: Recipe, method: Method) -> None:
     if isinstance(recipe.synthesizer, FixedImages) and not getattr(method, "reads_real_images", False):
         raise RecipeError("there are no real images here; only a reference, declared as such, is given any")
+
+
+def _adapt(recipe: Recipe, student: nn.Module, optimizer: str) -> None:
+    """The student's weights as the recipe starts them, and the optimizer that is asked for."""
+    recipe.initialize_student(_net_of(student))
+    if optimizer not in ("auto", recipe.schedule.optimizer):
+        recipe.schedule = recipe.schedule.by(optimizer)
+
+
+def _net_of(network: nn.Module) -> nn.Module:
+    """What is inside a :class:`~dfkd_lab.nets.wrap.Classifier`."""
+    return network.net if isinstance(network, Classifier) else network
 
 
 def _refuse_another_shape(recipe: Recipe, shape: tuple[int, int, int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -97,6 +97,10 @@ class Schedule:
         return replace(self, optimizer="adam", weight_decay=0.0)
 
 
+def leave_as_it_is(net: nn.Module) -> None:
+    """A network keeps the weights it was made with."""
+
+
 @dataclass
 class Recipe:
     """One method, composed: what fills each slot. Names of losses are the names in the log."""
@@ -110,6 +114,8 @@ class Recipe:
     """Applied to the images the synthesizer is trained on."""
     student_view: View = field(default_factory=Identity)
     """Applied to the images the student is trained on."""
+    initialize_student: Callable[[nn.Module], None] = leave_as_it_is
+    """Draws the weights of the student's network anew, in place, where a paper starts it otherwise than others do."""
 
     def all_losses(self) -> dict[str, WeightedLoss]:
         """Those of the synthesizer and of the student; no two have the same name."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
 from dfkd_lab.methods.common import recipes, settings
+from dfkd_lab.nets.initialization import kaiming
 from dfkd_lab.primitives import losses
 from dfkd_lab.primitives.memories import Live
 
@@ -40,7 +41,7 @@ class DFAD:
     cycles: int = settings.cycles(50)
 
     def compose(self, context: MethodContext) -> Recipe:
-        """Fill the slots: fresh noise for each player's step.
+        """Fill the slots: fresh noise for each player's step; a ResNet-18, -34 or -50 starts by Kaiming's.
 
         Differs: the generator moves first in a turn, because a round here is synthesis, then distillation; over a run
         that is one more step of it, before the student's first.
@@ -60,4 +61,5 @@ class DFAD:
                 weight_decay=self.weight_decay,
                 milestones=recipes.dfad_steps(self.decay),
             ),
+            initialize_student=kaiming,
         )
