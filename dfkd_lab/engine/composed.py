@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from dfkd_lab.engine.recipe import Method, MethodContext, Recipe, call_hooks
 from dfkd_lab.errors import RecipeError
 from dfkd_lab.nets.generators import ImageGenerator
 from dfkd_lab.nets.wrap import Classifier, Frozen
+from dfkd_lab.primitives.last_maps import why_no_activation_map
+from dfkd_lab.primitives.losses import needs_of
 from dfkd_lab.primitives.observer import Observer
 from dfkd_lab.primitives.synthesizers import FixedImages
 from dfkd_lab.system.rng import RNGState, preserved
@@ -76,7 +79,7 @@ class ComposedRun:
             recipe = method.compose(MethodContext(teacher, observer, shape, classes, rounds, generator))
             _adapt(recipe, network, optimizer)
         recipe.check(batch_norms=bool(observer.batch_norms))
-        _refuse_misfits(recipe, method, shape, generator)
+        _refuse_misfits(recipe, method, observer, shape, generator)
         if cache_views:
             recipe.memory = recipe.cached(cache_views, observer, classes)
         call_hooks(recipe.all_losses(), "bind", recipe.memory)
@@ -89,15 +92,37 @@ class ComposedRun:
                 self.recipe.synthesizer.give(images, labels)
 
 
-def _refuse_misfits(recipe: Recipe, method: Method, shape: tuple[int, int, int], generator: str) -> None:
+def _refuse_misfits(
+    recipe: Recipe, method: Method, observer: Observer, shape: tuple[int, int, int], generator: str
+) -> None:
     _refuse_undeclared_images(recipe, method)
     _refuse_another_shape(recipe, shape)
     _refuse_unused_generator(recipe, generator)
+    _refuse_no_activation_map(recipe, observer, shape)
 
 
 def _refuse_undeclared_images(recipe: Recipe, method: Method) -> None:
     if isinstance(recipe.synthesizer, FixedImages) and not getattr(method, "reads_real_images", False):
         raise RecipeError("there are no real images here; only a reference, declared as such, is given any")
+
+
+def _refuse_no_activation_map(recipe: Recipe, observer: Observer, shape: tuple[int, int, int]) -> None:
+    """A loss on class activation maps is about the logits only where their spatial mean is."""
+    names = [name for name, each in recipe.all_losses().items() if each.weight and "last_maps" in needs_of(each.loss)]
+    if not names:
+        return
+    images, networks = torch.linspace(0, 1, 2 * math.prod(shape)).view(2, *shape), (observer.teacher, observer.student)
+    for who, network, last, head in zip(
+        ("teacher", "student"), networks, observer.last_maps, observer.heads, strict=True
+    ):
+        with preserved():
+            reason = why_no_activation_map(network, last, head, images)
+        if reason:
+            raise RecipeError(
+                f"'{names[0]}' compares class activation maps, whose spatial means are the logits, and the {who} "
+                f"({type(_net_of(network)).__name__}) {reason}; leave it out with {names[0]} = 0, or "
+                f"terms = '{names[0]}=0'"
+            )
 
 
 def _adapt(recipe: Recipe, student: nn.Module, optimizer: str) -> None:

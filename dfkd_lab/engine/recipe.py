@@ -251,19 +251,6 @@ class MethodContext:
         return self.observer.batch_norms
 
     @property
-    def heads(self) -> tuple[nn.Linear, nn.Linear]:
-        """The last linear layer of teacher and student.
-
-        Raises:
-            RecipeError: if one has none.
-        """
-        teacher, student = self.observer.heads
-        if teacher is None or student is None:
-            who = "teacher" if teacher is None else "student"
-            raise RecipeError(f"this method reads the classifier's weights, and the {who} has no linear layer")
-        return teacher, student
-
-    @property
     def stages(self) -> int:
         """The number of stages of teacher and student.
 

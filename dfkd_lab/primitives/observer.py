@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from dfkd_lab.nets.wrap import Classifier, Frozen
 from dfkd_lab.primitives.batch_statistics import BatchStatistics
+from dfkd_lab.primitives.last_maps import last_maps_of
 
-NEEDS_STUDENT = frozenset({"student", "maps", "gradients"})
+NEEDS_STUDENT = frozenset({"student", "maps", "last_maps", "gradients"})
 """Needs of a loss for which the images pass the student too."""
 NEEDS_LOGITS_ONLY = frozenset({"student", "labels"})
 """Needs of a loss that read nothing inside the teacher."""
@@ -37,6 +39,10 @@ class Observation:
     """The teacher's feature map [N, C, H, W] after each stage."""
     student_maps: list[Tensor] = field(default_factory=list)
     """The student's, in the same order."""
+    last_maps: Tensor | None = None
+    """The teacher's feature maps [N, D, H, W] whose spatial means are ``features``."""
+    student_last_maps: Tensor | None = None
+    """The same of the student."""
     statistics: list[LayerStatistics] = field(default_factory=list)
     """Of each batch-norm layer of the teacher."""
     instance_means: list[Tensor] = field(default_factory=list)
@@ -48,10 +54,19 @@ class Observation:
     student_gradients: list[Tensor] = field(default_factory=list)
     """The same for the student's logit of that class and ``student_maps``."""
 
+    def detach_teacher(self) -> None:
+        """What the teacher gave leads back to the images no more."""
+        self.logits = self.logits.detach()
+        self.maps = [each.detach() for each in self.maps]
+        self.last_maps = None if self.last_maps is None else self.last_maps.detach()
+
     def keep_32_bits(self) -> None:
         """Losses on maps and gradients are computed in 32 bits, whatever the networks were."""
         for maps in (self.maps, self.student_maps, self.gradients, self.student_gradients):
             maps[:] = [each.float() for each in maps]
+        self.last_maps, self.student_last_maps = (
+            None if each is None else each.float() for each in (self.last_maps, self.student_last_maps)
+        )
 
 
 @dataclass
@@ -69,8 +84,9 @@ class Observer:
 
     ``needs`` of a call says what to record: "student" (its logits), "features" (input of the teacher's last linear
     layer), "statistics" (input statistics of every BatchNorm2d), "instance_means" and "preactivations" (of the same
-    layers, per sample), "maps" (output of every stage of both networks; runs the student too), "gradients" (maps, and
-    the gradient of the logit of the teacher's class by each). "labels" needs no recording.
+    layers, per sample), "maps" (output of every stage of both networks; runs the student too), "last_maps" (what both
+    networks pool before their last linear layer), "gradients" (maps, and the gradient of the logit of the teacher's
+    class by each). "labels" needs no recording.
 
     Args:
         teacher: Takes images [N, C, H, W] in [0, 1].
@@ -105,6 +121,13 @@ class Observer:
         self.stages, self.student_stages = stages_of(teacher), stages_of(student)
         for stage in (*self.stages, *self.student_stages):
             stage.register_forward_hook(self._record_map)
+        self.last_maps = (
+            last_maps_of(teacher, self.stages, self.heads[0]),
+            last_maps_of(student, self.student_stages, self.heads[1]),
+        )
+        for last, name in zip(self.last_maps, ("last_maps", "student_last_maps"), strict=True):
+            if last is not None:
+                last.hook(partial(self._record_last_maps, name))
 
     def __call__(
         self, images: Tensor, labels: Tensor | None = None, needs: frozenset[str] = frozenset(), graph: bool = False
@@ -132,12 +155,11 @@ class Observer:
             class_ = observation.logits.argmax(1, keepdim=True)
             observation.gradients = _gradients(observation.logits, class_, observation.maps, keep=graph)
             if not graph:
-                observation.logits = observation.logits.detach()
-                observation.maps = [each.detach() for each in observation.maps]
+                observation.detach_teacher()
         if needs & NEEDS_STUDENT:
             with (
                 torch.enable_grad() if differentiate else nullcontext(),
-                self._recording(observation, needs & {"maps"}),
+                self._recording(observation, needs & {"maps", "last_maps"}),
             ):
                 observation.student = self.student(images).float()
             if differentiate:
@@ -191,6 +213,10 @@ class Observer:
         if self._observation is not None and "maps" in self._needs:
             is_teachers = any(stage is each for each in self.stages)
             (self._observation.maps if is_teachers else self._observation.student_maps).append(output)
+
+    def _record_last_maps(self, name: str, maps: Tensor) -> None:
+        if self._observation is not None and "last_maps" in self._needs:
+            setattr(self._observation, name, maps)
 
 
 def _gradients(logits: Tensor, class_: Tensor, maps: list[Tensor], keep: bool) -> list[Tensor]:

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dfkd_lab import nets
 from dfkd_lab.engine.recipe import MethodContext
 from dfkd_lab.errors import RecipeError
 from dfkd_lab.nets.wrap import Classifier, Frozen
-from dfkd_lab.primitives.observer import Observer
+from dfkd_lab.primitives.last_maps import last_maps_of
+from dfkd_lab.primitives.observer import Observer, head_of, stages_of
 from dfkd_lab.teachers import Teacher, student_of
 
 ALL = frozenset({"student", "features", "statistics", "maps"})
@@ -166,17 +168,61 @@ def test_the_heads_are_the_last_linear_layers_of_both_networks(observer: Observe
     assert Observer(Frozen(several, [0.5], [0.5]), nn.Identity()).heads == (several[1], None)
 
 
-@pytest.mark.parametrize(
-    ("teacher", "student", "who"),
-    [(nn.Identity(), nn.Linear(2, 2), "teacher"), (nn.Linear(2, 2), nn.Identity(), "student")],
-)
-def test_a_method_that_reads_the_classifiers_weights_says_who_has_none(
-    teacher: nn.Module, student: nn.Module, who: str
-) -> None:
-    frozen = Frozen(teacher, [0.5], [0.5])
-    context = MethodContext(frozen, Observer(frozen, student), (1, 16, 16), classes=10, rounds=1)
-    with pytest.raises(RecipeError, match=f"the {who} has no linear layer"):
-        _ = context.heads
+LAST = frozenset({"last_maps"})
+
+
+@pytest.mark.parametrize("name", ["convnet_8", "wrn16_1", "resnet18", "vgg11", "resnet8_b"])
+def test_last_maps_are_what_the_classifier_reads_the_spatial_means_of(name: str, images: Tensor) -> None:
+    torch.manual_seed(0)
+    nets_ = [nets.classifier(name, 1, 10) for _ in range(2)]
+    observer = Observer(Frozen(nets_[0], [0.5], [0.5]), Classifier(nets_[1], [0.5], [0.5]).eval())
+    seen = observer(images, needs=LAST | {"features", "maps"})
+    assert torch.allclose(seen.last_maps.mean((2, 3)), seen.features, atol=1e-6)
+    assert torch.allclose(observer.heads[1](seen.student_last_maps.mean((2, 3))), seen.student, atol=1e-5)
+    is_last_stage = torch.equal(seen.last_maps, seen.maps[-1])
+    assert is_last_stage is not name.startswith("wrn"), "a WRN's are behind its last batch norm and ReLU"
+    assert not seen.last_maps.requires_grad
+    assert seen.student_last_maps.requires_grad
+    alone = observer(images, needs=LAST)
+    assert torch.equal(alone.last_maps, seen.last_maps)
+    assert (alone.maps, alone.features) == ([], None)
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_gradients_beside_them_leave_the_last_maps_as_they_are(observer: Observer, images: Tensor, graph: bool) -> None:
+    observer.student.eval()
+    plain = observer(images, needs=LAST)
+    seen = observer(images.requires_grad_(), needs=LAST | {"gradients"}, graph=graph)
+    assert torch.equal(plain.last_maps, seen.last_maps)
+    assert torch.equal(plain.student_last_maps, seen.student_last_maps)
+    assert seen.last_maps.requires_grad is graph
+
+
+class Squeezing(nn.Module):
+    """A network of a user's own: pools by a function, and by a module inside its only stage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()))
+        self.stages[0].squeeze = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        stage: Any = self.stages[0]
+        x = stage[1](stage[0](x))
+        return self.fc((x + stage.squeeze(x)).mean((2, 3)))
+
+
+def test_where_a_network_pools_by_a_function_the_last_maps_are_those_of_its_last_stage() -> None:
+    squeezing, bare = Squeezing(), nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4, 10))
+    found = last_maps_of(squeezing, stages_of(squeezing), head_of(squeezing))
+    assert found is not None
+    assert (found.module, found.goes_in) == (squeezing.stages[-1], False)
+    assert last_maps_of(bare, [], head_of(bare)) is None
+    behind = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+    inside = last_maps_of(behind, [], head_of(behind))
+    assert inside is not None
+    assert (inside.module, inside.goes_in) == (behind[1], True)
 
 
 def test_every_image_is_counted(observer: Observer, images: Tensor) -> None:

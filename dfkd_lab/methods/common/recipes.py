@@ -46,11 +46,10 @@ def inversion_losses(
 def cam_losses(context: MethodContext, temperature: float, cam: float, grad_cam: float) -> dict[str, WeightedLoss]:
     """The student's losses of SpaceshipNet and FSSC: a KL divided by the number of classes, and where it looks.
 
-    A weight of 0 needs neither a classifier layer nor stages.
+    A Grad-CAM of weight 0 needs no stages; whether a CAM can be taken is seen where its weight is known
+    (:class:`~dfkd_lab.engine.composed.ComposedRun`).
     """
-    if cam:
-        _ = context.heads  # refuses networks without one
-    stages = context.stages if cam or grad_cam else 0
+    stages = context.stages if grad_cam else 0
     return {
         "kd": WeightedLoss(1 / context.classes, losses.kl(temperature)),
         "cam": WeightedLoss(cam, activation_maps.class_activation_maps(context.observer)),

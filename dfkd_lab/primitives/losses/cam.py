@@ -4,9 +4,9 @@ The student is moved through its feature maps only: classifier weights and gradi
 """
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from dfkd_lab.primitives.last_maps import activation_map
 from dfkd_lab.primitives.losses.base import LossFunction, needs
 from dfkd_lab.primitives.observer import Observation, Observer, same_size
 
@@ -14,30 +14,31 @@ from dfkd_lab.primitives.observer import Observation, Observer, same_size
 def class_activation_maps(observer: Observer) -> LossFunction:
     """Mean squared difference of the class activation maps (CAM, Zhou et al., arXiv:1512.04150) of every class.
 
-    CAM is the last stage's feature map through the classifier's weights as a 1x1 convolution: one map [H, W] a class.
+    CAM is what a network pools, through the classifier's weights as a 1x1 convolution: one map [H, W] a class, whose
+    spatial mean, with the bias, is the class's logit. So a WRN's is taken behind its last batch norm and ReLU, as in
+    SpaceshipNet's code.
 
     Args:
-        observer: Its networks' last stages must have as many channels as their classifiers have inputs.
+        observer: Both networks must have such maps (:func:`~dfkd_lab.primitives.last_maps.why_no_activation_map`).
 
     Returns:
         A loss that gives [N].
     """
     teacher, student = observer.heads
 
-    @needs("maps")
+    @needs("last_maps")
     def distance(observation: Observation) -> Tensor:
         assert teacher is not None
         assert student is not None
-        maps = _cam(observation.maps[-1], teacher), _cam(observation.student_maps[-1], student)
-        one, other = same_size(*maps)
+        assert observation.last_maps is not None
+        assert observation.student_last_maps is not None
+        # weights are constants: the student shall look elsewhere, not call what it sees by another weight
+        mine = activation_map(observation.last_maps, teacher.weight.detach())
+        others = activation_map(observation.student_last_maps, student.weight.detach())
+        one, other = same_size(mine, others)
         return (one - other).square().mean((1, 2, 3))
 
     return distance
-
-
-def _cam(maps: Tensor, head: nn.Linear) -> Tensor:
-    # weights are constants: the student shall look elsewhere, not call what it sees by another weight
-    return F.conv2d(maps, head.weight.detach()[:, :, None, None])
 
 
 def grad_cam(stages: int) -> LossFunction:
