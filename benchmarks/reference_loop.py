@@ -152,7 +152,7 @@ class ReferenceLoop:
         """The unweighted terms, scalars, of ``images`` [N, C, H, W] in [0, 1] asked to be ``labels`` [N]."""
         logits = self.teacher(images)
         losses = {"label": F.cross_entropy(logits, labels), "bn_gap": sum(hook.gap for hook in self.hooks)}
-        if self.round >= self.method.warm_up and self.method.gap:
+        if self.round >= self.method.warm_up - 1 and self.method.gap:
             found = self.student(images)
             agree = (found.argmax(1) == logits.argmax(1)).float()
             losses["gap"] = -(kl(found, logits) * agree).mean()

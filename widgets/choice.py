@@ -112,6 +112,7 @@ class Choice:
     def _changed(self, name: str) -> None:
         if self._busy:
             return
+        self.resolved = None  # nothing that was chosen before is started, whatever goes wrong from here on
         with self._quietly():
             if name == "method":
                 self._show_method()

@@ -78,7 +78,7 @@ class ComposedRun:
             observer = Observer(teacher, network, autocast)
             recipe = method.compose(MethodContext(teacher, observer, shape, classes, rounds, generator))
             _adapt(recipe, network, optimizer)
-        recipe.check(batch_norms=bool(observer.batch_norms))
+        recipe.check(batch_norms=bool(observer.batch_norms), head=observer.heads[0] is not None)
         _refuse_misfits(recipe, method, observer, shape, generator)
         if cache_views:
             recipe.memory = recipe.cached(cache_views, observer, classes)

@@ -127,8 +127,8 @@ class Recipe:
         stateful = {name: loss for name, loss in owners.items() if isinstance(loss, nn.Module)}
         return {"synthesizer": self.synthesizer, "memory": self.memory, **stateful}
 
-    def check(self, batch_norms: bool = True) -> None:
-        """Refuse slots that do not fit together, or a teacher without ``batch_norms`` where a loss reads them.
+    def check(self, batch_norms: bool = True, head: bool = True) -> None:
+        """Refuse slots that do not fit together, or a teacher without ``batch_norms`` or ``head`` that a loss reads.
 
         Raises:
             RecipeError: with the reason and the cure.
@@ -149,6 +149,11 @@ class Recipe:
             raise RecipeError(
                 f"'{names[0]}' reads the teacher's batch-norm layers, and this teacher has none (BatchNorm2d); "
                 f"leave it out with terms = '{cure}', or choose a method without it"
+            )
+        if not head and (names := [name for name in losses if "features" in needs_of(losses[name].loss)]):
+            raise RecipeError(
+                f"'{names[0]}' reads what the teacher's linear layer is given, and this teacher has none; leave it out "
+                f"with terms = '{names[0]}=0'"
             )
 
     def cached(self, views: int, observer: Observer, classes: int) -> CachedViews:
@@ -260,7 +265,10 @@ class MethodContext:
         counts = {"teacher": len(self.observer.stages), "student": len(self.observer.student_stages)}
         for who, count in counts.items():
             if not count:
-                raise RecipeError(f"this method compares stage maps, and the {who} has neither 'stages' nor 'layer1'")
+                raise RecipeError(
+                    f"this method compares stage maps, and the {who} has neither 'stages' nor 'layer1'; the weight of "
+                    "what compares them (attention, grad_cam) may be 0"
+                )
         if counts["teacher"] != counts["student"]:
             raise RecipeError(
                 f"this method compares stage maps, and the teacher has {counts['teacher']} stages, "

@@ -14,8 +14,8 @@ ROUNDS = 5
 """Rounds in a row that have to agree before an alarm is raised."""
 FEWEST_STEPS = 200
 """Student steps before which nobody expects anything."""
-CHANCE = 1.5
-"""Up to so many times 1 / K counts as guessing."""
+CHANCE = 1.5, 0.05
+"""Up to so many times 1 / K counts as guessing, and no more than so far above it."""
 
 
 class _Round(NamedTuple):
@@ -62,7 +62,7 @@ class Trends:
             self.measured.append(report.accuracy)
 
     def _guessing(self, steps: int) -> list[str]:
-        chance = CHANCE / self.classes
+        chance = min(CHANCE[0] / self.classes, 1 / self.classes + CHANCE[1])
         if len(self.measured) == self.measured.maxlen and max(self.measured) <= chance:
             return [f"after {steps:,} steps the student guesses (accuracy {self.measured[-1]:.3f}); {self.likely}"]
         if not self.measured and max(each.agreement for each in self.last) <= chance:

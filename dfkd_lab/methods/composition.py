@@ -73,6 +73,9 @@ LOSSES = {
 SHARED = ("batch", "capacity", "flip", "g_steps", "padding", "width", "z_dim")
 """Settings that a borrowed slot takes from its host."""
 
+MIRRORS = ("flip", "mirror")
+"""Settings that are off for data that mean something else in a mirror."""
+
 Maker = Callable[[MethodContext, Recipe], Any]
 
 
@@ -157,10 +160,15 @@ class Composed:
         return recipe
 
 
-def method_of(spec: RunSpec) -> Method:
-    """The method a run is of, with its settings and replaced slots."""
+def method_of(spec: RunSpec, mirrors: bool = True) -> Method:
+    """The method a run is of, with its settings and replaced slots.
+
+    ``mirrors`` says whether a mirror keeps what the images mean: if not, no view that is borrowed mirrors, unless it is
+    said of it.
+    """
     host: Method = build(methods.find(spec.method), spec.settings)
-    return compose(host, preset=spec.preset, terms=spec.terms, **{slot: getattr(spec, slot) for slot in KINDS})
+    slots = {slot: getattr(spec, slot) for slot in KINDS}
+    return compose(host, preset=spec.preset, terms=spec.terms, mirrors=mirrors, **slots)
 
 
 def replaced(spec: RunSpec) -> dict[str, str]:
@@ -173,13 +181,14 @@ def compose(
     *,
     preset: str = "paper",
     terms: str | Mapping[str, float] = "",
+    mirrors: bool = True,
     **slots: str | Maker,
 ) -> Method:
     """``method`` with slots replaced: synthesizer, memory, view, student_view.
 
     A slot is text (see above) or a function (context, recipe) -> what fills it. ``terms`` gives losses another
     weight or adds them, "name=weight,..."; 0 takes one out. ``preset`` is that of the methods that are borrowed from,
-    and of ``method`` if it is a name.
+    and of ``method`` if it is a name. Without ``mirrors`` no borrowed view mirrors, unless it is said of it.
 
     Raises:
         SpecError: for a slot, method, setting or loss that is unknown, or a value out of range.
@@ -192,7 +201,7 @@ def compose(
     for slot, filling in slots.items():
         if filling:
             with _about(slot):
-                makers[slot] = _maker(slot, filling, host, preset)
+                makers[slot] = _maker(slot, filling, host, preset, mirrors)
     with _about("terms"):
         weights = {
             name.rpartition(".")[2]: (_donor_of(name, preset), _weight(name, weight))
@@ -210,7 +219,7 @@ def _about(setting: str) -> Iterator[None]:
         raise SpecError(f"{setting}: {error}") from None
 
 
-def _maker(slot: str, filling: str | Maker, host: Method, preset: str) -> Maker:
+def _maker(slot: str, filling: str | Maker, host: Method, preset: str, mirrors: bool) -> Maker:
     """What makes the filling that ``filling`` names: registered on its own, or borrowed from a method.
 
     Raises:
@@ -220,18 +229,20 @@ def _maker(slot: str, filling: str | Maker, host: Method, preset: str) -> Maker:
         return filling
     word, _, options = filling.partition(":")
     if registered := FILLINGS[slot].get(word):
-        return build(registered, {**_shared(host, registered), **_pairs(options)})
+        return build(registered, {**_shared(host, registered, mirrors), **_pairs(options)})
     name = KINDS[slot].get(word, word)
     if name not in methods.METHODS:
         known = [*KINDS[slot], *FILLINGS[slot], *methods.METHODS]
         raise SpecError(unknown(word, known, "filling or method"))
-    donor = _method(name, preset, {**_shared(host, methods.METHODS[name]), **_pairs(options)})
+    donor = _method(name, preset, {**_shared(host, methods.METHODS[name], mirrors), **_pairs(options)})
     return lambda context, recipe: getattr(donor.compose(context), slot)
 
 
-def _shared(host: Method, borrower: type[Any]) -> dict[str, Any]:
-    """The settings of ``host`` that what fills a slot has to agree on."""
-    return {name: getattr(host, name) for name in SHARED if hasattr(host, name) and name in settings_of(borrower)}
+def _shared(host: Method, borrower: type[Any], mirrors: bool) -> dict[str, Any]:
+    """The settings of ``host`` that what fills a slot has to agree on, and that it does not mirror if that is wrong."""
+    still = {} if mirrors else dict.fromkeys(MIRRORS, False)
+    shared = {name: getattr(host, name) for name in SHARED if hasattr(host, name)}
+    return {name: value for name, value in {**still, **shared}.items() if name in settings_of(borrower)}
 
 
 def _method(name: str, preset: str, settings: Mapping[str, Any]) -> Method:

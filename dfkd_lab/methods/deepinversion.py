@@ -31,6 +31,7 @@ class DeepInversion:
         "cifar": {},
         "imagenet": {"form": "authors", "g_steps": 2000, "g_lr": 0.25, "bn_gap": 0.01, "total_variation": 1e-4,
                      "gap": 0.0, "jitter": 30, "batch": 84, "capacity": 16_800},
+        "cifar100": {},
         "cifar10": {"form": "authors", "g_steps": 2000, "g_lr": 0.05, "gap": 0.0, "total_variation": 2.5e-5,
                     "jitter": 2, "mirror": False},
     }  # fmt: skip

@@ -39,9 +39,9 @@ def kaiming(net: nn.Module) -> None:
     """Start a ResNet-18, -34 or -50 as DFAD's code does: filters by :func:`fan_out_init`, the rest as it is.
 
     Args:
-        net: Changed in place if it has the four stages "layer1" to "layer4"; any other network stays.
+        net: Changed in place if it is one of ours of that name; any other network stays, also a user's own.
     """
-    if all(hasattr(net, f"layer{number}") for number in (1, 2, 3, 4)):
+    if getattr(net, "starts_as_torch_does", False):
         fan_out_init(net)
 
 

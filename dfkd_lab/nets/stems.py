@@ -38,6 +38,7 @@ def resnet(name: str, max_pooling: bool, channels: int, classes: int) -> nn.Modu
     if not max_pooling:
         net.maxpool = nn.Identity()
     reset_parameters(net)
+    net.starts_as_torch_does = True  # a method may start it otherwise
     if max_pooling:
         kaiming(net)
     return net

@@ -1,6 +1,7 @@
 """The run folder: the one truth about a run, written by a session, read by every view.
 
 spec.yaml            the run as it was planned, every setting resolved
+notes.json           what was decided for the networks' sake, in words; only if anything was
 manifest.json        versions, commit, device, teacher and data with their hashes
 events.jsonl         a line a round, flushed
 status.json          running, paused, stopped, finished or failed; by which process
@@ -21,13 +22,14 @@ from typing import Any, Protocol
 
 import yaml
 
-from dfkd_lab import methods, nets
+from dfkd_lab import methods
 from dfkd_lab.engine import metrics
 from dfkd_lab.engine.report import Cost, Report
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition
 from dfkd_lab.nets import python_file
-from dfkd_lab.spec import RunSpec, build, difference, record, settings_of
+from dfkd_lab.runs import older
+from dfkd_lab.spec import RunSpec, build, difference, record
 from dfkd_lab.system.files import read_json, write_atomically
 from dfkd_lab.system.processes import is_alive
 
@@ -35,17 +37,13 @@ NOT_IDENTITY = ("out", "checkpoint_s", "evaluate_every", "buffer_on")
 """Settings that do not change what a run computes."""
 LONGEST_NAME = 200
 """Bytes of a folder's name; file systems take 255, and files beside it need some."""
-RETIRED = {"tape": "steps are no longer recorded and played back; the run computes the same without"}
-"""Settings of older versions that a spec may still have, and why they are passed over."""
-
-ADDED = {"decay": "cosine", "evict": "oldest", "modulate": "confidence", "modulate_student": False, "form": "toolbox"}
-"""Settings that methods did not have in older versions, and what they did then."""
 
 
 class Planned(Protocol):
     """Anything that has a spec, as what :func:`dfkd_lab.plan` gives."""
 
     spec: RunSpec
+    notes: list[str]
 
 
 class RunFolder:
@@ -87,28 +85,21 @@ class RunFolder:
         Raises:
             RunError: if this is no run folder.
         """
-        values = {name: value for name, value in self._spec_values().items() if name not in RETIRED}
-        if values.get("compile") is False:  # of 0.2.0, whose default it was
-            values["compile"] = "auto"
-        student, recorded = values.get("student"), self.manifest().get("student")
-        if isinstance(student, str) and isinstance(recorded, dict):
-            values["student"] = nets.as_written(student, recorded.get("revision"))
-        class_ = methods.METHODS.get(values.get("method", ""))
-        settings = values.get("settings")
-        if isinstance(settings, dict) and class_:
-            known = {**ADDED, "mirror": settings.get("flip", True)}
-            more = {name: value for name, value in known.items() if name in settings_of(class_)}
-            values["settings"] = {**more, **settings} if settings else settings
-        older = {"precision": "fp32", "optimizer": getattr(class_, "optimizer", "sgd")}  # than these settings
-        return build(RunSpec, {**older, **values, "out": self.out})
+        values = older.completed(self._spec_values(), self.manifest().get("student"))
+        return build(RunSpec, {**values, "out": self.out})
 
     def passed_over(self) -> list[str]:
-        """A sentence for each setting of an older version that its spec still has.
+        """A sentence for each setting of an older version that its spec still has, and for what is done otherwise now.
 
         Raises:
             RunError: if this is no run folder.
         """
-        return [f"{name} is passed over: {RETIRED[name]}" for name in self._spec_values() if name in RETIRED]
+        return older.sentences(self._spec_values(), self.spec())
+
+    def notes(self) -> list[str]:
+        """What was decided for the networks' sake when the run was planned, in words."""
+        found = read_json(self.path / "notes.json").get("notes", [])
+        return [str(each) for each in found]
 
     def manifest(self) -> dict[str, Any]:
         """Provenance; empty before the run has begun."""
@@ -230,6 +221,7 @@ def default_folder(spec: RunSpec) -> Path:
     """runs/<method>[+<slot>_<filling>]-<teacher>-<student>-seed<seed>."""
     teacher = Path(spec.teacher.rpartition("@")[2]).stem
     replaced = "".join(f"+{slot}_{value.partition(':')[0]}" for slot, value in composition.replaced(spec).items())
+    replaced = replaced.replace(",", "_")  # names of runs are listed with commas
     student = python_file.short(spec.student).replace(".py:", "-").rpartition(":")[2]
     return runs_root() / f"{spec.method}{replaced}-{teacher}-{student}-seed{spec.seed}"
 
@@ -268,6 +260,8 @@ def prepare(run: RunSpec | Planned) -> RunFolder:
     refuse_other_spec(folder, spec)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
+        if notes := [] if isinstance(run, RunSpec) else run.notes:
+            write_atomically(folder.path / "notes.json", json.dumps({"notes": notes}, indent=1).encode())
         write_atomically(folder.path / "spec.yaml", yaml.safe_dump(record(spec), sort_keys=False).encode())
     except OSError as error:
         raise RunError(f"cannot make the run folder {folder.path}: {error.strerror}; give another with --out") from None

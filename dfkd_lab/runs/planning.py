@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from dfkd_lab import data, methods, nets, teachers
-from dfkd_lab.data.registry import DataSet
 from dfkd_lab.engine import precision
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.recipe import Method
@@ -125,7 +124,7 @@ def resolve(spec: RunSpec, trust_code: str = "") -> ResolvedRun:
     code = own_code.admitted(spec, trust_code)
     minutes, known = spec.minutes, _settle(spec)
     spec, teacher, device = known.spec, known.teacher, known.device
-    method, seal = composition.method_of(spec), Seal()
+    method, seal = composition.method_of(spec, mirrors=known.mirrors), Seal()
     if minutes:
         spec = _laid_out(spec, minutes, _compose(spec, method, teacher, device, seal), teacher)
         seal = Seal()
@@ -152,6 +151,8 @@ class Settled:
     device: torch.device
     notes: list[str]
     """What was decided for the networks' sake, in words."""
+    mirrors: bool
+    """Whether a mirror keeps what the images mean."""
 
 
 def _settle(spec: RunSpec) -> Settled:
@@ -180,14 +181,15 @@ def _settle(spec: RunSpec) -> Settled:
     check_device(spec.device)
     device = pick_device(spec.device)
     check_reproducible(device, spec.deterministic)  # before anything is asked of a GPU
-    preset, row = _preset(spec, class_, teacher)
-    spec, notes = defaults.filled(spec, preset, teacher, row)
+    preset = _preset(spec, class_, teacher)
+    about = [data.find(each) for each in (spec.preset, spec.data, teacher.card.data)]
+    spec, notes = defaults.filled(spec, preset, teacher, about)
     spec = dataclasses.replace(
         spec,
         minutes=0.0,  # rounds say it from here on
         precision=precision.pick(spec.precision, device),
     )
-    return Settled(spec, teacher, device, notes)
+    return Settled(spec, teacher, device, notes, mirrors=defaults.keeps_meaning(about))
 
 
 def _laid_out(spec: RunSpec, minutes: float, composed: ComposedRun, teacher: Teacher) -> RunSpec:
@@ -217,7 +219,7 @@ def _find_teacher(spec: RunSpec) -> Teacher:
 def _compose(spec: RunSpec, method: Method, teacher: Teacher, device: torch.device, seal: Seal) -> ComposedRun:
     """A method that reads data while it composes fails like one that reads it later."""
     try:
-        with explained(spec.settings), seal:
+        with explained(spec.settings), seal.of_this_thread():
             return ComposedRun.of(
                 method,
                 teacher.model,
@@ -236,14 +238,10 @@ def _compose(spec: RunSpec, method: Method, teacher: Teacher, device: torch.devi
         raise RunError(str(error)) from None
 
 
-def _preset(spec: RunSpec, class_: type[Any], teacher: Teacher) -> tuple[str, DataSet | None]:
-    """The family of settings, and the data that the run is about, if they are known.
-
-    It is the one that is named, else what suits the evaluation set, the teacher's own data, or the size of its images.
-    """
-    row = data.find(spec.data) or data.find(teacher.card.data)
+def _preset(spec: RunSpec, class_: type[Any], teacher: Teacher) -> str:
+    """The family of settings: the one that is named, else what suits the data, the teacher's data, or its images."""
     if spec.preset in class_.presets:
-        return spec.preset, row
+        return spec.preset
     named = data.find(spec.preset)
     if spec.preset in PRESETS[1:] and named is None:
         known = ", ".join(class_.presets)
@@ -252,7 +250,6 @@ def _preset(spec: RunSpec, class_: type[Any], teacher: Teacher) -> tuple[str, Da
         )
     if spec.preset != "auto" and named is None:
         raise SpecError("preset: " + unknown(spec.preset, class_.presets, f"preset of {spec.method}"))
+    about = named or data.find(spec.data) or data.find(teacher.card.data)
     large = ("imagenet",) if min(teacher.card.shape[1:]) >= LARGE else ()
-    about = named or row
-    families = about.presets if about else large
-    return methods.suiting_preset(class_, families), row
+    return methods.suiting_preset(class_, about.presets if about else large)

@@ -15,7 +15,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +41,11 @@ class SealBroken(RuntimeError):
 class Seal:
     """``with seal:`` around composing the method and around each round.
 
-    ``allowed`` are folders whose files are the run's own.
+    ``allowed`` are folders whose files are the run's own. With ``thread`` it watches that one alone: while a method
+    composes in a panel, another thread may be measuring the teacher.
     """
+
+    thread: int | None = None
 
     def __init__(self, allowed: Iterable[Path] = ()):
         self.allowed = [Path(folder).resolve() for folder in allowed]
@@ -53,7 +59,7 @@ class Seal:
         _closed = self
         self._starters = process_starters()
         for module, name, _ in self._starters:
-            setattr(module, name, self._refuse_process)
+            setattr(module, name, partial(self._start_process, getattr(module, name)))
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         global _closed
@@ -67,6 +73,21 @@ class Seal:
     def allow(self, folder: Path) -> None:
         """Count the files of ``folder`` as the run's own too."""
         self.allowed.append(folder.resolve())
+
+    @contextmanager
+    def of_this_thread(self) -> Iterator[None]:
+        """Closed for the thread that asks."""
+        self.thread = threading.get_ident()
+        try:
+            with self:
+                yield
+        finally:
+            self.thread = None
+
+    @property
+    def watches(self) -> bool:
+        """Whether what this thread does is its business."""
+        return self.thread in (None, threading.get_ident())
 
     def on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Called for every audit event while the seal is closed."""
@@ -84,7 +105,10 @@ class Seal:
         if path.suffix not in (".py", ".pyc") and not any(absolute.is_relative_to(prefix) for prefix in PREFIXES):
             self.opened.add(str(path))
 
-    def _refuse_process(self, *_: object) -> None:
+    def _start_process(self, start: Callable[..., Any], *arguments: Any) -> Any:
+        return self._refuse_process() if self.watches else start(*arguments)
+
+    def _refuse_process(self) -> None:
         self._refuse("the distillation started a process, which could read data unseen; a data-free run must not")
 
     def _refuse(self, sentence: str) -> None:
@@ -135,7 +159,7 @@ def _install() -> None:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if _closed is not None and (event == "open" or event in PROCESS_EVENTS):
+    if _closed is not None and (event == "open" or event in PROCESS_EVENTS) and _closed.watches:
         _closed.on_event(event, arguments)
 
 

@@ -187,7 +187,7 @@ class Session:
         except OSError as error:
             raise RunError(f"cannot make the run folder {path}: {error.strerror}; give another with --out") from None
         self.folder.take_request()
-        prepare(self.spec)
+        prepare(self.resolved)
 
     def _continue(self) -> None:
         """Load the checkpoint, and forget rounds that were logged after it."""
@@ -281,7 +281,7 @@ class Session:
         return {
             **records.of_plan(self.spec),
             "memory": self.memory.record(),
-            "notes": self.resolved.notes or self.folder.manifest().get("notes", []),
+            "notes": self.folder.notes(),
             "teacher": {"accuracy": None, **self.teacher.describe(self.calibration)},
             "student": records.of_student(self.spec, self.run.student),
             "evaluation": None if split is None else {"name": self.spec.data, "n": len(split.labels), **split.hashes()},

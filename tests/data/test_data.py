@@ -200,7 +200,7 @@ def test_a_new_data_set_is_one_row(write: Write, monkeypatch: pytest.MonkeyPatch
     torch.save(nets.classifier("convnet_8", 1, 10).state_dict(), weights)
     resolved = runs.plan(method="kd", data="kmnist", teacher=str(weights))
     assert (resolved.teacher.card.mean, resolved.teacher.card.shape) == ((0.19,), (1, 28, 28))
-    assert resolved.preset == "paper"
+    assert resolved.preset == "small_gray"
     assert training.TeacherSpec("convnet_8", "kmnist").path.name.startswith("kmnist-convnet_8")
 
 

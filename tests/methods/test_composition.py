@@ -25,7 +25,8 @@ def test_every_word_fills_its_slot_as_the_method_it_is_taken_from(slot: str, wor
     donor = catalogue.recipe_of(methods.find(KINDS[slot][word])())
     fitting = {"ema": ("dafl", "dfq"), "hidden_maps": ("fssc",)}.get(word, ("deepinversion", "dafl"))
     for host in fitting:
-        recipe = catalogue.recipe_of(compose(host, **{slot: word}))
+        slots: Any = {slot: word}
+        recipe = catalogue.recipe_of(compose(host, **slots))
         assert type(getattr(recipe, slot)) is type(getattr(donor, slot))
         untouched = {"synthesizer", "memory", "view", "student_view"} - {slot}
         own = catalogue.recipe_of(methods.find(host)())

@@ -11,6 +11,7 @@ from dfkd_lab.methods import catalogue
 from dfkd_lab.spec import setting_type, settings_of
 
 VIEWS = {"view.flip", "student_view.flip"}
+PHI = ("by_target", "classes", "difficulty", "diversity", "gamma")
 CLAIMS: dict[tuple[str, str], set[str]] = {
     ("alone", "flip"): {"student_view.flip"},
     ("cgdd", "adversarial"): {"losses.gap.weight"},
@@ -29,10 +30,25 @@ CLAIMS: dict[tuple[str, str], set[str]] = {
     ("noise", "pixels"): {"synthesizer.pixels"},
     ("pre_dfkd", "js"): {"losses.gap.loss.clipped.discrepancy.form"},
     ("pre_dfkd", "reconstruction"): {"memory.reconstruction"},
-    ("ssd_kd", "diversity"): {"losses.label.loss.diversity"},
-    ("ssd_kd", "difficulty"): {"losses.label.loss.difficulty"},
+    ("ssd_kd", "diversity"): {"losses.label.loss.weight.diversity"},
+    ("ssd_kd", "difficulty"): {"losses.label.loss.weight.difficulty"},
+    ("ssd_kd", "modulate"): {"losses.label.loss.weight.by_target"},
+    ("ssd_kd", "modulate_student"): {
+        "student_losses.kd.loss",
+        *(f"student_losses.kd.loss.loss{fact}" for fact in ("", ".temperature")),
+        *(f"student_losses.kd.loss.weight{fact}" for fact in ("", *(f".{each}" for each in PHI))),
+        "student_losses.kd.loss.temperature",
+    },
     ("ssd_kd", "priority"): {"memory", "memory.alpha", "memory.beta"},
-    **{(name, "flip"): VIEWS for name in ("cmi", "deepinversion", "fast", "fssc", "nayer", "spaceshipnet", "ssd_kd")},
+    **{(name, "decay"): {"schedule.milestones"} for name in ("dafl", "dfad", "dfad_ar_vi")},
+    **{(name, "evict"): {"memory.evict"} for name in ("fast", "ssd_kd")},
+    ("deepinversion", "form"): {
+        "losses.total_variation.loss.norm",
+        *(f"synthesizer.{each}" for each in ("betas", "clip", "labels")),
+    },
+    ("deepinversion", "mirror"): {"view.flip"},
+    ("deepinversion", "flip"): {"student_view.flip"},
+    **{(name, "flip"): VIEWS for name in ("cmi", "fast", "fssc", "nayer", "spaceshipnet", "ssd_kd")},
 }
 """The facts of the recipe that a switch changes."""
 
@@ -56,7 +72,7 @@ def facts(thing: Any, path: str) -> Iterator[tuple[str, Any]]:
     for key, value in inside.items():
         if isinstance(value, (bool, int, float, str, tuple)):
             yield f"{path}.{key}", value
-        elif key in ("net", "loss", "code", "clipped", "discrepancy"):
+        elif key in ("net", "loss", "code", "clipped", "discrepancy", "weight"):
             yield from facts(value, f"{path}.{key}")
         elif key == "embedding":
             yield f"{path}.{key}", type(value).__name__
@@ -64,7 +80,7 @@ def facts(thing: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def recipe_facts(name: str, **settings: Any) -> dict[str, Any]:
     class_ = methods.METHODS[name]
-    preset = {key: value for key, value in class_.presets["digits"].items() if key != "rounds"}
+    preset = methods.own_settings(class_.presets["digits"])
     recipe = catalogue.recipe_of(class_(**{**preset, **settings}))
     found: dict[str, Any] = {}
     for slot in ("synthesizer", "memory", "view", "student_view", "schedule"):

@@ -46,7 +46,7 @@ class ImageBuffer(nn.Module):
 
     def __init__(self, capacity: int, shape: tuple[int, int, int], evict: str = "oldest"):
         super().__init__()
-        self.capacity = capacity
+        self.capacity, self.evict = capacity, evict
         self.register_buffer("certainty", torch.zeros(capacity) if evict == "worst" else None)
         # by numpy, whose zeros take no memory until they are written to: a plan holds a buffer too
         self.register_buffer("images", torch.from_numpy(np.zeros((capacity, *shape), np.uint8)))
