@@ -8,6 +8,7 @@ from tests.support import ROOT
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_a_tree_beside_itself() -> None:
     workers = [two_commits.Worker(ROOT) for _ in range(2)]
     try:

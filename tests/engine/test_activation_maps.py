@@ -121,7 +121,7 @@ def test_the_proof_leaves_modes_weights_and_random_numbers_as_they_were() -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.long)])
 def test_what_a_compiled_wrn_pools_is_recorded_too(precision: str) -> None:
     torch.manual_seed(0)
     shape, autocast = (1, 16, 16), Autocast(torch.device("cpu"), precision)

@@ -88,7 +88,7 @@ def test_a_rehearsal_takes_every_kind_of_step_and_changes_no_bit(make_run: MakeR
     assert all(torch.equal(mine, other) for mine, other in pairs)
 
 
-CORE = ("ssd_kd", "pre_dfkd", "cgdd", "fast")
+CORE = ("ssd_kd", "cgdd")
 
 
 @pytest.mark.usefixtures("traced")

@@ -58,3 +58,12 @@ def test_a_resumed_run_says_what_an_uninterrupted_one_does(known: int) -> None:
     reports = [report(n, agreement=0.1, accuracy=0.1) for n in range(1, 13)]
     resumed = Trends(SCHEDULE, 10, reports[:known])
     assert [resumed.alarms(each) for each in reports[known:]] == raised(reports)[known:]
+
+
+def test_two_classes_are_not_guessed_at_seventy_percent() -> None:
+    trends = Trends(SCHEDULE, 2)
+    assert not any(trends.alarms(report(n, agreement=0.7, accuracy=0.7 + n / 100)) for n in range(1, 9))
+    assert trends.alarms(report(9, agreement=0.5, accuracy=0.5)) == []
+    for n in range(10, 13):
+        said = trends.alarms(report(n, agreement=0.5, accuracy=0.5))
+    assert "guesses (accuracy 0.500)" in said[0]

@@ -27,6 +27,8 @@ MakeRun = Callable[..., Run]
 COMPOSED = [(name, preset) for name, method in METHODS.items() for preset in method.presets]
 PUBLISHED = r"arXiv:\d{4}\.\d{5}|CVPR 20\d\d|Scientific Reports,? 20\d\d"
 
+CORE = ("ssd_kd", "pre_dfkd", "cgdd", "fast", "dafl", "dfad", "deepinversion", "nayer", "kd", "noise")
+"""Methods that learn the digits in every run of the tests; the others do in the long one."""
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
@@ -167,7 +169,9 @@ def test_no_term_is_zero_in_every_round_and_scheduled_terms_start(make_run: Make
 
 
 @pytest.mark.slow
-@every_method
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=() if each in CORE else pytest.mark.long) for each in METHODS]
+)
 def test_learns_the_digits_without_data(make_run: MakeRun, name: str) -> None:
     # The preset's run, smaller; chance is 0.1. A game of two players is chaotic: rounding, which differs between
     # processors, decides how far it gets (over five seeds and half of these rounds dfad reached 0.30 to 0.63, others

@@ -15,7 +15,7 @@ from dfkd_lab.methods import METHODS
 
 pytestmark = pytest.mark.slow
 
-QUICK = ("dafl", "fast")
+QUICK = ("fast",)
 """In every run of the tests; the others are those of ``make compile-check``."""
 
 

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from dfkd_lab import METHODS, RunFolder, Session, SpecError, nets, plan, teachers
+from dfkd_lab.runs import older
+from dfkd_lab.runs.folder import prepare
 from dfkd_lab.runs.planning import resolve, settled
 from dfkd_lab.spec import settings_of
 
@@ -44,8 +47,7 @@ def test_a_student_without_batch_norm_learns_by_adam(no_norm: str) -> None:
     schedule = resolved.composed.recipe.schedule
     assert (schedule.optimizer, schedule.s_lr, schedule.weight_decay) == ("adam", 4e-3, 0)
     assert resolved.notes == [
-        "the student 'lenet5_half' has no batch norm: adam at s_lr = 0.004 (the method's own: sgd at 0.1); optimizer "
-        "and s_lr say it"
+        "the student 'lenet5_half' has no batch norm: adam at s_lr = 0.004, where the preset has sgd at 0.1"
     ]
 
 
@@ -56,7 +58,10 @@ def test_a_student_without_batch_norm_learns_by_adam(no_norm: str) -> None:
         ({"optimizer": "adam"}, ("adam", 2e-3)),
         ({"optimizer": "adam", "s_lr": 0.5}, ("adam", 0.5)),
         ({"student": "lenet5_half", "optimizer": "sgd"}, ("sgd", 0.02)),
-        ({"student": "lenet5_half", "s_lr": 0.3}, ("sgd", 0.3)),
+        ({"student": "lenet5_half", "s_lr": 0.3}, ("adam", 0.3)),
+        ({"method": "zskt", "optimizer": "sgd"}, ("sgd", 0.1)),
+        ({"method": "dafl", "optimizer": "sgd"}, ("sgd", 0.1)),
+        ({"method": "dafl", "student": "lenet5_half", "optimizer": "sgd"}, ("sgd", 0.02)),
         ({"student": "lenet5_half", "method": "zskt"}, ("adam", 2e-3)),
         ({"student": "lenet5_half", "method": "dfad"}, ("sgd", 0.01)),
         ({"student": "lenet5_half", "method": "dafl"}, ("adam", 2e-3)),
@@ -84,6 +89,25 @@ def test_a_run_of_it_learns_and_goes_on_where_it_stopped(no_norm: str, tmp_path:
     list(Session(resolve(again.spec())))
     assert "adam at s_lr = 0.004" in again.manifest()["notes"][0]
     assert (again.path / "student.safetensors").read_bytes() == (whole.path / "student.safetensors").read_bytes()
+
+
+def test_who_names_a_rate_is_told_of_the_optimizer_and_adam_has_no_weight_decay(no_norm: str) -> None:
+    given = {**MNIST, "teacher": no_norm}
+    assert plan(given, method="kd", s_lr=0.3).notes == [
+        "the student 'lenet5_half' has no batch norm: adam at s_lr = 0.3, where the preset has sgd"
+    ]
+    resolved = plan(given, method="dfad", optimizer="adam", weight_decay=0.01)
+    assert resolved.weight_decay == 0
+    assert "weight_decay = 0.01 is SGD's: with Adam it is 0" in resolved.notes
+    assert resolve(resolved.spec).notes == []
+
+
+def test_what_was_decided_is_said_in_a_folder_that_is_only_prepared(no_norm: str, tmp_path: Path) -> None:
+    given = {**MNIST, "method": "noise", "teacher": no_norm, "data": "none", "rounds": 1, "s_steps": 1, "batch": 8}
+    folder = prepare(plan(given, out=str(tmp_path / "run")))
+    assert "adam at s_lr = 0.004" in folder.notes()[0]
+    list(Session(folder.spec()))
+    assert folder.manifest()["notes"] == folder.notes() != []
 
 
 # a teacher without statistics
@@ -117,6 +141,14 @@ def test_batch_norms_that_keep_nothing_count_as_none(tmp_path: Path) -> None:
     assert plan(method="fast", teacher=teacher, preset="digits").bn_gap == 0
 
 
+def test_a_teacher_without_a_linear_layer_is_not_asked_what_that_is_given(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(1, 10, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    teacher = teachers.adopt("headless", net, (1, 16, 16), 10, "digits", tmp_path)
+    assert plan(method="fast", teacher=teacher, preset="digits").terms == "balance=5"
+    with pytest.raises(SpecError, match=r"'activation' reads what the teacher's linear layer is given.*activation=0'"):
+        plan(method="dafl", teacher=teacher, preset="digits")
+
+
 # families
 
 
@@ -134,6 +166,35 @@ def test_data_that_mean_something_else_in_a_mirror_are_never_mirrored(data: str,
         for name in {"flip"} & settings.keys():
             assert settings[name] is mirrors
             assert settled({**given, name: True}).settings[name] is True
+
+
+def test_no_borrowed_view_mirrors_such_data_unless_it_is_said(no_norm: str) -> None:
+    given = {**MNIST, "method": "dafl", "teacher": no_norm}
+    recipe: Any = plan(given, student_view="crop_flip", view="roll").composed.recipe
+    assert (recipe.student_view.flip, recipe.view.flip) == (False, False)
+    recipe = plan(given, student_view="crop_flip:flip=true").composed.recipe
+    assert recipe.student_view.flip is True
+    named = plan(method="fast", data="none", preset="svhn")
+    assert (named.flip, named.notes) == (False, ["preset 'cifar' is what fast has for 'svhn'"])
+
+
+@pytest.mark.parametrize("method", ["dfad", "dafl", "ssd_kd", "deepinversion"])
+def test_a_folder_of_an_older_version_goes_on_with_what_it_did(method: str, tmp_path: Path) -> None:
+    resolved = plan(method=method, preset="digits", data="none", out=str(tmp_path / "run"), rounds=1)
+    prepare(resolved)
+    path = tmp_path / "run" / "spec.yaml"
+    spec = yaml.safe_load(path.read_text())
+    spec["settings"] = {name: value for name, value in spec["settings"].items() if name not in older.ADDED}
+    path.write_text(yaml.safe_dump({name: value for name, value in spec.items() if name != "optimizer"}))
+    folder = RunFolder(tmp_path / "run")
+    again = folder.spec()
+    assert again.optimizer == "sgd"
+    assert resolve(again).spec == again
+    did: dict[str, dict[str, Any]] = {"dfad": {"decay": "cosine", "weight_decay": 5e-4}, "dafl": {"decay": "cosine"}}
+    assert did.get(method, {}).items() <= again.settings.items()
+    assert [each for each in folder.passed_over() if "begun by an older version" in each] == [
+        f"begun by an older version; from here on {older.MENDED[each]}" for each in older.MENDED if each == method
+    ]
 
 
 def test_large_images_are_recognised_by_their_size(tmp_path: Path) -> None:

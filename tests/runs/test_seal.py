@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from dfkd_lab.errors import RunError
 from dfkd_lab.methods.dafl import DAFL
 from dfkd_lab.primitives.observer import Observation
 from dfkd_lab.runs.folder import RunFolder
+from dfkd_lab.runs.seal import Seal, SealBroken
 from dfkd_lab.runs.session import Session
 from dfkd_lab.spec import RunSpec
 
@@ -190,3 +192,22 @@ def test_code_may_be_called_like_a_data_set(
     )
     list(Session(spec := make_spec()))
     assert RunFolder(spec.out).seal()["data_free"] is True
+
+
+def test_while_a_method_composes_another_thread_may_read_and_start_what_it_likes(tmp_path: Path) -> None:
+    file = tmp_path / "digits.npy"
+    seen: list[Any] = []
+    file.write_bytes(b"")
+    seal = Seal()
+
+    def elsewhere() -> None:
+        seen.append(file.read_bytes())
+        seen.append(subprocess.run([sys.executable, "-c", ""], check=False).returncode)
+
+    with seal.of_this_thread():
+        other = threading.Thread(target=elsewhere)
+        other.start()
+        other.join()
+    assert seen == [b"", 0]
+    with pytest.raises(SealBroken, match="belongs to a data set"), seal.of_this_thread():
+        file.read_bytes()
