@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from results_page import PLANNED, RESULTS, TEACHERS, load, render
-from rows import folder_of, is_finished, measure
+from rows import curve, folder_of, is_finished, measure, with_run
 
 from dfkd_lab import RunFolder, teachers
 from dfkd_lab.errors import SpecError
@@ -161,12 +161,10 @@ def keep(row: Row, seed: int, out: Path) -> None:
         return
     found = load()
     facts = {"budget": row.budget, "pair": row.pair, "data": row.data, "method": row.method}
-    runs = [each for each in found.get(row.name, {}).get("runs", []) if each["seed"] != seed]
     spec = folder.spec()
     settings = {"rounds": spec.rounds, **spec.settings}
-    curve = [[each.round, each.accuracy] for each in folder.reports() if each.accuracy is not None]
-    run = {**measure(spec, folder.path), "settings": settings, "curve": curve}
-    runs = sorted([*runs, run], key=lambda each: each["seed"])
+    run = {**measure(spec, folder.path), "settings": settings, "curve": curve(folder)}
+    runs = with_run(found.get(row.name, {}).get("runs", []), run)
     RESULTS.write_text(json.dumps({**found, row.name: {**facts, "runs": runs}}, indent=1) + "\n")
 
 

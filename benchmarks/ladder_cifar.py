@@ -14,7 +14,7 @@ from typing import Any
 import tyro
 from cifar import teacher_of
 from results_page import render
-from rows import FOLDER, folder_of, is_finished, measure, recorded
+from rows import FOLDER, curve, folder_of, is_finished, measure, recorded, with_run
 
 from dfkd_lab import RunFolder
 from dfkd_lab.runs.planning import settled
@@ -64,16 +64,13 @@ def run(arm: str, stem: str, settings: dict[str, Any], seed: int, end: float, ou
     folder = folder_of(out, stem, seed)
     result = measure(settled({**BUDGET, **settings, **given}), folder, end)
     if is_finished(folder):
-        result["curve"] = [[each.round, each.accuracy] for each in RunFolder(folder).reports() if each.accuracy]
-        keep(arm, settings, result)
+        keep(arm, settings, {**result, "curve": curve(RunFolder(folder))})
 
 
 def keep(arm: str, settings: dict[str, Any], result: dict[str, Any]) -> None:
     """Put a finished run into the results; read anew, for another process may have written meanwhile."""
     found = recorded("ladder_cifar")
-    runs = [each for each in found.get(arm, {}).get("runs", []) if each["seed"] != result["seed"]]
-    runs = sorted([*runs, result], key=lambda each: each["seed"])
-    found[arm] = {"settings": {**BUDGET, **settings}, "runs": runs}
+    found[arm] = {"settings": {**BUDGET, **settings}, "runs": with_run(found.get(arm, {}).get("runs", []), result)}
     RESULTS.write_text(json.dumps({name: found[name] for name in ARMS if name in found}, indent=1) + "\n")
 
 

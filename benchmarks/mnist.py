@@ -12,7 +12,7 @@ from typing import Any
 
 import tyro
 from results_page import render
-from rows import FOLDER, folder_of, is_finished, measure, recorded
+from rows import FOLDER, curve, folder_of, is_finished, measure, recorded, with_run
 
 from dfkd_lab import RunFolder
 from dfkd_lab.runs.planning import settled
@@ -72,17 +72,15 @@ def run(method: str, seed: int, teacher: Path, out: Path, end: float) -> None:
     every = {"evaluate_every": max(1, rounds // POINTS)}
     result = measure(settled({**BUDGET[method], **given, **every}), folder, end)
     if is_finished(folder):
-        result["curve"] = [[each.round, each.accuracy] for each in RunFolder(folder).reports() if each.accuracy]
         keep(method, RunFolder(folder), result)
 
 
 def keep(method: str, folder: RunFolder, result: dict[str, Any]) -> None:
     """Put a finished run into the results; read anew, for another process may have written meanwhile."""
     found, spec = recorded("mnist"), folder.spec()
-    runs = [each for each in found.get(method, {}).get("runs", []) if each["seed"] != result["seed"]]
     settings = {"rounds": spec.rounds, "optimizer": spec.optimizer, "terms": spec.terms, **spec.settings}
-    runs = sorted([*runs, {**result, "settings": settings}], key=lambda each: each["seed"])
-    found[method] = {"runs": runs}
+    run = {**result, "curve": curve(folder), "settings": settings}
+    found[method] = {"runs": with_run(found.get(method, {}).get("runs", []), run)}
     RESULTS.write_text(json.dumps({name: found[name] for name in BUDGET if name in found}, indent=1) + "\n")
 
 

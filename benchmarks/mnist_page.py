@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import curves
-from rows import recorded, shown, spread, table
+from rows import percent, recorded, shown, spread, table
 
 from dfkd_lab import METHODS
 from dfkd_lab.methods import remark
@@ -69,13 +69,6 @@ def ladder(pictures: Path) -> str:
         for name, runs in rows.items()
     ] or [["not measured"] * len(head)]  # fmt: skip
     return f"{LADDER}{table(head, lines)}\n\n{curves.draw(rows, pictures / 'curves_ladder_cifar.svg')}\n"
-
-
-def percent(runs: list[dict[str, Any]], name: str) -> str:
-    """Mean and spread of a fraction, in percent."""
-    found = spread(runs, name)
-    deviation = "" if found["standard_deviation"] is None else f" ± {100 * found['standard_deviation']:.2f}"
-    return f"{100 * (found['mean'] or 0.0):.2f}{deviation}"
 
 
 def origin(runs: list[dict[str, Any]]) -> list[str]:

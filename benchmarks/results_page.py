@@ -9,8 +9,7 @@ import curves
 import gpu_page
 import mnist_page
 import speed_page
-from mnist_page import percent
-from rows import FOLDER, put_between, recorded, shown, spread, table
+from rows import FOLDER, percent, put_between, recorded, shown, spread, table
 
 from dfkd_lab import METHODS
 from dfkd_lab.methods import remark

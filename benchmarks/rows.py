@@ -52,6 +52,24 @@ def recorded(name: str) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+def curve(folder: RunFolder) -> list[tuple[int, float]]:
+    """Round and accuracy of every round that was evaluated."""
+    return [(each.round, each.accuracy) for each in folder.reports() if each.accuracy is not None]
+
+
+def with_run(runs: list[dict[str, Any]], run: dict[str, Any]) -> list[dict[str, Any]]:
+    """``runs`` by seed with ``run`` among them, in place of one of the same seed."""
+    others = [each for each in runs if each["seed"] != run["seed"]]
+    return sorted([*others, run], key=lambda each: each["seed"])
+
+
+def percent(runs: list[dict[str, Any]], name: str) -> str:
+    """Mean and spread of a fraction, in percent."""
+    found = spread(runs, name)
+    deviation = "" if found["standard_deviation"] is None else f" ± {100 * found['standard_deviation']:.2f}"
+    return f"{100 * (found['mean'] or 0.0):.2f}{deviation}"
+
+
 def table(head: list[str], lines: list[list[str]]) -> str:
     """A Markdown table."""
     rows = ["| " + " | ".join(cells) + " |" for cells in (head, *lines)]

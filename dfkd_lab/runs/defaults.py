@@ -20,7 +20,7 @@ from dfkd_lab.teachers import Teacher
 RATES = {("adam", False): 4e-3, ("sgd", False): 0.02, ("adam", True): 2e-3, ("sgd", True): 0.1}
 """The student's learning rate by optimizer and whether the student normalizes its maps, where no paper gives one.
 
-Without norms: RESULTS.md has Adam's on MNIST; at 0.1 SGD ended there at chance. With: Adam's is DAFL's and ZSKT's by
+Without norms: RESULTS.md has Adam's on MNIST; at 0.1 SGD hardly learns there. With: Adam's is DAFL's and ZSKT's by
 their authors' code, SGD's the field's.
 """
 NO_BATCH_NORM = {"balance": 5.0, "activation": 0.1}

@@ -152,7 +152,7 @@ class Settled:
     notes: list[str]
     """What was decided for the networks' sake, in words."""
     mirrors: bool
-    """Whether a mirror keeps what the images mean."""
+    """Whether a mirror keeps what the images mean, as far as the record of the run says what they are."""
 
 
 def _settle(spec: RunSpec) -> Settled:
@@ -189,7 +189,7 @@ def _settle(spec: RunSpec) -> Settled:
         minutes=0.0,  # rounds say it from here on
         precision=precision.pick(spec.precision, device),
     )
-    return Settled(spec, teacher, device, notes, mirrors=defaults.keeps_meaning(about))
+    return Settled(spec, teacher, device, notes, mirrors=defaults.keeps_meaning(about[1:]))
 
 
 def _laid_out(spec: RunSpec, minutes: float, composed: ComposedRun, teacher: Teacher) -> RunSpec:

@@ -174,6 +174,10 @@ def test_no_borrowed_view_mirrors_such_data_unless_it_is_said(no_norm: str) -> N
     assert (recipe.student_view.flip, recipe.view.flip) == (False, False)
     recipe = plan(given, student_view="crop_flip:flip=true").composed.recipe
     assert recipe.student_view.flip is True
+    borrowed = plan(method="dafl", data="none", preset="svhn", student_view="crop_flip")
+    again = resolve(borrowed.spec)
+    flips = [each.composed.recipe.student_view.flip for each in (borrowed, again)]  # type: ignore[attr-defined]
+    assert flips[0] is flips[1]
     named = plan(method="fast", data="none", preset="svhn")
     assert (named.flip, named.notes) == (False, ["preset 'cifar' is what fast has for 'svhn'"])
 

@@ -76,12 +76,9 @@ def dfad_generator(
     context: MethodContext, z_dim: int, width: int, batch: int, lr: float, cycles: int, decay: str
 ) -> NoiseGenerator:
     """DFAD's generator, one step a cycle; its learning rate falls with the student's."""
-    generator = noise_generator(context, z_dim, width, batch, lr)
-    generator.fade, generator.rate = (
-        context.rounds * cycles,
-        partial(learning_rate, start=lr, milestones=dfad_steps(decay)),
-    )
-    return generator
+    rate = partial(learning_rate, start=lr, milestones=dfad_steps(decay))
+    net = context.generator(z_dim, width, "tanh_bn")
+    return NoiseGenerator(net, batch, z_dim, lr=lr, fade=context.rounds * cycles, rate=rate)
 
 
 def dfad_steps(decay: str) -> tuple[float, ...] | None:
