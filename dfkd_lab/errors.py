@@ -13,5 +13,9 @@ class RunError(RuntimeError):
     """A run that cannot go on; the message says why and what is kept."""
 
 
+class DamagedFile(RunError):
+    """A file of ours that is not as it was written; the message names it, says what is wrong with it, and the cure."""
+
+
 class EnvironmentProblem(RuntimeError):
     """An installation that cannot work; the message names the cure."""

@@ -239,9 +239,9 @@ def _share(extreme: Callable[[Sequence[float]], float], report: Report) -> float
 
 def _held(now: Mapping[str, Any]) -> str:
     """What a memory holds, in words."""
-    if "replayed" in now:
+    if {"replayed", "bytes"} <= now.keys():
         return f"all synthesized; {now['bytes'] / 1e6:.2g} MB, {now['replayed']} replayed a step"
-    if "images" in now:
+    if {"images", "capacity", "oldest"} <= now.keys():
         return f"{now['images']:,} of {now['capacity']:,} images, the oldest {now['oldest']:,} rounds old"
     return "images by class"
 

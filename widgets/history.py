@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from dfkd_lab.engine.report import Report
-from dfkd_lab.runs import RunFolder
+from dfkd_lab.runs import RunFolder, contents
 
 MOST_REPORTS = 1000
 """An even number, so that the newest survives when every other one is dropped."""
@@ -58,6 +58,7 @@ class History:
     _offset: int
 
     def __init__(self, folder: RunFolder | None = None):
+        self._folder = folder.path if folder else Path()
         self._path = folder.path / "events.jsonl" if folder else None
         self._file = 0
         self._forget()
@@ -77,7 +78,7 @@ class History:
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # it is being written
-                self._add(Report.from_event(json.loads(line)))
+                self._add(contents.report(self._folder, self._all.count + 1, line))
                 self._offset += len(line)
         by_round = {report.round: report for report in (*self._all, *self._evaluated)}
         self.reports = [by_round[number] for number in sorted(by_round)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any
 
 import ipywidgets
 
-from dfkd_lab.runs.folder import RunFolder
+from dfkd_lab.runs import RunFolder, contents
 from widgets.status import AMBER
 
 SIDE_PX = 32
@@ -111,8 +110,7 @@ class Samples:
 
 def read(path: Path) -> tuple[bytes, dict[str, Any] | None]:
     """The PNG of a sample grid, and what is known of its cells: None in folders from before that was kept."""
-    facts = path.with_suffix(".json")
-    return path.read_bytes(), json.loads(facts.read_text()) if facts.exists() else None
+    return path.read_bytes(), contents.sample(path.with_suffix(".json")) or None
 
 
 def caption(round: int, facts: Mapping[str, Any] | None) -> str:

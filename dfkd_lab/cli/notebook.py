@@ -8,6 +8,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dfkd_lab.runs.folder import RunFolder, runs_root
 from dfkd_lab.runs.parameters import check_parameter
 from dfkd_lab.runs.planning import plan
 from dfkd_lab.spec import RunSpec, record, settings_of, unknown
+from dfkd_lab.system.signals import CALL_AGAIN, terminating_at
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 QUIETLY: dict[str, Any] = {
@@ -116,16 +118,32 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
         parameters = {key: check_parameter(key, value, kinds) for key, value in values.items()}
         output = runs_root() / path.name
         output.parent.mkdir(exist_ok=True)
-    with _this_interpreter(), _interrupt_requests(folder), progress(folder, rounds):
-        try:
-            papermill.execute_notebook(str(path), str(output), parameters, cwd=str(Path.cwd()), **QUIETLY)
-        except papermill.PapermillExecutionError as error:
-            raise RunError(
-                f"{error.ename}: {error.evalue} (in {output})" if error.ename != "RunError" else error.evalue
-            ) from None
+    try:
+        with terminating_at(partial(_stop, folder)), _interrupt_requests(folder), progress(folder, rounds):
+            _execute(path, output, parameters)
+    except SystemExit:
+        if folder is None or folder.status()["state"] != "finished":
+            if folder:
+                conclude(folder, CALL_AGAIN)
+            raise
     if folder is None:
         print(output)
     return folder
+
+
+def _execute(path: Path, output: Path, parameters: Mapping[str, Any]) -> None:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    try:
+        with _this_interpreter():
+            papermill.execute_notebook(str(path), str(output), parameters, cwd=str(Path.cwd()), **QUIETLY)
+    except papermill.PapermillExecutionError as error:
+        raise RunError(
+            f"{error.ename}: {error.evalue} (in {output})" if error.ename != "RunError" else error.evalue
+        ) from None
+    except DeadKernelError:
+        raise RunError(f"the notebook's process ended, killed or out of memory (in {output})") from None
 
 
 @contextlib.contextmanager
@@ -178,9 +196,7 @@ def _interrupt_requests(folder: RunFolder | None) -> Iterator[None]:
 
     def handler(*_: object) -> None:
         signal.signal(signal.SIGINT, before)
-        if folder is None:
-            raise KeyboardInterrupt
-        folder.request("stop")
+        _stop(folder)
         print("stopping after this round; interrupt again to stop at once", flush=True)
 
     signal.signal(signal.SIGINT, handler)
@@ -188,3 +204,10 @@ def _interrupt_requests(folder: RunFolder | None) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _stop(folder: RunFolder | None) -> None:
+    """Request the run of ``folder`` to stop; what is no run is interrupted."""
+    if folder is None:
+        raise KeyboardInterrupt
+    folder.request("stop")

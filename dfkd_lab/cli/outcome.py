@@ -5,11 +5,11 @@ from __future__ import annotations
 from dfkd_lab.runs import RunFolder, summary
 
 
-def conclude(folder: RunFolder) -> None:
-    """The last line: the result of a finished run, or how to go on with a stopped one."""
+def conclude(folder: RunFolder, code: int = 130) -> None:
+    """The last line: the result of a finished run, or how to go on with a stopped one, and ``code`` as exit status."""
     status = folder.status()
     if status["state"] == "finished":
         print(summary(folder))
         return
     print(f"{status['state']} after round {status['round']} of {status['rounds']}; continue with: resume {folder.path}")
-    raise SystemExit(130)
+    raise SystemExit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dfkd_lab.cli.flags import first_interrupt, parse
 from dfkd_lab.cli.outcome import conclude
 from dfkd_lab.cli.progress import Progress
 from dfkd_lab.cli.tables import plain_table
-from dfkd_lab.errors import SpecError
+from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs import (
     ResolvedRun,
     RunFolder,
@@ -30,7 +31,8 @@ from dfkd_lab.runs import (
     timing,
 )
 from dfkd_lab.runs.session import COMPILING
-from dfkd_lab.spec import difference, record, unknown
+from dfkd_lab.spec import RunSpec, difference, record, unknown
+from dfkd_lab.system.signals import CALL_AGAIN
 
 TRUST = "--trust-code"
 
@@ -89,7 +91,7 @@ def execute(resolved: ResolvedRun, trust_code: str = "") -> None:
     """Run it with a progress bar. The first interrupt ends it after its round, the second at once."""
     print(f"{RunFolder.of(resolved.spec).path}: starting", file=sys.stderr)
     session = Session(resolved, trust_code)
-    for sentence in (*session.folder.notes(), session.memory):
+    for sentence in (*session.said, *session.folder.notes(), session.memory):
         print(sentence, file=sys.stderr)
     if session.will_compile:
         print(COMPILING, file=sys.stderr)
@@ -100,10 +102,13 @@ def execute(resolved: ResolvedRun, trust_code: str = "") -> None:
         with first_interrupt(session.stop, "stopping after this round; interrupt again to stop at once"), shown:
             for report in session:
                 shown.show(report)
+    except SystemExit:
+        conclude(session.folder, CALL_AGAIN)
     except KeyboardInterrupt:
         print(f"stopped at once; {session.folder.status()['message']}", file=sys.stderr)
         raise
-    conclude(session.folder)
+    else:
+        conclude(session.folder)
 
 
 def show(arguments: list[str]) -> None:
@@ -113,9 +118,8 @@ def show(arguments: list[str]) -> None:
     folders = list_runs(*arguments)
     if not folders:
         print("no runs yet; begin with: python -m dfkd_lab demo")
-    rows = [{"run": folder.path, **_headline(folder.result())} for folder in folders]
-    print(plain_table(rows))
-    _print_remarks(folders)
+    for sentence in filter(None, _print_results([(str(folder.path), folder) for folder in folders], RunFolder.result)):
+        print(sentence, file=sys.stderr)
 
 
 def compare(arguments: list[str]) -> None:
@@ -123,12 +127,35 @@ def compare(arguments: list[str]) -> None:
     if not arguments:
         raise SpecError("compare takes run folders, as in: compare runs/a runs/b")
     folders = [_folder(name) for name in arguments]
-    print(plain_table([{"run": folder.name, **_headline(folder.result())} for folder in folders]))
-    _print_remarks(folders)
-    first = record(folders[0].spec())
-    for folder in folders[1:]:
-        changed = difference(record(folder.spec()), first)
-        print(f"\n{folders[0].name} -> {folder.name}: " + ("; ".join(changed) or "same settings"))
+    specs: dict[int, RunSpec] = {}
+
+    def read(folder: RunFolder) -> dict[str, Any]:
+        spec = folder.spec()
+        specs[folders.index(folder)] = spec
+        return folder.result()
+
+    damaged = _print_results([(folder.name, folder) for folder in folders], read)
+    (first, *others) = specs or [0]
+    for number in others:
+        changed = difference(record(specs[number]), record(specs[first]))
+        print(f"\n{folders[first].name} -> {folders[number].name}: " + ("; ".join(changed) or "same settings"))
+    if any(damaged):
+        raise RunError("\n".join(filter(None, damaged)))
+
+
+def _print_results(folders: list[tuple[str, RunFolder]], read: Callable[[RunFolder], dict[str, Any]]) -> list[str]:
+    """The table of results; gives why a run cannot be read, whose row says "damaged", and "" for the others."""
+    rows, remarks, damaged = [], [], []
+    for name, folder in folders:
+        try:
+            result, text, reason = read(folder), remark(folder), ""
+        except (RunError, SpecError) as error:
+            result, text, reason = {"state": "damaged"}, "", str(error)
+        rows.append({"run": name, **_headline(result)})
+        remarks += [f"{folder.name} {text}"] if text else []
+        damaged.append(reason)
+    print("\n".join(filter(None, (plain_table(rows), *remarks))))
+    return damaged
 
 
 def _folder(name: str) -> RunFolder:
@@ -146,9 +173,3 @@ def _headline(result: dict[str, Any]) -> dict[str, Any]:
     names = ("state", "rounds", "last", "mu", "sigma", "oracle_best", "teacher", "agreement", "seconds", "images")
     shown = {name: result.get(name) for name in (*names, "teacher_queries")}
     return {name: f"{value:.3f}" if isinstance(value, float) else value for name, value in shown.items()}
-
-
-def _print_remarks(folders: list[RunFolder]) -> None:
-    for folder in folders:
-        if text := remark(folder):
-            print(f"{folder.name} {text}")

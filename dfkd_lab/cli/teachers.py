@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -11,9 +12,7 @@ from dfkd_lab import teachers
 from dfkd_lab.cli.flags import first_interrupt, read
 from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import build, record, setting
-
-CALL_AGAIN = 75
-"""EX_TEMPFAIL of sysexits.h, which not every system names."""
+from dfkd_lab.system.signals import CALL_AGAIN, terminating_at
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,8 @@ def train(arguments: list[str]) -> None:
         print(f"{spec.path} is finished: {card.recipe}")
         return
     training = TeacherTraining(spec)
-    with first_interrupt(training.stop, "stopping after this step; interrupt again to stop at once"):
+    sentence = "stopping after this step; interrupt again to stop at once"
+    with contextlib.suppress(SystemExit), first_interrupt(training.stop, sentence), terminating_at(training.end):
         for epoch in training:
             print(epoch, flush=True)
     if training.done:

@@ -4,37 +4,36 @@ spec.yaml            the run as it was planned, every setting resolved
 notes.json           what was decided for the networks' sake, in words; only if anything was
 manifest.json        versions, commit, device, teacher and data with their hashes
 events.jsonl         a line a round, flushed
-status.json          running, paused, stopped, finished or failed; by which process
+status.json          running, paused, stopped, finished or failed; by which process; the result so far
 samples/*.png        synthetic images by class; *.json beside it what the teacher says of each
-checkpoint.pt        one, atomic
+checkpoint.pt        atomic; checkpoint.previous.pt is the one before, for when this one is damaged
 student.safetensors  the last student
 student.py           the Python file that its network is from, if it is from one; teacher.py likewise
 seal.json            what the distillation read
+digests.json         of what a run goes on from, the SHA-256 as it was written
 """
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
 
 from dfkd_lab import methods
-from dfkd_lab.engine import metrics
-from dfkd_lab.engine.report import Cost, Report
+from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition
 from dfkd_lab.nets import python_file
-from dfkd_lab.runs import older
+from dfkd_lab.runs import contents, older, standing
 from dfkd_lab.spec import RunSpec, build, difference, record
-from dfkd_lab.system.files import read_json, write_atomically
-from dfkd_lab.system.processes import is_alive
+from dfkd_lab.system.files import write_atomically
 
 NOT_IDENTITY = ("out", "checkpoint_s", "evaluate_every", "buffer_on")
 """Settings that do not change what a run computes."""
+REQUESTS = ("run", "pause", "stop")
 LONGEST_NAME = 200
 """Bytes of a folder's name; file systems take 255, and files beside it need some."""
 
@@ -51,6 +50,8 @@ class RunFolder:
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
+        self._seen = 0, 0, 0
+        """Of the log as it was last read: lines, bytes, and which file it was."""
 
     @classmethod
     def of(cls, spec: RunSpec) -> RunFolder:
@@ -83,10 +84,11 @@ class RunFolder:
         """The run as it was planned; its ``out`` is where the folder is now, for it may have been moved or copied.
 
         Raises:
-            RunError: if this is no run folder.
+            RunError: if this is no run folder, or a damaged one.
+            SpecError: if a setting in it cannot be.
         """
         values = older.completed(self._spec_values(), self.manifest().get("student"))
-        return build(RunSpec, {**values, "out": self.out})
+        return contents.spoken_of(self.path, lambda: build(RunSpec, {**values, "out": self.out}))
 
     def passed_over(self) -> list[str]:
         """A sentence for each setting of an older version that its spec still has, and for what is done otherwise now.
@@ -98,24 +100,41 @@ class RunFolder:
 
     def notes(self) -> list[str]:
         """What was decided for the networks' sake when the run was planned, in words."""
-        found = read_json(self.path / "notes.json").get("notes", [])
-        return [str(each) for each in found]
+        return contents.notes(self.path)
 
     def manifest(self) -> dict[str, Any]:
         """Provenance; empty before the run has begun."""
-        return read_json(self.path / "manifest.json")
+        return contents.manifest(self.path)
 
     def seal(self) -> dict[str, Any]:
         """What the distillation read; empty before the end."""
-        return read_json(self.path / "seal.json")
+        return contents.seal(self.path)
 
     def reports(self, start: int = 0) -> list[Report]:
-        """One report a round, from round ``start`` + 1 on. A line that is being written is left for later."""
+        """One report a round, from round ``start`` + 1 on. A line that is being written is left for later.
+
+        Whoever asks again for what is new has only that read.
+
+        Raises:
+            DamagedFile: if a line is no report.
+        """
+        reports, (seen, offset, number) = [], self._seen
         try:
-            lines = (self.path / "events.jsonl").read_text().split("\n")
+            with (self.path / "events.jsonl").open("rb") as events:
+                stands = os.fstat(events.fileno())
+                if start < seen or number != stands.st_ino or offset > stands.st_size:
+                    seen = offset = 0
+                events.seek(offset)
+                for line in events:
+                    if not line.endswith(b"\n"):
+                        break
+                    seen, offset = seen + 1, offset + len(line)
+                    if seen > start:
+                        reports.append(contents.report(self.path, seen, line))
+                self._seen = seen, offset, stands.st_ino
         except FileNotFoundError:
             return []
-        return [Report.from_event(json.loads(line)) for line in lines[start:-1]]
+        return reports
 
     def samples(self) -> dict[int, Path]:
         """Sample grids by round."""
@@ -123,14 +142,14 @@ class RunFolder:
         return {int(file.stem.removeprefix("round_")): file for file in files}
 
     def status(self) -> dict[str, Any]:
-        """state, round, rounds, pid, host, message; "stopped" if its process is gone, "gone" if the folder is."""
+        """state, round, rounds, pid, host, message.
+
+        "stopped" if its process is gone, "stale" if it is another machine's and says nothing any more, "gone" if the
+        folder is, "damaged" if the file is.
+        """
         if not self.path.exists():
             return {"state": "gone", "round": 0, "message": f"{self.path} was moved, renamed or removed"}
-        status = read_json(self.path / "status.json") or {"state": "new", "round": 0}
-        here = status.get("host") == socket.gethostname()
-        if status["state"] in ("running", "paused") and here and not is_alive(status["pid"]):
-            status |= {"state": "stopped", "message": "its process is gone"}
-        return status
+        return standing.status(self.path)
 
     def request(self, request: str) -> None:
         """Ask the writing process to "pause", "run" or "stop" (after this round)."""
@@ -143,30 +162,22 @@ class RunFolder:
             (self.path / "control").replace(taken)  # at once: a request made meanwhile stays for the next look
         except FileNotFoundError:
             return ""
-        request = taken.read_text()
+        request = taken.read_text(errors="replace")
         taken.unlink()
-        return request
+        return request if request in REQUESTS else ""
 
     def result(self) -> dict[str, Any]:
         """Last, mu, sigma and oracle best accuracy over evaluated rounds, the teacher's, agreement, cost, state."""
-        reports = self.reports()
-        last = reports[-1] if reports else None
-        cost = last.cost if last else Cost()
-        return {
-            "state": self.status()["state"],
-            "rounds": len(reports),
-            **metrics.expected([report.accuracy for report in reports if report.accuracy is not None]),
-            "teacher": self.manifest().get("teacher", {}).get("accuracy"),
-            "agreement": last.health.get("agreement") if last else None,
-            "seconds": cost.seconds,
-            **(vars(cost) if last else {}),
-        }
+        found = self.status()
+        if (kept := standing.kept_result(self.path, found)) is None:
+            reports = self.reports()
+            kept = standing.result_of(reports[-1] if reports else None, (each.accuracy for each in reports))
+        return {"state": found["state"], **kept, "teacher": self.manifest().get("teacher", {}).get("accuracy")}
 
     def _spec_values(self) -> dict[str, Any]:
-        try:
-            return dict(yaml.safe_load((self.path / "spec.yaml").read_text()))
-        except FileNotFoundError:
-            raise RunError(f"{self.path} is not a run folder (it has no spec.yaml)") from None
+        if (values := contents.spec(self.path)) is None:
+            raise RunError(f"{self.path} is not a run folder (it has no spec.yaml)")
+        return values
 
 
 def summary(folder: RunFolder) -> str:
@@ -233,8 +244,12 @@ def is_same_run(folder: RunFolder, spec: RunSpec) -> bool:
 
 def _changed(folder: RunFolder, spec: RunSpec) -> list[str]:
     """The settings in which a run folder's spec differs in what it computes."""
-    both = (record(spec), record(folder.spec()))
-    return difference(*({k: v for k, v in each.items() if k not in NOT_IDENTITY} for each in both))
+    return difference(identity(spec), identity(folder.spec()))
+
+
+def identity(spec: RunSpec) -> dict[str, Any]:
+    """The settings that decide what a run computes."""
+    return {name: value for name, value in record(spec).items() if name not in NOT_IDENTITY}
 
 
 def refuse_other_spec(folder: RunFolder, spec: RunSpec) -> None:
@@ -275,4 +290,11 @@ def list_runs(root: Path | str | None = None) -> list[RunFolder]:
         if "spec.yaml" in files:
             found.append(Path(path))
             folders.clear()
-    return [RunFolder(path) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+    return [RunFolder(path) for path in sorted(found, key=_modified, reverse=True)]
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # removed meanwhile

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from dfkd_lab import data, methods, nets
+from dfkd_lab.errors import RunError
 from dfkd_lab.methods import composition
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs.folder import RunFolder
@@ -33,6 +34,18 @@ def of_student(spec: RunSpec, student: nn.Module) -> dict[str, Any]:
 def of_images(name: str, real: data.Split) -> dict[str, Any]:
     """The real images a reference was given."""
     return {"name": name, "n": len(real.labels), "images_sha256": real.hashes()["images_sha256"]}
+
+
+def refuse_other_teacher(folder: RunFolder, teacher: Teacher) -> None:
+    """The teacher that a run was begun with, or nothing.
+
+    Raises:
+        RunError: if its weights are others by now.
+    """
+    before = folder.manifest().get("teacher", {}).get("sha256")
+    if before and teacher.sha256 and before != teacher.sha256:
+        what = f"{teacher.path} has sha256 {teacher.sha256[:16]}, and {folder.path} was begun with {before[:16]}"
+        raise RunError(f"another teacher: {what}; put that one back, or take another --out")
 
 
 def of_seal(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
-import os
 import shutil
-import socket
 import time
 from collections.abc import Generator
 from functools import partial
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from dfkd_lab import data, methods, teachers
@@ -27,11 +24,12 @@ from dfkd_lab.runs.async_writer import AsyncWriter
 from dfkd_lab.runs.compiling import compile_run
 from dfkd_lab.runs.folder import RunFolder, prepare
 from dfkd_lab.runs.planning import ResolvedRun, resolve
+from dfkd_lab.runs.recorder import CHECKPOINT, Recorder
 from dfkd_lab.runs.seal import SealBroken
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.device import free_memory, has_same_bits, provenance, reproducible, used_memory
-from dfkd_lab.system.files import write_atomically
 from dfkd_lab.system.processes import keep_freed_memory
+from dfkd_lab.system.signals import terminating_at
 
 COMPILING = "compiling the networks; the first time here that takes a minute or more"
 MOST_SAMPLE_FILES = 200
@@ -42,7 +40,8 @@ class Session:
     """``for report in Session(plan(...))``: one process at work on one run folder, from where the folder stands.
 
     Everything that can be refused is refused here, before the first step. The first ``stop()`` ends the run after
-    this round, saved; ``pause()`` holds it between two steps.
+    this round, saved; ``pause()`` holds it between two steps. So does the first SIGTERM, if nothing else in the process
+    answers it; the iteration then ends in ``SystemExit(75)``: call again.
 
     Args:
         resolved: The run; a spec, as a run folder has it, is resolved first.
@@ -65,14 +64,17 @@ class Session:
         self._claim()
         try:
             self._prepare(free, is_new)
-        except BaseException:
+        except BaseException as error:
             self._lock.release()  # a traceback that somebody keeps would hold it
             if is_new:
-                shutil.rmtree(self.folder.path)  # nothing is in it but the spec
+                shutil.rmtree(self.folder.path, ignore_errors=True)  # nothing is in it but the spec
+            if isinstance(error, OSError):
+                raise RunError(f"cannot write {error.filename or self.folder.path}: {error.strerror}") from None
             raise
 
     def _prepare(self, free: int | None, is_new: bool) -> None:
         """Measure the teacher, make the run, and take it to where the folder's checkpoint is."""
+        self.recorder = Recorder(self.folder, self.spec)
         self.teacher = teachers.trained(self.resolved.teacher)
         split = data.evaluation_set(self.spec.data, self.teacher.card.shape)
         if is_new and split is not None:
@@ -105,10 +107,14 @@ class Session:
             return Run(composed, evaluate=evaluate, on_step=self._on_step, compile=compile)
 
     def __iter__(self) -> Generator[Report, None, None]:
-        self._status("running")
+        with terminating_at(self.stop):
+            yield from self._rounds()
+
+    def _rounds(self) -> Generator[Report, None, None]:
         if self.device.type == "cpu":
             keep_freed_memory()
         try:
+            self._status("running")
             with AsyncWriter(self.device) as self.writer, reproducible(self.device, self.spec.deterministic):
                 self._compile()
                 while self.run.round < self.spec.rounds and self.requested != "stop":
@@ -118,7 +124,7 @@ class Session:
                     yield report
                 self._finish()
         except Diverged as error:
-            self._fail(f"{error}; the state of round {self._checkpoint_round} is kept")
+            self._fail(f"{error}; the state of round {self.recorder.checkpoint_round} is kept")
         except (SealBroken, RunError) as error:
             self._fail(str(error))
         except OSError as error:
@@ -162,11 +168,13 @@ class Session:
         if now - self._looked > 0.05:
             self._looked = now
             self._read_request()
+            self.recorder.beat()
         if self.requested == "pause":
             self._status("paused")
             while self.requested == "pause":
                 time.sleep(0.05)
                 self._read_request()
+                self.recorder.beat()
             self._status("running")
 
     def _read_request(self) -> None:
@@ -191,28 +199,25 @@ class Session:
 
     def _continue(self) -> None:
         """Load the checkpoint, and forget rounds that were logged after it."""
-        checkpoint, events = self.folder.path / "checkpoint.pt", self.folder.path / "events.jsonl"
-        if checkpoint.exists():
+        state, sentence = self.recorder.load()
+        self.said = [sentence] if sentence else []
+        if state is not None:
+            records.refuse_other_teacher(self.folder, self.teacher)
             try:
-                self.run.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+                self.run.load_state_dict(state)
             except Exception as error:
                 reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-                raise RunError(f"{checkpoint} cannot be read ({reason}); remove it to begin again") from None
-        self._checkpoint_round = self._first_round = self.run.round
-        lines = events.read_text().splitlines(keepends=True) if events.exists() else []
-        write_atomically(events, "".join(lines[: self.run.round]).encode())
-        self.trends = Trends(self.run.recipe.schedule, self.run.classes, self.folder.reports())
-        for number, file in self.folder.samples().items():
-            if number > self.run.round:
-                file.unlink()
-                file.with_suffix(".json").unlink(missing_ok=True)
+                file = self.folder.path / CHECKPOINT
+                raise RunError(f"{file} cannot be read ({reason}); remove it to begin again") from None
+        self._first_round = self.run.round
+        reports = self.recorder.begin(self.run.round)
+        self.trends = Trends(self.run.recipe.schedule, self.run.classes, reports)
 
     def _keep(self, report: Report) -> None:
         """Log the round, and hand over its samples, and a checkpoint when one is due."""
         start = time.perf_counter()
         report.alarms += self.trends.alarms(report)
-        with (self.folder.path / "events.jsonl").open("a") as events:
-            events.write(json.dumps(report.event()) + "\n")
+        self.recorder.log(report)
         every = -(-self.spec.rounds // MOST_SAMPLE_FILES)
         if report.samples is not None and (report.round % every == 0 or report.round == 1):
             path, classes = self.folder.path / "samples" / f"round_{report.round:07d}.png", self.teacher.card.classes
@@ -224,18 +229,14 @@ class Session:
         self.run.cost.writing_s += time.perf_counter() - start
 
     def _save(self) -> None:
-        self.writer.put("checkpoint", self._write_checkpoint, self.run.state_dict())
+        self.writer.put("checkpoint", self.recorder.saver(), self.run.state_dict())
         self._saved = time.monotonic()
-
-    def _write_checkpoint(self, state: dict[str, Any]) -> None:
-        write_atomically(self.folder.path / "checkpoint.pt", partial(torch.save, state))
-        self._checkpoint_round = state["round"]
 
     def _finish(self) -> None:
         """Save, write the seal, and if all rounds are done the student."""
         start = time.perf_counter()
         self.writer.wait()
-        if self._checkpoint_round != self.run.round:
+        if self.recorder.checkpoint_round != self.run.round:
             self._save()
             self.writer.wait()
         self.run.cost.writing_s += time.perf_counter() - start
@@ -248,6 +249,7 @@ class Session:
         teachers.save(self.run.student, card, self.folder.path / "student.safetensors")  # type: ignore[arg-type]
         self._write_seal()
         self._status("finished")
+        self.recorder.finished()
 
     def _not_written(self, error: OSError) -> str:
         if not self.folder.path.exists():
@@ -255,20 +257,17 @@ class Session:
         return f"cannot write {error.filename or self.folder.path}: {error.strerror}; {self._kept()}"
 
     def _fail(self, sentence: str) -> None:
-        try:
-            self._write_seal()
-            self._status("failed", sentence)
-        except OSError:
-            pass  # no space left even for that: the sentence still reaches the caller
+        for say in (self._write_seal, partial(self._status, "failed", sentence)):
+            with contextlib.suppress(OSError):  # no space left even for that: the sentence still reaches the caller
+                say()
         raise RunError(sentence)
 
     def _kept(self) -> str:
-        return f"round {self._checkpoint_round} is saved and the same command continues from it"
+        number = self.recorder.checkpoint_round
+        return f"{f'round {number}' if number else 'nothing'} is saved and the same command continues from it"
 
     def _status(self, state: str, message: str = "") -> None:
-        done = {"round": self.run.round if hasattr(self, "run") else 0, "rounds": self.spec.rounds}
-        facts = {"state": state, **done, "message": message, "pid": os.getpid(), "host": socket.gethostname()}
-        write_atomically(self.folder.path / "status.json", json.dumps({**facts, "time": time.time()}).encode())
+        self.recorder.status(state, self.run.round if hasattr(self, "run") else 0, message)
 
     def _make_manifest(self, split: data.Split | None) -> dict[str, Any]:
         session = {
@@ -289,9 +288,9 @@ class Session:
         }
 
     def _write_manifest(self) -> None:
-        write_atomically(self.folder.path / "manifest.json", json.dumps(self.manifest, indent=1).encode())
+        self.recorder.manifest(self.manifest)
 
     def _write_seal(self) -> None:
         rounds = self.run.round - self._first_round
         seal = records.of_seal(self.folder, self.seal, rounds, self.spec, self.teacher, self.real)
-        write_atomically(self.folder.path / "seal.json", json.dumps(seal, indent=1).encode())
+        self.recorder.seal(seal)

@@ -2,43 +2,90 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
-def write_atomically(path: Path, content: bytes | Callable[[Any], object], *, shared: bool = False) -> None:
+def write_atomically(
+    path: Path,
+    content: bytes | Callable[[Any], object],
+    *,
+    shared: bool = False,
+    announce: Callable[[str], object] | None = None,
+) -> None:
     """Put ``content`` into ``path``: all of the new or all of the old, also after a kill or on a full disk.
 
     Args:
         path: The file; its folder must be there.
         content: The bytes, or a function that writes them into the open file it is given.
         shared: Whether other processes may write there at the same time.
+        announce: Called with the SHA-256 of the new content when it is on the disk, just before it takes its place.
 
     Raises:
-        OSError: if the file cannot be written; nothing of the attempt is left behind.
+        OSError: if the file cannot be written, with its name; nothing of the attempt is left behind.
     """
     # one name, so that a write that was killed leaves nothing but what the next one replaces; or one a process
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp" if shared else f"{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content)
+            hashed = _Hashed(file)
+            hashed.fill(content)
             file.flush()
             os.fsync(file.fileno())
+        if announce:
+            announce(hashed.sha256.hexdigest())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; empty if there is no such file."""
-    try:
-        return dict(json.loads(path.read_text()))
-    except FileNotFoundError:
-        return {}
+def sha256_of(path: Path, size: int = -1) -> str:
+    """The SHA-256 of a file, or of its first ``size`` bytes; empty if it is shorter.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    digest, left = hashlib.sha256(), path.stat().st_size if size < 0 else size
+    with path.open("rb") as file:
+        while left and (block := file.read(min(left, 1 << 20))):
+            digest.update(block)
+            left -= len(block)
+    return "" if left else digest.hexdigest()
+
+
+class _Hashed:
+    """An open file that knows the SHA-256 of what went in, and what the system said when it could not."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.sha256 = file, hashlib.sha256()
+        self.error: OSError | None = None
+
+    def write(self, block: Any) -> int:
+        try:
+            written = self.file.write(block)
+        except OSError as error:
+            self.error = error
+            raise
+        self.sha256.update(block)
+        return written
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def fill(self, content: bytes | Callable[[Any], object]) -> None:
+        """Write ``content``; what a library makes of an error of the system (torch.save: a RuntimeError) is undone."""
+        try:
+            if callable(content):
+                content(self)
+            else:
+                self.write(content)
+        except Exception:
+            if self.error:
+                raise self.error from None
+            raise

@@ -7,6 +7,7 @@ import ctypes
 import importlib
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 GOMP_SPINCOUNT = "3000"
@@ -55,8 +56,15 @@ def psutil_or_none() -> ModuleType | None:
         return None
 
 
-def is_alive(pid: int) -> bool:
-    """Whether process ``pid`` of this machine still runs; one that ended and was not collected does not."""
+def is_alive(pid: int, since: int | None = None) -> bool:
+    """Whether process ``pid`` of this machine still runs; one that ended and was not collected does not.
+
+    Args:
+        pid: Its number; one that cannot be is not alive.
+        since: When it was started, as :func:`started` says, for numbers are given again; None does not look.
+    """
+    if not 0 < pid < 2**31 or (since is not None and started(pid) not in (None, since)):
+        return False
     psutil = psutil_or_none()
     if psutil is None:
         return _answers(pid)
@@ -66,6 +74,14 @@ def is_alive(pid: int) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def started(pid: int) -> int | None:
+    """When process ``pid`` was started, in ticks since the machine was, which no clock moves; None if unknown."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None  # no such process, or no Linux
 
 
 def _answers(pid: int) -> bool:

@@ -12,11 +12,12 @@ import torch
 
 from dfkd_lab import data, nets
 from dfkd_lab.engine.metrics import Accuracy
-from dfkd_lab.errors import SpecError
+from dfkd_lab.errors import DamagedFile, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Frozen, folded
 from dfkd_lab.system.environment import cache
-from dfkd_lab.system.files import read_json, write_atomically
+from dfkd_lab.system.files import write_atomically
+from dfkd_lab.system.stored import Fields, read_json
 from dfkd_lab.teachers.calibration import Calibration, logits_of
 from dfkd_lab.teachers.loading import Teacher
 
@@ -93,12 +94,10 @@ def kept_measurement(teacher: Teacher, name: str) -> Calibration | None:
     if not teacher.sha256 or name == "none":
         return None
     try:
-        values = read_json(_path(teacher, name))
-        numbers = {each.name: values[each.name] for each in fields(Calibration)}
-        if not all(isinstance(value, (int, float)) for value in numbers.values()):
-            return None
-        return Calibration(**numbers)
-    except (KeyError, ValueError, TypeError, OSError):
+        needed = Fields(dict.fromkeys((each.name for each in fields(Calibration)), float))
+        values = read_json(_path(teacher, name), needed, "")
+        return Calibration(**{name: values[name] for name in needed.needed}) if values else None
+    except DamagedFile:
         return None  # it is only a cache: what cannot be read is measured anew
 
 

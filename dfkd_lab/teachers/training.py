@@ -163,8 +163,13 @@ class TeacherTraining:
             self._finish()
 
     def stop(self) -> None:
-        """End after this step, saved."""
-        self.stopped, self._ends = True, 0.0
+        """End after this step, saved, because a person wants it."""
+        self.stopped = True
+        self.end()
+
+    def end(self) -> None:
+        """End after this step, saved, as when the minutes are over."""
+        self._ends = 0.0
 
     def description(self) -> str:
         """What was done, in a line."""

@@ -62,6 +62,7 @@ def test_a_finished_folder_has_everything_and_nothing_half_written(make_spec: Ma
         "events.jsonl",
         "status.json",
         "checkpoint.pt",
+        "digests.json",
         "student.safetensors",
         "seal.json",
         "samples/round_0000001.json",
@@ -222,6 +223,7 @@ def test_a_folder_from_before_writing_was_counted_goes_on(make_spec: MakeSpec) -
     state = torch.load(checkpoint, weights_only=True)
     del state["cost"]["writing_s"]
     torch.save(state, checkpoint)
+    (folder.path / "digests.json").unlink()  # which no version had then
     old = events_of(folder)
     for event in old:
         del event["cost"]["writing_s"]

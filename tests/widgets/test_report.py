@@ -44,6 +44,7 @@ def test_what_a_file_says_is_escaped(make_folder: Callable[[str], RunFolder]) ->
     manifest["teacher"] |= {"name": HOSTILE, "recipe": HOSTILE}
     (folder.path / "manifest.json").write_text(json.dumps(manifest))
     event = events_of(folder)[-1] | {"alarms": [HOSTILE], "terms": {HOSTILE: 1.0}}
+    event["round"] += 1
     with (folder.path / "events.jsonl").open("a") as file:
         file.write(json.dumps(event) + "\n")
     assert HOSTILE not in report.page(folder)

@@ -1,0 +1,176 @@
+"""What the files of a run folder must hold, and their readers.
+
+A folder may be half copied, edited, of another version, or somebody else's: each of its files is read here and nowhere
+else, and comes out as what the rest may rely on, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from dfkd_lab.engine.report import Report
+from dfkd_lab.errors import DamagedFile, SpecError
+from dfkd_lab.system.stored import Fields, misfit, parsed, read_json, read_text
+
+T = TypeVar("T")
+MOST_SPEC_BYTES = 2**15
+CODE = Fields(others=Fields(known={"file": str, "sha256": str}))
+SESSION = Fields(
+    known={"started": str, "from_round": int, "device": str, "commit": str, "versions": Fields(), "code": CODE}
+)
+MANIFEST = Fields(
+    known={
+        "method": Fields(known={"name": str, "certainty": str}),
+        "seed": int,
+        "memory": Fields(known={"buffer_on": str}),
+        "notes": [str],
+        "teacher": Fields(known={"accuracy": (float, None), "parameters": (int, None), "sha256": str, "name": str}),
+        "student": Fields(known={"net": str, "parameters": (int, None)}),
+        "evaluation": (None, Fields(known={"name": str, "n": int, "images_sha256": str})),
+        "sessions": [SESSION],
+    }
+)
+STATUS = Fields(
+    needed={"state": str, "round": int},
+    known={
+        **{"rounds": int, "message": str, "pid": int, "process_started": (int, None), "host": str, "time": float},
+        **{"events_bytes": int, "result": Fields(needed={"rounds": int, "seconds": float}, others=(float, None))},
+    },
+)
+NOTES = Fields(needed={"notes": [str]})
+SEAL = Fields(
+    needed={"data_free": bool, "evaluation_set": str},
+    known={
+        "real_images": Fields(needed={"name": str, "n": int}),
+        "sessions": [Fields(needed={"data_free": bool}, known={"sealed_rounds": int})],
+    },
+)
+NUMBERS = Fields(others=(float, None))
+EVENT = Fields(
+    needed={
+        "round": int,
+        "rounds": int,
+        "terms": NUMBERS,
+        "student": NUMBERS,
+        "health": Fields(needed={"agreement": float, "entropy": float, "confidence": float}, others=(float, None)),
+        "alarms": [str],
+        "accuracy": (float, None),
+        "cost": Fields(others=float),
+    },
+    known={
+        "s_lr": float,
+        "memory": (
+            None,
+            Fields(
+                known={
+                    **dict.fromkeys(("images", "capacity", "oldest", "bytes", "replayed"), float),
+                    "classes": [float],
+                    "priorities": [float],
+                }
+            ),
+        ),
+    },
+)
+CELL = Fields(
+    needed={"row": int, "column": int, "predicted": int, "confidence": (float, None), "asked": (int, None)},
+)
+SAMPLE = Fields(needed={"height": int, "width": int, "rows": int, "columns": int, "cells": [CELL]})
+WITHOUT_MANIFEST = "remove it to go on without what it says of earlier sessions"
+WITHOUT_SEAL = "remove it, and its rounds count as not watched"
+BEGIN_AGAIN = "put it back from a copy, or begin again in another --out"
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """Provenance; empty if there is none yet.
+
+    Raises:
+        DamagedFile: as all readers here.
+    """
+    return read_json(folder / "manifest.json", MANIFEST, WITHOUT_MANIFEST)
+
+
+def notes(folder: Path) -> list[str]:
+    """What was decided for the networks' sake."""
+    found = read_json(folder / "notes.json", NOTES, "remove it, it decides nothing")
+    return list(found.get("notes", []))
+
+
+def seal(folder: Path) -> dict[str, Any]:
+    """What the distillation read; empty if nothing is known."""
+    return read_json(folder / "seal.json", SEAL, WITHOUT_SEAL)
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """How the run stands, "damaged" if that cannot be read; empty if nothing is known."""
+    try:
+        return read_json(folder / "status.json", STATUS, "the run itself is not affected")
+    except DamagedFile as error:
+        return {"state": "damaged", "round": 0, "message": str(error)}
+
+
+def sample(path: Path) -> dict[str, Any]:
+    """What is known of a grid of samples; empty in folders from before that was kept."""
+    found = read_json(path, SAMPLE, "remove it, and the grid is shown without")
+    if found and not (0 < found["rows"] <= 1000 and min(found["width"], found["height"]) > 0):
+        raise DamagedFile(f"{path} is damaged (no such grid); remove it, and the grid is shown without")
+    return found
+
+
+def report(folder: Path, number: int, line: bytes) -> Report:
+    """The report in line ``number`` of the log, from 1 on."""
+    where = f"line {number} of {folder / 'events.jsonl'}"
+    event = parsed(line, EVENT, where, BEGIN_AGAIN)
+    if event["round"] != number:
+        raise DamagedFile(f"{where} is damaged (it says round {event['round']}); {BEGIN_AGAIN}")
+    return Report.from_event(event)
+
+
+def spec(folder: Path) -> dict[str, Any] | None:
+    """The values in spec.yaml as they stand there, not yet checked one by one; None if there is no such file."""
+    path = folder / "spec.yaml"
+    text = read_text(path, BEGIN_AGAIN, MOST_SPEC_BYTES)
+    if text is None:
+        return None
+    values, reason = _from_yaml(text)
+    reason = reason or misfit(values, Fields())
+    if not reason and not all(isinstance(name, str) for name in _names(values)):
+        reason = "a name in it is no text"
+    if reason:
+        raise DamagedFile(f"{path} is damaged ({reason}); {BEGIN_AGAIN}")
+    return dict(values)
+
+
+def spoken_of(folder: Path, make: Callable[[], T]) -> T:
+    """``make()``, whose complaints about settings name the spec they are from."""
+    try:
+        return make()
+    except SpecError as error:
+        raise type(error)(f"{folder / 'spec.yaml'}: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """No aliases: a few of them are a file of gigabytes, and none is ever written."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias")
+        return super().compose_node(parent, index)
+
+
+def _from_yaml(text: str) -> tuple[Any, str]:
+    """The values, or why there are none."""
+    try:
+        return yaml.load(text, _Loader), ""
+    except RecursionError:
+        return None, "nested too deeply"
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        return None, f"no YAML: {' '.join(str(error).split())[:120]}"
+
+
+def _names(values: Any) -> list[Any]:
+    nested = values.get("settings")
+    return [*values, *(nested if isinstance(nested, dict) else ())]

@@ -1,0 +1,119 @@
+"""Files of ours that are read back: whoever wrote them since, what comes out is of the shape that it must have.
+
+A shape is a type (``float`` takes whole numbers too, none of them takes true or false), None, a tuple of alternatives,
+a list with the shape of each item, or :class:`Fields`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dfkd_lab.errors import DamagedFile
+
+MOST_BYTES = 64 * 2**20
+"""Of a file that is read whole."""
+LARGEST = 2**63
+"""Bound of a number: beyond it, a whole number is no float."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The shape of an object: fields it must have, fields it may have, and the shape of all others if they have one."""
+
+    needed: Mapping[str, Any] = field(default_factory=dict)
+    known: Mapping[str, Any] = field(default_factory=dict)
+    others: Any = object
+
+
+def read_json(path: Path, shape: Fields, cure: str) -> dict[str, Any]:
+    """The object in a JSON file; empty if there is no such file.
+
+    Raises:
+        DamagedFile: if it cannot be read, or is of another shape; ``cure`` says what to do then.
+    """
+    text = read_text(path, cure)
+    return {} if text is None else parsed(text, shape, path, cure)
+
+
+def read_text(path: Path, cure: str, most: int = MOST_BYTES) -> str | None:
+    """The text in a file of up to ``most`` bytes; None if there is no such file.
+
+    Raises:
+        DamagedFile: if it cannot be read.
+    """
+    try:
+        if not path.is_file():
+            if path.exists():
+                raise DamagedFile(f"{path} is no file; {cure}")
+            return None
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DamagedFile(f"{path} cannot be read ({error.strerror}); {cure}") from None
+    if len(content) > most:
+        raise DamagedFile(f"{path} is damaged (more than {most:,} bytes); {cure}")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise DamagedFile(f"{path} is damaged (its bytes are no text); {cure}") from None
+
+
+def parsed(text: str | bytes, shape: Fields, where: object, cure: str) -> dict[str, Any]:
+    """The object that JSON ``text`` holds; ``where`` names its place.
+
+    Raises:
+        DamagedFile: if there is none, or of another shape.
+    """
+    try:
+        value = json.loads(text)
+        reason = misfit(value, shape)
+    except (ValueError, RecursionError) as error:
+        detail = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0][:120]
+        reason = f"no JSON: {detail}"
+    if reason:
+        raise DamagedFile(f"{where} is damaged ({reason}); {cure}")
+    return dict(value)
+
+
+def misfit(value: Any, shape: Any, name: str = "") -> str:
+    """Why ``value`` is not of ``shape``; empty if it is."""
+    if isinstance(shape, tuple):
+        reasons = [misfit(value, each, name) for each in shape]
+        return "" if "" in reasons else reasons[-1]
+    if isinstance(shape, Fields):
+        return _misfit_of_fields(value, shape, name) if isinstance(value, dict) else _other(name, value, "an object")
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return _other(name, value, "a list")
+        return next(filter(None, (misfit(each, shape[0], f"{name}[{i}]") for i, each in enumerate(value))), "")
+    if shape is object:
+        return ""
+    if shape is None:
+        return "" if value is None else _other(name, value, "null")
+    fits = isinstance(value, (int, float) if shape is float else shape) and isinstance(value, bool) is (shape is bool)
+    if not fits:
+        return _other(
+            name, value, {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[shape]
+        )
+    return f"{name} is out of range" if shape in (int, float) and abs(value) >= LARGEST else ""
+
+
+def _misfit_of_fields(value: Mapping[Any, Any], shape: Fields, name: str) -> str:
+    known = {**shape.needed, **shape.known}
+    if missing := [each for each in shape.needed if each not in value]:
+        return f"{name + ' has' if name else 'it has'} no {missing[0]}"
+    reasons = (
+        misfit(each, known.get(key, shape.others), f"{name}.{key}" if name else key) for key, each in value.items()
+    )
+    return next(filter(None, reasons), "")
+
+
+def _other(name: str, value: Any, wanted: str) -> str:
+    shown = json.dumps(value)
+    return f"{name or 'it'} is {shown if len(shown) < 40 else shown[:37] + '...'}, not {wanted}"

@@ -1,0 +1,60 @@
+"""``python -m tests.abuse --mutations 10000 --limits 500 --kills 200``: a campaign, and its figures."""
+
+import argparse
+import json
+import os
+import random
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also so that a child can be forked
+
+import torch
+
+from dfkd_lab.system.device import provenance
+from tests.abuse.campaign import Campaign, Outcome, as_json, figures
+
+MOST_MEMORY = 6 * 2**30
+"""Of the process: a file that asks for more than it is worth ends it."""
+
+
+def main() -> int:
+    """Run a campaign; 1 if any case of it is at fault."""
+    parser = argparse.ArgumentParser(prog="python -m tests.abuse", description=__doc__)
+    for kind in ("mutations", "limits", "kills"):
+        parser.add_argument(f"--{kind}", type=int, default=0, help="cases of that kind")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**31), help="another one each time if not given")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case of each kind")
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, resource.RLIM_INFINITY))
+    start = time.monotonic()
+    print(f"seed {asked.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as place:
+        outcomes = run(Campaign(Path(place), asked.seed), asked)
+    faults = [each for each in outcomes if each.is_fault]
+    facts = {"seed": asked.seed, "first": asked.first, **figures(outcomes), "faults": len(faults)}
+    facts |= {"seconds": round(time.monotonic() - start, 1), **provenance(torch.device("cpu"))}
+    print(json.dumps(facts, indent=1))
+    if asked.out:
+        asked.out.write_text(json.dumps(facts, indent=1) + "\n")
+    return 1 if faults else 0
+
+
+def run(campaign: Campaign, asked: argparse.Namespace) -> list[Outcome]:
+    """All cases that are asked for; a fault is printed as it comes."""
+    kinds = ((campaign.mutation, asked.mutations), (campaign.limit, asked.limits), (campaign.kill, asked.kills))
+    outcomes = []
+    for case, cases in kinds:
+        for number in range(asked.first, asked.first + cases):
+            outcomes.append(case(number))
+            if outcomes[-1].is_fault:
+                print(as_json(outcomes[-1]), flush=True)
+    return outcomes
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
