@@ -118,7 +118,10 @@ def accuracy(teacher: Teacher, evaluation: str) -> tuple[str, str]:
         calibration = teachers.measured(teacher, evaluation, split)
     except SpecError as error:
         return f"{UNREADABLE}{error}", ""
-    return (NO_DATA, "") if calibration is None else (words(calibration, evaluation), calibration.warning())
+    if split is None or calibration is None:
+        return NO_DATA, ""
+    measured = words(calibration, evaluation)
+    return f"{measured}; {split.reading}" if split.reading else measured, calibration.warning()
 
 
 def words(calibration: Calibration, evaluation: str) -> str:

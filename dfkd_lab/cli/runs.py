@@ -91,7 +91,7 @@ def execute(resolved: ResolvedRun, trust_code: str = "") -> None:
     """Run it with a progress bar. The first interrupt ends it after its round, the second at once."""
     print(f"{RunFolder.of(resolved.spec).path}: starting", file=sys.stderr)
     session = Session(resolved, trust_code)
-    for sentence in (*session.said, *session.folder.notes(), session.memory):
+    for sentence in (*session.said, *session.manifest["notes"], session.memory):
         print(sentence, file=sys.stderr)
     if session.will_compile:
         print(COMPILING, file=sys.stderr)

@@ -37,13 +37,14 @@ def _print_teacher(name: str, normalization: str, evaluation: str) -> None:
     teacher = teachers.load(name, normalization, evaluation)
     known = evaluation or teacher.card.data or "none"
     try:
-        calibration = teachers.examine_on(teacher, known)
+        calibration, reading = teachers.examine_on(teacher, known)
         measured = "not measured" if calibration is None else f"{calibration.accuracy:.4f} on the held-out {known}"
     except SpecError as error:
         if evaluation:
             raise
-        calibration, measured = None, f"not measured: {error}"
-    for key, value in {**teacher.describe(calibration), "accuracy": measured, "file": teacher.path}.items():
+        calibration, reading, measured = None, "", f"not measured: {error}"
+    images = {"images": reading} if reading else {}
+    for key, value in {**teacher.describe(calibration), "accuracy": measured, **images, "file": teacher.path}.items():
         print(f"{key:18} {value}")
 
 
@@ -61,6 +62,8 @@ def train(arguments: list[str]) -> None:
         print(f"{spec.path} is finished: {card.recipe}")
         return
     training = TeacherTraining(spec)
+    for sentence in training.readings:
+        print(sentence, flush=True)
     sentence = "stopping after this step; interrupt again to stop at once"
     with contextlib.suppress(SystemExit), first_interrupt(training.stop, sentence), terminating_at(training.end):
         for epoch in training:

@@ -64,7 +64,7 @@ def training_set(name: str, shape: tuple[int, int, int] | None = None) -> Split:
         SpecError: for a name that has none, or if its files are not there or not what they should be.
     """
     if name.startswith(FOLDER):
-        return Split(*folder.read(name.removeprefix(FOLDER), folder.TRAINING, shape))
+        return folder.read(name.removeprefix(FOLDER), folder.TRAINING, shape)
     if name not in ROWS:
         raise SpecError(unknown(name, (*TRAINING_SETS, FOLDER + "PATH"), "data set with training images"))
     return ROWS[name].read(True)
@@ -84,7 +84,7 @@ def evaluation_set(name: str, shape: tuple[int, int, int] | None = None) -> Spli
     if name == "none":
         return None
     if name.startswith(FOLDER):
-        return Split(*folder.read(name.removeprefix(FOLDER), folder.EVALUATION, shape))
+        return folder.read(name.removeprefix(FOLDER), folder.EVALUATION, shape)
     return ROWS[name].read(False)
 
 
@@ -96,8 +96,8 @@ def identity(name: str, shape: tuple[int, int, int]) -> str:
     row = find(name)
     if name.startswith(FOLDER):
         root = folder.find(name.removeprefix(FOLDER), folder.EVALUATION)
-        facts = [(str(path.relative_to(root)), path.stat()) for path in sorted(root.rglob("*")) if path.is_file()]
-        text = repr((name, shape, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in facts]))
+        facts = [(str(path.relative_to(root)), path.stat()) for path in sorted(folder.visible_files(root))]
+        text = repr((name, shape, folder.READING, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in facts]))
     else:
         text = repr((name, published.files_of(row.source, train=False) if row and row.source else ()))
     return hashlib.sha256(text.encode()).hexdigest()

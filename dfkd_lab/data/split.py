@@ -18,6 +18,10 @@ class Split:
 
     images: Tensor
     labels: Tensor
+    class_names: tuple[str, ...] = ()
+    """In the order of the labels; of a folder, which brings its own."""
+    reading: str = ""
+    """Of a folder: what was read, what was left out, the order of the classes, what was done to images; in words."""
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of images and labels, for a record of what was measured or learned from."""

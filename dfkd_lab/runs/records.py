@@ -48,6 +48,14 @@ def refuse_other_teacher(folder: RunFolder, teacher: Teacher) -> None:
         raise RunError(f"another teacher: {what}; put that one back, or take another --out")
 
 
+def of_evaluation(name: str, split: data.Split | None) -> dict[str, Any] | None:
+    """The images a student is measured on, and how they were read if they are a folder's; None without data."""
+    if split is None:
+        return None
+    reading = {"reading": split.reading, "classes": list(split.class_names)} if split.reading else {}
+    return {"name": name, "n": len(split.labels), **split.hashes(), **reading}
+
+
 def of_seal(
     folder: RunFolder, seal: Seal, rounds: int, spec: RunSpec, teacher: Teacher, real: data.Split | None
 ) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from typing import Any
 from dfkd_lab.system.environment import cache
 
 DATA_FILES = re.compile(
-    r"(\.(png|jpe?g|bmp|gif|webp|p[gp]m|tiff?|npy|npz|mat|lmdb|mdb|tfrecord|parquet|arrow|h5|hdf5|csv|tsv)(\.gz)?$"
+    r"(\.(a?png|jp[e2]|jpe?g|jfif|j2k|avif|qoi|bmp|gif|webp|p[bfgnp]m|tiff?|npy|npz|mat|lmdb|mdb|tfrecord|parquet|arrow|h5|hdf5|csv|tsv)(\.gz)?$"
     r"|ubyte(\.gz)?$|^(data|test|train)(_batch.*)?$|^cifar(?!.*\.pyc?$)|^batches\.meta$)",
     re.IGNORECASE,
 )

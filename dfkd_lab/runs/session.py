@@ -280,10 +280,10 @@ class Session:
         return {
             **records.of_plan(self.spec),
             "memory": self.memory.record(),
-            "notes": self.folder.notes(),
+            "notes": [*self.folder.notes(), *(each.reading for each in (self.real, split) if each and each.reading)],
             "teacher": {"accuracy": None, **self.teacher.describe(self.calibration)},
             "student": records.of_student(self.spec, self.run.student),
-            "evaluation": None if split is None else {"name": self.spec.data, "n": len(split.labels), **split.hashes()},
+            "evaluation": records.of_evaluation(self.spec.data, split),
             "sessions": [*self.folder.manifest().get("sessions", []), session],
         }
 

@@ -47,6 +47,8 @@ class Card:
     std: tuple[float, ...]
     data: str = ""
     recipe: str = ""
+    class_names: tuple[str, ...] = ()
+    """In the order of the outputs, where the training data brought them."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ def save(model: Classifier, card: Card, path: Path) -> None:
     # cloned, for tensors that share their memory, as tied weights do, are refused
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.net.state_dict().items()}
     facts = {**asdict(card), **nets.revision(card.net)}
+    if not card.class_names:  # as releases that knew none wrote it, and can read it
+        del facts["class_names"]
     # not save_file, whose errors do not say what the system said
     write_atomically(path, serialized(weights, metadata={"dfkd_lab": json.dumps(facts, sort_keys=True)}), shared=True)
 
@@ -129,7 +133,11 @@ def _card(facts: Any, path: Path) -> Card | None:
         revision = tuples.pop("revision", 0)
         card = Card(**tuples)
         numbers = [card.classes, *card.shape, *card.mean, *card.std]
-        if not isinstance(card.net, str) or not all(isinstance(number, (int, float)) for number in numbers):
+        if not all(isinstance(each, str) for each in (card.net, *card.class_names)) or not all(
+            isinstance(number, (int, float)) for number in numbers
+        ):
+            raise TypeError
+        if card.class_names and len(card.class_names) != card.classes:
             raise TypeError
         if min(card.classes, *card.shape, *card.std) <= 0 or len(card.shape) != 3 or len(card.mean) != len(card.std):
             raise TypeError

@@ -18,6 +18,7 @@ from dfkd_lab.nets.wrap import Frozen, folded
 from dfkd_lab.system.environment import cache
 from dfkd_lab.system.files import write_atomically
 from dfkd_lab.system.stored import Fields, read_json
+from dfkd_lab.teachers import class_order
 from dfkd_lab.teachers.calibration import Calibration, logits_of
 from dfkd_lab.teachers.loading import Teacher
 
@@ -36,13 +37,13 @@ def examine(teacher: Teacher, split: data.Split | None, device: torch.device | s
         device: Where a copy of the teacher is run, with its batch norms folded.
 
     Raises:
-        SpecError: if classes or image shape do not fit, or another known normalization suits it far better.
+        SpecError: if classes or image shape do not fit, or another order of the classes or another known
+            normalization suits it far better.
     """
     if split is None:
         return None
-    classes, shape = int(split.labels.max()) + 1, tuple(split.images.shape[1:])
-    if classes != teacher.card.classes:
-        raise SpecError(f"the teacher knows {teacher.card.classes} classes, the evaluation data has {classes}")
+    shape = tuple(split.images.shape[1:])
+    class_order.check_names(teacher.card, split)
     if shape != tuple(teacher.card.shape):
         raise SpecError(f"the teacher takes images {list(teacher.card.shape)}, the evaluation data has {list(shape)}")
     device = torch.device(device)
@@ -51,17 +52,19 @@ def examine(teacher: Teacher, split: data.Split | None, device: torch.device | s
     logits = logits_of(model, split.images, device)
     found = Calibration.of(logits, split.labels)
     if found.accuracy < LOW:
+        class_order.check(logits, split, MARGIN)
         _refuse_other_normalization(teacher, split, logits)
     return found
 
 
-def examine_on(teacher: Teacher, name: str) -> Calibration | None:
-    """As :func:`examine`, on the evaluation set ``name``; None for "none".
+def examine_on(teacher: Teacher, name: str) -> tuple[Calibration | None, str]:
+    """As :func:`examine`, on the evaluation set ``name``, and how its images were read, if it is a folder.
 
     Raises:
         SpecError: as :func:`examine`, or if there is no such set.
     """
-    return examine(teacher, data.evaluation_set(name, teacher.card.shape))
+    split = data.evaluation_set(name, teacher.card.shape)
+    return examine(teacher, split), split.reading if split else ""
 
 
 def measured(

@@ -192,13 +192,15 @@ class TeacherTraining:
         shape = (3, self.spec.side, self.spec.side)
         train, held_out = data.training_set(self.spec.data, shape), data.evaluation_set(self.spec.data, shape)
         assert held_out is not None
+        self.readings = [each.reading for each in (train, held_out) if each.reading]
         self.images, self.labels = train.images.to(self.device), train.labels.to(self.device)
         self.evaluate = Accuracy(held_out.images.to(self.device), held_out.labels.to(self.device))
         row = data.find(self.spec.data)
         mean, std = row.normalization if row else data.normalization(train.images)
         channels, height, width = train.images.shape[1:]
-        classes = int(train.labels.max()) + 1
-        return Card(python_file.short(self.spec.net), classes, (channels, height, width), mean, std, self.spec.data)
+        names = train.class_names
+        classes, net = len(names) or int(train.labels.max()) + 1, python_file.short(self.spec.net)
+        return Card(net, classes, (channels, height, width), mean, std, self.spec.data, class_names=names)
 
     def _model(self) -> Classifier:
         with self.rng:
@@ -290,7 +292,7 @@ class TeacherTraining:
         recipe = (
             f"{self.description()}; {measured} in {precision} on {device_name(self.device)}, torch {torch.__version__}"
         )
-        self.card = replace(self.card, recipe=recipe)
+        self.card = replace(self.card, recipe="; ".join([recipe, *self.readings]))
         checkpoints.save(self.averaged, self.card, self.spec.path)
         self.spec.checkpoint.unlink(missing_ok=True)
         self.done = True

@@ -312,7 +312,7 @@ def test_a_folder_that_cannot_be_is_refused_in_words(folder: Path) -> None:
     assert f"{folder}/val/a/0.png is not a readable image" in refused(name)
     for file in (folder / "val/a").iterdir():
         file.unlink()
-    assert f"data = '{name}': Found no valid file for the classes a" in refused(name)
+    assert f"class 'a' has no images in {folder}/val/a;" in refused(name)
 
 
 def test_a_folder_is_looked_at_when_a_run_is_planned(folder: Path, tmp_path: Path) -> None:
