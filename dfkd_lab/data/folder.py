@@ -24,7 +24,8 @@ from dfkd_lab.system.device import free_memory
 from dfkd_lab.system.files import printable
 
 TRAINING, EVALUATION = ("train",), ("val", "test")
-OTHER_SPLITS = {*TRAINING, *EVALUATION, "valid", "validation", "eval", "dev"}
+BOTH = (*TRAINING, *EVALUATION)
+OTHER_SPLITS = {*BOTH, "valid", "validation", "eval", "dev"}
 LEFT_BEHIND = {"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini", "lost+found"}
 """By systems and programs; they are no classes and no images, like whatever begins with a dot."""
 AT_ONCE = 64
@@ -55,10 +56,11 @@ def find(path: str, splits: Sequence[str]) -> Path:
 
     Raises:
         SpecError: if it has none, holds no classes, or other classes than another split, whose labels would then mean
-            something else.
+            something else; or if its name is not UTF-8.
     """
     name = f"data = 'folder:{printable(path)}'"
     try:
+        path.encode()  # for records and screens
         root = Path(path).expanduser()
         present = [root / split for split in splits if (root / split).is_dir()]
         if not present:
@@ -67,26 +69,36 @@ def find(path: str, splits: Sequence[str]) -> Path:
             raise SpecError(
                 f"{name}: there is no {wanted} in {printable(root)}; it must hold a folder for each class{hint}"
             )
-        others = [each for split in (*TRAINING, *EVALUATION) if (each := root / split).is_dir()]
-        classes, of_others = _classes(present[0]), [_classes(other) for other in others]
+        _check_classes(name, present[0], [each for split in BOTH if (each := root / split).is_dir()])
+    except UnicodeEncodeError:
+        raise SpecError(f"{name} is not UTF-8; rename the folder, or give a link to it") from None
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SpecError(f"{name} cannot be listed ({reason}); give a folder that may be read") from None
-    if not classes:
-        raise SpecError(f"{name}: {printable(present[0])} holds no folders; it must hold one for each class")
-    if {*classes} <= OTHER_SPLITS:
-        raise SpecError(
-            f"{name}: {printable(present[0])} holds splits ({_few(classes)}), not classes; name that folder"
-        )
-    for other, its in zip(others, of_others, strict=True):
-        if odd := sorted({*its} ^ {*classes}):
-            both = f"{printable(present[0])} and {printable(other)}"
-            raise SpecError(f"{name}: only one of {both} has the class '{printable(odd[0])}'")
-    if len(classes) == 1:
-        raise SpecError(
-            f"{name}: {printable(present[0])} holds one class, '{printable(classes[0])}'; a classifier has at least two"
-        )
     return present[0]
+
+
+def _check_classes(name: str, split: Path, present: list[Path]) -> None:
+    """Refuse ``split`` of the data set ``name`` if it holds no classes, or not those of all ``present`` splits.
+
+    Raises:
+        SpecError: saying which.
+        OSError: if a folder cannot be listed.
+    """
+    classes, here = _classes(split), printable(split)
+    if not classes:
+        raise SpecError(f"{name}: {here} holds no folders; it must hold one for each class")
+    if {*classes} <= OTHER_SPLITS:
+        raise SpecError(f"{name}: {here} holds splits ({_few(classes)}), not classes; name that folder")
+    for other in present:
+        if odd := sorted({*_classes(other)} ^ {*classes}):
+            raise SpecError(f"{name}: only one of {here} and {printable(other)} has the class '{printable(odd[0])}'")
+        if (other.name in TRAINING) != (split.name in TRAINING) and other.samefile(split):
+            raise SpecError(
+                f"{name}: {here} and {printable(other)} are one folder; images learned from measure nothing"
+            )
+    if len(classes) == 1:
+        raise SpecError(f"{name}: {here} holds one class, '{printable(classes[0])}'; a classifier has at least two")
 
 
 def read(path: str, splits: Sequence[str], shape: tuple[int, int, int] | None) -> Split:

@@ -26,13 +26,11 @@ def check_names(card: Card, split: data.Split) -> None:
     if classes != card.classes:
         lacking = [name for name in known if name not in names]
         more = [name for name in names if name not in known]
-        detail = ""
+        detail = "; it needs a folder for each of the teacher's classes, and no other" if names else ""
         if {*names} & {*known}:  # else they go by other words
-            detail = f": it lacks '{printable(lacking[0])}'" if lacking else f": it also has '{printable(more[0])}'"
-        raise SpecError(
-            f"the teacher knows {card.classes} classes, the evaluation data has {classes}{detail}; choose images of "
-            "each of the teacher's classes, and of no other"
-        )
+            odd = f"it lacks '{printable(lacking[0])}'" if lacking else f"it also has '{printable(more[0])}'"
+            detail = f": {odd}{detail}"
+        raise SpecError(f"the teacher knows {card.classes} classes, the evaluation data has {classes}{detail}")
     if names == tuple(map(str, range(classes))):  # outputs, whatever the teacher calls them
         return
     for place, name in enumerate(names):

@@ -5,6 +5,7 @@ import json
 import os
 import struct
 import threading
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,21 @@ def test_of_a_film_the_first_image_is_read_and_that_is_said(folder: Path) -> Non
     assert "1 images: the first of several images" in read(folder).reading
 
 
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (6, 4), (4, 2)])
+def test_png_of_16_bits_a_channel_is_scaled_too(folder: Path, kind: int, channels: int) -> None:
+    samples = np.repeat((RAMP * 65535).astype(">u2")[:, :, None], channels, 2)
+    if kind != 2:
+        samples[:, :, -1] = 65535  # opaque
+    rows = b"".join(b"\0" + row.tobytes() for row in samples)
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, 16, kind, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    written = [
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part)) for name, part in chunks
+    ]
+    (folder / "a/0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(written))
+    assert (first(folder, 1)[0].double() / 255 - torch.from_numpy(RAMP)).abs().max() < 1 / 150
+
+
 # files
 
 
@@ -364,6 +380,16 @@ def test_folders_that_hold_no_classes_are_refused_with_the_cure(folder: Path) ->
     assert "holds one class, 'a'; a classifier has at least two" in refusal(folder)
     with pytest.raises(SpecError, match="cannot be listed"):
         data.check("folder:~nobody-of-this-name/images")
+    with pytest.raises(SpecError, match=r"folder:images.udcff' is not UTF-8; rename the folder"):
+        data.check("folder:" + os.fsdecode(b"images\xff"))
+
+
+def test_what_is_learned_from_measures_nothing(folder: Path) -> None:
+    folder.with_name("train").symlink_to(folder)
+    assert f"{folder} and {folder.parent}/train are one folder; images learned from measure" in refusal(folder)
+    folder.with_name("train").unlink()
+    folder.with_name("test").symlink_to(folder)
+    assert len(read(folder).labels) == 2
 
 
 class Grays(nn.Module):
@@ -406,10 +432,14 @@ def test_the_names_of_the_classes_are_those_of_the_teacher(tmp_path: Path) -> No
     assert calibration is not None
     assert calibration.accuracy == 1
     make(split, ("dog",))
-    with pytest.raises(SpecError, match="knows 3 classes, the evaluation data has 4: it also has 'dog'; choose images"):
+    with pytest.raises(
+        SpecError, match="knows 3 classes, the evaluation data has 4: it also has 'dog'; it needs a folder"
+    ):
         teachers.examine(teacher, read(split))
     (split / "ant").rename(split / "eel")
-    with pytest.raises(SpecError, match="knows 3 classes, the evaluation data has 4: it lacks 'ant'; choose images"):
+    with pytest.raises(
+        SpecError, match="knows 3 classes, the evaluation data has 4: it lacks 'ant'; it needs a folder"
+    ):
         teachers.examine(teacher, read(split))
     other = knows([2, 0, 1], tmp_path, class_names=("cow", "ant", "bee"))
     split = make(tmp_path / "sorted/val", ("ant", "bee", "cow"))
