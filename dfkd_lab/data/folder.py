@@ -221,9 +221,9 @@ def _listed_file(
     if hidden:
         listing.leave_out("hidden", path)
     elif found and not _is_file(found):  # a pipe, which would be waited for, or a device
-        listing.leave_out("no file", path)
+        listing.leave_out("not a file", path)
     elif path.suffix.lower() not in image_file.SUFFIXES and not (found and image_file.is_image(path)):
-        listing.leave_out("no image", path)
+        listing.leave_out("not an image", path)
     elif (first := seen.setdefault(_identity(path, found), (path, label)))[0] == path:
         listing.rows.append((path, label))
         return True
@@ -261,7 +261,7 @@ def _sentence(root: Path, listing: Listing, done: Counter[str]) -> str:
         f"{len(listing.rows):,} images read from {printable(root)}",
         f"{number or 'none'} left out" + (f" ({'; '.join(reasons)})" if reasons else ""),
         f"{len(names):,} classes in the order of their {kind}: {_few(names)}",
-        *(f"{count:,} images: {words}" for words, count in sorted(done.items())),
+        *(f"{count:,} {words}" for words, count in sorted(done.items())),
     ]
     return "; ".join(parts)
 

@@ -114,7 +114,7 @@ def _fitted(file: IO[bytes], shape: tuple[int, int, int]) -> tuple[Tensor, list[
     done: list[str] = []
     with _image(file) as image, _one_large_image if image.width * image.height > LARGE else nullcontext():
         if getattr(image, "is_animated", False) and image.format != "MPO":  # that has previews of the same
-            done.append("the first of several images")
+            done.append("of several images, the first read")
         image.load()
         turn = _turn(image)
         pixels = _on_white(_eight_bits(image, done), done)
@@ -152,8 +152,8 @@ def _eight_bits(image: Image.Image, done: list[str]) -> Image.Image:
         values = white - values
     if (clear := image.info.get("transparency")) is not None:
         values = np.where(values == clear, white, values)
-        done.append("transparency put on white")
-    done.append(f"{unit} scaled to 8 bits")
+        done.append("with transparency, put on white")
+    done.append(f"of {unit}, scaled to 8 bits")
     return Image.fromarray((values * (255 / white) + 0.5).astype(np.uint8))
 
 
@@ -166,7 +166,7 @@ def _on_white(image: Image.Image, done: list[str]) -> Image.Image:
     layered = image.convert("RGBA")
     if layered.getchannel("A").getextrema()[0] == 255:
         return layered
-    done.append("transparency put on white")
+    done.append("with transparency, put on white")
     return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
 
 

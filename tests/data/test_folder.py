@@ -97,8 +97,8 @@ def test_values_of_more_than_a_byte_are_scaled_by_their_depth(
 ) -> None:
     content(folder / "a" / name)
     assert (first(folder, 1)[0].double() / 255 - torch.from_numpy(RAMP)).abs().max() < 1 / 150
-    assert "1 images: " in read(folder).reading
-    assert "scaled to 8 bits" in read(folder).reading
+    assert "; 1 of " in (said := read(folder).reading)
+    assert said.endswith(", scaled to 8 bits")
 
 
 def twelve_bits(values: np.ndarray) -> bytes:
@@ -138,7 +138,7 @@ def test_what_is_transparent_is_as_on_white_paper(folder: Path, mode: str, chann
         image.save(folder / "a/0.png", transparency=clear)
     seen = first(folder, channels)
     assert (seen[:, :, :4].unique().tolist(), seen[:, :, 4:].unique().tolist()) == ([0], [255])
-    assert "1 images: transparency put on white" in read(folder).reading
+    assert "1 with transparency, put on white" in read(folder).reading
 
 
 def test_alpha_that_hides_nothing_is_not_spoken_of(folder: Path) -> None:
@@ -161,7 +161,7 @@ def test_every_way_to_store_colors_gives_the_colors(folder: Path, mode: str) -> 
     gray(level).convert(mode).save(folder / f"a/0.{suffix}")
     assert (first(folder).int() - level).abs().max() <= 3
     colored = 2 if mode in ("1", "L") else 3  # those of the fixture are
-    assert f"{colored} images: stored in color, made gray" in read(folder, 1).reading
+    assert f"{colored} stored in color, made gray" in read(folder, 1).reading
     assert (first(folder, 1).int() - level).abs().max() <= 3
 
 
@@ -184,7 +184,7 @@ def test_an_image_is_seen_as_the_camera_was_held(folder: Path, orientation: int)
 def test_of_a_film_the_first_image_is_read_and_that_is_said(folder: Path) -> None:
     gray(255).save(folder / "a/0.gif", save_all=True, append_images=[gray(0)])
     assert first(folder).unique().tolist() == [255]
-    assert "1 images: the first of several images" in read(folder).reading
+    assert "1 of several images, the first read" in read(folder).reading
 
 
 @pytest.mark.parametrize(("kind", "channels"), [(2, 3), (6, 4), (4, 2)])
@@ -271,8 +271,8 @@ def test_the_sentence_says_what_is_left_out_and_why(folder: Path) -> None:
     gray(9).save(folder / "b/deep/er/x.png")
     os.mkfifo(folder / "a/pipe.png")
     assert read(folder).reading == (
-        f"3 images read from {folder}; 4 left out (1 in no class: stray.png; 2 no image: labels.txt, weights.npy; "
-        "1 no file: pipe.png); 2 classes in the order of their names: a, b"
+        f"3 images read from {folder}; 4 left out (1 in no class: stray.png; 2 not an image: labels.txt, weights.npy; "
+        "1 not a file: pipe.png); 2 classes in the order of their names: a, b"
     )
     assert read(folder).class_names == ("a", "b")
     (folder / "a/base.png").unlink()
@@ -469,7 +469,7 @@ def test_how_a_folder_was_read_is_said_at_every_door_and_recorded(
     where = ["--data", f"folder:{tmp_path}", "--device", "cpu"]
     classes = "3 classes in the order of their names: ant, bee, cow"
     trained = f"3 images read from {split}; none left out; {classes}"
-    measured = f"3 images read from {tmp_path}/val; 1 left out (1 no image: notes.txt); {classes}"
+    measured = f"3 images read from {tmp_path}/val; 1 left out (1 not an image: notes.txt); {classes}"
     teacher = str(tmp_path / "teacher.safetensors")
     training = ["train-teacher", "convnet_8", *where, "--side", "8", "--epochs", "1", "--out", teacher]
     assert main(training) == 0
