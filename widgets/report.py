@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dfkd_lab.runs.folder import RunFolder, remark
+from dfkd_lab.runs.records import verdict
 from dfkd_lab.runs.timing import duration
 from dfkd_lab.spec import record
 from widgets import figures, series
@@ -65,7 +66,7 @@ def page(folder: RunFolder) -> str:
         *drawn[1:],
         _section("Settings", _table(_flat(record(folder.spec())))),
         _section("Certainty", f"<p>{escape(str(method.get('certainty', 'unknown')))}</p>"),
-        _section("Data-free seal", _seal(folder.seal())),
+        _section("Data-free seal", _seal(folder.seal(), len(reports))),
         _section("Provenance", _table(_provenance(manifest))),
     ]
     head = f"<meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{escape(title)}</title>"
@@ -112,14 +113,20 @@ def _samples(folder: RunFolder) -> str:
     return f"<figure>{grids.html(png, facts)}<figcaption>{grids.caption(latest, facts)}</figcaption></figure>"
 
 
-def _seal(seal: Mapping[str, Any]) -> str:
+def _seal(seal: Mapping[str, Any], rounds: int) -> str:
+    """What may be said of data-freeness, what was watched for that, and what cannot be seen."""
     if not seal:
-        return "<p>The run is not finished, so it is not sealed yet.</p>"
-    verdict = "read no real data" if seal["data_free"] else "DID READ DATA; see seal.json"
-    if given := seal.get("real_images"):
-        verdict = f"was given {given['n']:,} real images of {given['name']}: it is a reference, not data-free"
-    text = f"The distillation {verdict}. Evaluation set, measured outside of it: {seal['evaluation_set']}."
-    return f"<p>{escape(text)}</p>"
+        return "<p>No round of this run has a record of what it read yet.</p>"
+    evaluation = seal.get("evaluation_set", "unknown")
+    text = f"The distillation {verdict(seal, rounds)}. Evaluation set, measured outside of it: {evaluation}."
+    session = (seal.get("sessions") or [{}])[-1]
+    rows = {"Watched": session.get("watched", []), "Not watched": session.get("not_watched", {}).values()}
+    lists = (f"<p>{name}:</p><ul>{_items(each)}</ul>" for name, each in rows.items() if each)
+    return f"<p>{escape(text)}</p>{''.join(lists)}"
+
+
+def _items(texts: Iterable[Any]) -> str:
+    return "".join(f"<li>{escape(str(text))}</li>" for text in texts)
 
 
 def _provenance(manifest: Mapping[str, Any]) -> dict[str, Any]:

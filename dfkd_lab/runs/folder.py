@@ -9,7 +9,7 @@ samples/*.png        synthetic images by class; *.json beside it what the teache
 checkpoint.pt        atomic; checkpoint.previous.pt is the one before, for when this one is damaged
 student.safetensors  the last student
 student.py           the Python file that its network is from, if it is from one; teacher.py likewise
-seal.json            what the distillation read
+seal.json            what the distillation read, how that was watched, and in which rounds; beside each checkpoint
 digests.json         of what a run goes on from, the SHA-256 as it was written
 """
 
@@ -107,7 +107,7 @@ class RunFolder:
         return contents.manifest(self.path)
 
     def seal(self) -> dict[str, Any]:
-        """What the distillation read; empty before the end."""
+        """What the distillation read; empty before the first checkpoint."""
         return contents.seal(self.path)
 
     def reports(self, start: int = 0) -> list[Report]:

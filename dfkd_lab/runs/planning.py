@@ -124,10 +124,10 @@ def resolve(spec: RunSpec, trust_code: str = "") -> ResolvedRun:
     code = own_code.admitted(spec, trust_code)
     minutes, known = spec.minutes, _settle(spec)
     spec, teacher, device = known.spec, known.teacher, known.device
-    method, seal = composition.method_of(spec, mirrors=known.mirrors), Seal()
+    method, seal = composition.method_of(spec, mirrors=known.mirrors), Seal([teacher.path])
     if minutes:
         spec = _laid_out(spec, minutes, _compose(spec, method, teacher, device, seal), teacher)
-        seal = Seal()
+        seal = Seal([teacher.path])
     composed = _compose(spec, method, teacher, device, seal)
     calibration = teachers.kept_measurement(teacher, spec.data)
     return ResolvedRun(spec, method, device, teacher, calibration, seal, known.notes, composed, code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -57,23 +58,59 @@ def of_evaluation(name: str, split: data.Split | None) -> dict[str, Any] | None:
 
 
 def of_seal(
-    folder: RunFolder, seal: Seal, rounds: int, spec: RunSpec, teacher: Teacher, real: data.Split | None
+    seal: Seal, before: list[dict[str, Any]], at: range, spec: RunSpec, teacher: Teacher, given: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """Whether the run read any real data, what it was given, and what each session read; ``rounds`` are this one's."""
-    sessions = sealed_sessions(folder, seal, rounds, given_images=real is not None)
-    return {
-        "data_free": all(session["data_free"] for session in sessions),
+    """Whether the run read any real data, in how many of its rounds that was watched, and what each session read.
+
+    Args:
+        seal: This session's.
+        before: What :func:`kept_sessions` has of those before it.
+        at: The rounds that this session has done, the first of them counted from 0.
+        spec: The run.
+        teacher: Its teacher.
+        given: What :func:`of_images` says of the real images that a reference was given; None for no such images.
+    """
+    sessions = before
+    if at or seal.violations or not before:
+        record = seal.record()
+        here = {"from_round": at.start, "sealed_rounds": len(at), **record}
+        sessions = [*before, {**here, "data_free": record["data_free"] and given is None}]
+    watched = sum(session["sealed_rounds"] for session in sessions)
+    found = {
+        "data_free": watched == at.stop and all(session["data_free"] for session in sessions),
+        "rounds": at.stop,
+        "watched_rounds": watched,
+        "not_watched": {way: text for each in sessions for way, text in each.get("not_watched", {}).items()},
         "teacher_file": {"name": teacher.path.name, "sha256": teacher.sha256},
         "evaluation_set": spec.data,
-        **({} if real is None else {"real_images": of_images(spec.data, real)}),
+        **({} if given is None else {"real_images": given}),
         "sessions": sessions,
     }
+    return {"verdict": verdict(found, at.stop), **found}
 
 
-def sealed_sessions(folder: RunFolder, seal: Seal, rounds: int, *, given_images: bool) -> list[dict[str, Any]]:
-    """What each session's distillation read: those before, and this one with its ``rounds``, if there is any news."""
-    before = folder.seal().get("sessions", [])
-    if not (rounds or seal.violations or not before):
-        return list(before)
-    record = seal.record()
-    return [*before, {"sealed_rounds": rounds, **record, "data_free": record["data_free"] and not given_images}]
+def kept_sessions(folder: RunFolder, first_round: int) -> list[dict[str, Any]]:
+    """What the seal's record has of earlier sessions, as far as the run goes on from ``first_round`` of theirs.
+
+    Rounds behind the checkpoint that a session begins with are forgotten, and done again by that session.
+    """
+    kept: list[dict[str, Any]] = []
+    end = 0
+    for session in folder.seal().get("sessions", []):
+        start = session.get("from_round", end)  # older records have none
+        end = max(start, min(start + session.get("sealed_rounds", 0), first_round))
+        kept.append({**session, "from_round": start, "sealed_rounds": end - start})
+    return kept
+
+
+def verdict(seal: Mapping[str, Any], rounds: int) -> str:
+    """What may be said of a run's data-freeness, from ``seal.json`` and the ``rounds`` that the run has."""
+    sessions = seal.get("sessions", [])
+    if given := seal.get("real_images"):
+        return f"was given {given['n']:,} real images of {given['name']}: it is a reference, not data-free"
+    if any(session.get("violations") for session in sessions):
+        return "READ DATA, or opened a way to it: see seal.json"
+    watched = min(rounds, sum(session.get("sealed_rounds", 0) for session in sessions))
+    if watched < rounds:
+        return f"was watched in {watched} of {rounds} rounds; what the others read is not known"
+    return f"was watched in {rounds} of {rounds} rounds, and read no real data in a way that the seal sees"

@@ -1,71 +1,69 @@
-"""Proof that a distillation read no real data.
+"""Watches that a distillation reads no real data, and says what it watched.
 
 While a seal is closed, opening a file that belongs to a data set, or looks like data, fails the run, and so does
-starting another process, which could open one unseen. What was opened is listed in ``seal.json``.
+opening a database or a network connection, and starting another process, which could read unseen. What was opened is
+listed in ``seal.json``, beside what was watched and what cannot be seen.
 
-The watch is Python's audit hook: it sees every file opened from Python in this process, including through torch,
-NumPy and Pillow. It does not see a C library that opens a file by itself; it guards against mistakes and bad habits,
-not against an attacker.
+The watch is Python's audit hook, which sees every file opened from Python in this process; the functions of torch,
+torchvision and safetensors that open files in C are replaced while it lasts. It guards against mistakes and bad
+habits, not against an attacker.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-import re
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dfkd_lab.system.environment import cache
+from dfkd_lab.runs import watching
+from dfkd_lab.runs.watching import DATA_FILES, MOST_LISTED, NETWORK_EVENTS, PREFIXES, PROCESS_EVENTS
 
-DATA_FILES = re.compile(
-    r"(\.(a?png|jp[e2]|jpe?g|jfif|j2k|avif|qoi|bmp|gif|webp|p[bfgnp]m|tiff?|npy|npz|mat|lmdb|mdb|tfrecord|parquet|arrow|h5|hdf5|csv|tsv)(\.gz)?$"
-    r"|ubyte(\.gz)?$|^(data|test|train)(_batch.*)?$|^cifar(?!.*\.pyc?$)|^batches\.meta$)",
-    re.IGNORECASE,
-)
-PROCESS_EVENTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty"}
-PREFIXES = {Path(prefix).resolve() for prefix in (sys.prefix, sys.base_prefix, "/proc", "/sys", "/dev")}
-"""Where Python's own files are, which a lazy import may open at any time: not worth a line in the record."""
+MUST_NOT = "a data-free run must not"
 
 
 class SealBroken(RuntimeError):
-    """A distillation opened real data, or started a process that could."""
+    """A distillation opened real data, or a way by which it could come unseen."""
 
 
 class Seal:
     """``with seal:`` around composing the method and around each round.
 
-    ``allowed`` are folders whose files are the run's own. With ``thread`` it watches that one alone: while a method
-    composes in a panel, another thread may be measuring the teacher.
+    ``allowed`` are files, and folders whose files are the run's own. With ``thread`` it watches that one alone: while a
+    method composes in a panel, another thread may be measuring the teacher.
     """
 
     thread: int | None = None
 
     def __init__(self, allowed: Iterable[Path] = ()):
-        self.allowed = [Path(folder).resolve() for folder in allowed]
-        self.roots = data_roots()
+        self.allowed = [Path(each).resolve() for each in allowed]
+        self.roots = watching.data_roots()
         self.opened: set[str] = set()
         self.violations: list[str] = []
+        self._made: set[Path] = set()
+        """What the distillation itself wrote while it was watched: reading that again is no news."""
 
     def __enter__(self) -> None:
         global _closed
         _install()
+        if self.thread is None:
+            self._refuse_held_files()
         _closed = self
-        self._starters = process_starters()
-        for module, name, _ in self._starters:
-            setattr(module, name, partial(self._start_process, getattr(module, name)))
+        self._replaced = [
+            *((*place, self._refusing(place[2])) for place in watching.process_starters()),
+            *((*place, self._looking(place[2])) for place in watching.file_readers()),
+        ]
+        for owner, name, _, replacement in self._replaced:
+            setattr(owner, name, staticmethod(replacement) if isinstance(owner, type) else replacement)
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         global _closed
         _closed = None
-        for module, name, start in self._starters:
-            setattr(module, name, start)
+        for owner, name, function, _ in self._replaced:
+            setattr(owner, name, function)
         if self.violations and (kind is None or issubclass(kind, Exception)):
             # also when the culprit swallowed the first error, or dressed it up as another
             raise SealBroken(self.violations[0])
@@ -93,23 +91,60 @@ class Seal:
         """Called for every audit event while the seal is closed."""
         if event in PROCESS_EVENTS:
             self._refuse_process()
-        elif event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)) and _reads(*arguments[1:3]):
-            self._check_file(Path(os.fsdecode(arguments[0])))
+        elif event in NETWORK_EVENTS:
+            if arguments[1] is not None:  # else a message on a connection that is there
+                self._refuse(f"the distillation used the network, which could bring data unseen; {MUST_NOT}")
+        elif event == "sqlite3.connect":
+            if arguments[0] not in ("", b"", ":memory:", b":memory:"):
+                name = os.fsdecode(arguments[0])
+                self._refuse(f"the distillation opened the database {name}, which could hold data; {MUST_NOT}")
+        elif event == "open" and (path := _path_of(arguments[0])) is not None:
+            if _reads(*arguments[1:3]):
+                self._check_file(path)
+            else:
+                self._made.add(_real(path))
+
+    def _refuse_held_files(self) -> None:
+        for path in watching.held_files():
+            if self._is_data(path) and not self._is_own(path):
+                self._refuse(f"{path}, which belongs to a data set, is open as a round begins; close it before the run")
 
     def _check_file(self, path: Path) -> None:
-        absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would open files inside the hook
-        if any(absolute.is_relative_to(folder) for folder in self.allowed):
-            return
-        if DATA_FILES.search(path.name) or any(absolute.is_relative_to(root) for root in self.roots):
-            self._refuse(f"the distillation opened {path}, which belongs to a data set; a data-free run must not")
-        if path.suffix not in (".py", ".pyc") and not any(absolute.is_relative_to(prefix) for prefix in PREFIXES):
+        named, real = Path(os.path.abspath(path)), _real(path)  # noqa: PTH100 - as it is called, links and all
+        if not self._is_own(real):
+            if self._is_data(named) or self._is_data(real):
+                self._refuse(f"the distillation opened {path}, which belongs to a data set; {MUST_NOT}")
+            known = real in self._made or any(real.is_relative_to(prefix) for prefix in PREFIXES)
+            if path.suffix not in (".py", ".pyc") and not known:
+                self.opened.add(str(path))
+        elif DATA_FILES.search(real.name):
             self.opened.add(str(path))
 
-    def _start_process(self, start: Callable[..., Any], *arguments: Any) -> Any:
-        return self._refuse_process() if self.watches else start(*arguments)
+    def _is_own(self, real: Path) -> bool:
+        return any(real.is_relative_to(each) for each in self.allowed)
+
+    def _is_data(self, path: Path) -> bool:
+        return bool(DATA_FILES.search(path.name)) or any(path.is_relative_to(root) for root in self.roots)
+
+    def _refusing(self, start: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(*arguments: Any) -> Any:
+            return self._refuse_process() if self.watches else start(*arguments)
+
+        return refuse
+
+    def _looking(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        """``read`` behind a look at every argument that is the path of a file."""
+
+        def look(*arguments: Any, **named: Any) -> Any:
+            for each in (*arguments, *named.values()):
+                if self.watches and isinstance(each, str | bytes | os.PathLike) and os.path.lexists(each):
+                    self._check_file(Path(os.fsdecode(each)))
+            return read(*arguments, **named)
+
+        return look
 
     def _refuse_process(self) -> None:
-        self._refuse("the distillation started a process, which could read data unseen; a data-free run must not")
+        self._refuse(f"the distillation started a process, which could read data unseen; {MUST_NOT}")
 
     def _refuse(self, sentence: str) -> None:
         self.violations.append(sentence)
@@ -117,33 +152,19 @@ class Seal:
 
     def record(self) -> dict[str, Any]:
         """What ``seal.json`` says of this session."""
+        opened = self.opened.copy()
+        there = sorted(path for path in opened if Path(path).exists())
+        own = sorted(path for folder in self.allowed for path in watching.data_files_in(folder))
         return {
             "data_free": not self.violations,
-            "violations": self.violations,
-            "opened_during_distillation": sorted(self.opened),
-            "refuses_processes": bool(process_starters()),
+            "violations": list(self.violations),
+            "opened_during_distillation": there,
+            "opened_and_gone_since": len(opened) - len(there),
+            "data_files_in_run_folder": own[:MOST_LISTED],
+            "refuses_processes": bool(watching.process_starters()),
+            "watched": watching.watched(),
+            "not_watched": watching.not_watched(),
         }
-
-
-def process_starters() -> list[tuple[Any, str, Any]]:
-    """What starts a process below the events that Python announces: module, name and function; only POSIX has any."""
-    try:
-        posix = importlib.import_module("_posixsubprocess")
-    except ImportError:
-        return []
-    places = ((posix, "fork_exec"), (subprocess, "_fork_exec"))
-    return [(module, name, getattr(module, name)) for module, name in places if hasattr(module, name)]
-
-
-def data_roots() -> list[Path]:
-    """Folders that hold data sets: scikit-learn's, ``$DFKD_DATA``, our downloads, and Keras's usual place."""
-    roots = [Path.home() / ".keras/datasets", Path.home() / "scikit_learn_data", cache() / "datasets"]
-    if os.environ.get("DFKD_DATA"):
-        roots.append(Path(os.environ["DFKD_DATA"]).expanduser())
-    for base in map(Path, sys.path):
-        if (base / "sklearn/datasets").is_dir():
-            roots += [base / "sklearn/datasets/data", base / "sklearn/datasets/images"]
-    return [root.resolve() for root in roots]
 
 
 _closed: Seal | None = None
@@ -158,12 +179,28 @@ def _install() -> None:
         _installed = True
 
 
+HEARD = {"open", "sqlite3.connect", *PROCESS_EVENTS, *NETWORK_EVENTS}
+
+
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if _closed is not None and (event == "open" or event in PROCESS_EVENTS) and _closed.watches:
+    if _closed is not None and event in HEARD and _closed.watches:
         _closed.on_event(event, arguments)
 
 
+def _path_of(opened: Any) -> Path | None:
+    """What is opened: a path, or the number of a handle."""
+    if isinstance(opened, int):
+        return watching.HANDLES / str(opened) if watching.HANDLES.is_dir() else None
+    return Path(os.fsdecode(opened)) if isinstance(opened, str | bytes | os.PathLike) else None
+
+
+def _real(path: Path) -> Path:
+    """The path behind every link; nothing is opened to find it."""
+    return Path(os.path.realpath(path))  # not resolve(), which raises for a loop of links
+
+
 def _reads(mode: Any, flags: Any) -> bool:
+    """Whether what is in a file can be read by opening it so; one that is made or emptied has nothing yet."""
     if isinstance(mode, str):
-        return "r" in mode or "+" in mode
-    return not isinstance(flags, int) or flags & os.O_ACCMODE != os.O_WRONLY
+        return "r" in mode or ("+" in mode and not {"w", "x"} & set(mode))
+    return not isinstance(flags, int) or not (flags & os.O_ACCMODE == os.O_WRONLY or flags & (os.O_TRUNC | os.O_EXCL))

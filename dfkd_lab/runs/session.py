@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
@@ -210,6 +210,8 @@ class Session:
                 file = self.folder.path / CHECKPOINT
                 raise RunError(f"{file} cannot be read ({reason}); remove it to begin again") from None
         self._first_round = self.run.round
+        self._sealed_before = records.kept_sessions(self.folder, self._first_round)
+        self._given = None if self.real is None else records.of_images(self.spec.data, self.real)
         reports = self.recorder.begin(self.run.round)
         self.trends = Trends(self.run.recipe.schedule, self.run.classes, reports)
 
@@ -229,8 +231,12 @@ class Session:
         self.run.cost.writing_s += time.perf_counter() - start
 
     def _save(self) -> None:
-        self.writer.put("checkpoint", self.recorder.saver(), self.run.state_dict())
+        self.writer.put("checkpoint", partial(self._write_checkpoint, self.recorder.saver()), self.run.state_dict())
         self._saved = time.monotonic()
+
+    def _write_checkpoint(self, save: Callable[[dict[str, Any]], None], state: dict[str, Any]) -> None:
+        self._write_seal(state["round"])  # first: a round that is kept is never without its record
+        save(state)
 
     def _finish(self) -> None:
         """Save, write the seal, and if all rounds are done the student."""
@@ -241,13 +247,13 @@ class Session:
             self.writer.wait()
         self.run.cost.writing_s += time.perf_counter() - start
         if self.run.round < self.spec.rounds:
-            self._write_seal()
+            self._write_seal(self.run.round)
             self._status("stopped", "stopped on request; the same command continues")
             return
         net, recipe = self.manifest["student"]["net"], f"{self.spec.method} from {self.teacher.sha256}"
         card = dataclasses.replace(self.teacher.card, net=net, data="", recipe=recipe)
         teachers.save(self.run.student, card, self.folder.path / "student.safetensors")  # type: ignore[arg-type]
-        self._write_seal()
+        self._write_seal(self.run.round)
         self._status("finished")
         self.recorder.finished()
 
@@ -257,7 +263,7 @@ class Session:
         return f"cannot write {error.filename or self.folder.path}: {error.strerror}; {self._kept()}"
 
     def _fail(self, sentence: str) -> None:
-        for say in (self._write_seal, partial(self._status, "failed", sentence)):
+        for say in (partial(self._write_seal, self.run.round), partial(self._status, "failed", sentence)):
             with contextlib.suppress(OSError):  # no space left even for that: the sentence still reaches the caller
                 say()
         raise RunError(sentence)
@@ -290,7 +296,7 @@ class Session:
     def _write_manifest(self) -> None:
         self.recorder.manifest(self.manifest)
 
-    def _write_seal(self) -> None:
-        rounds = self.run.round - self._first_round
-        seal = records.of_seal(self.folder, self.seal, rounds, self.spec, self.teacher, self.real)
+    def _write_seal(self, to_round: int) -> None:
+        at, before = range(self._first_round, to_round), self._sealed_before
+        seal = records.of_seal(self.seal, before, at, self.spec, self.teacher, self._given)
         self.recorder.seal(seal)

@@ -33,7 +33,9 @@ def test_every_section_and_headline_is_there(finished: RunFolder) -> None:
         assert f"<dd>{number:.3f}</dd>" in page
     assert "oracle" in page
     assert finished.manifest()["method"]["certainty"].replace("'", "&#x27;") in page
-    assert "read no real data" in page
+    assert "was watched in 2 of 2 rounds, and read no real data in a way that the seal sees" in page
+    assert "databases opened by sqlite3" in page
+    assert "what other code does between rounds" in page
     assert finished.manifest()["sessions"][-1]["commit"] in page
 
 
