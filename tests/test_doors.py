@@ -81,7 +81,7 @@ def papermill(words: Words) -> Any:
 
 
 def panel(words: Words) -> Any:
-    choice = Choice(lambda: None)
+    choice = Choice(lambda: None, Path("runs"))
     try:
         choice.fill()
         for name, value in words.items():

@@ -18,7 +18,7 @@ from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition, diagram
 from dfkd_lab.runs.planning import ResolvedRun, plan, settled
 from dfkd_lab.spec import RunSpec, setting_type, settings_of
-from widgets import form, status
+from widgets import form, status, visitor
 from widgets.cards import Cards
 from widgets.forecast import Forecast
 from widgets.trust import Trust
@@ -34,11 +34,11 @@ class Choice:
     """The run's settings, the method's, and what is known of them before the run.
 
     ``resolved`` is the run that is chosen, or None; then ``problem`` says why. ``on_change`` is called after each
-    change.
+    change. ``root`` holds the run folders.
     """
 
-    def __init__(self, on_change: Callable[[], None]):
-        self.problem, self.on_change, self._busy = "", on_change, False
+    def __init__(self, on_change: Callable[[], None], root: Path):
+        self.problem, self.on_change, self.root, self._busy = "", on_change, root, False
         self._found: RunSpec | None = None
         self.resolved: ResolvedRun | None = None
         self.run_form = form.Form(
@@ -181,8 +181,7 @@ class Choice:
         try:
             if problems := [field.problem for field in fields.values() if field.problem]:
                 raise SpecError("; ".join(problems))
-            if status.is_served() and Path(out := fields["out"].value).is_absolute():
-                raise SpecError(f"out = '{out}' is an absolute path; allowed on a served page: a name below runs/")
+            visitor.check_inside(fields["out"].value, self.root)
             self.trust.check(self.values())
             self.resolved = plan(self.values())
             self._show(self.resolved)

@@ -14,8 +14,8 @@ from typing import Any
 import ipywidgets
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs import RunFolder, default_folder, launch, list_runs, named_folder, prepare, runs_root
-from widgets import form, status
+from dfkd_lab.runs import RunFolder, default_folder, launch, list_runs, named_folder, prepare
+from widgets import form, status, visitor
 from widgets.choice import ROW, Choice
 from widgets.compare import Compare
 from widgets.live import Live
@@ -42,6 +42,8 @@ HEADLESS = (
     "Without anybody, run <code>10_run.ipynb</code> through papermill.</p>"
 )
 
+OWN = "<p>You see your own runs here, and nobody else does. <a href='{}'>This address</a> leads back to them.</p>"
+
 LISTED_EVERY_S = 1.5
 """How often the list of runs is read again, for those that other processes begin."""
 
@@ -51,11 +53,12 @@ _shown: list[Panel] = []
 class Panel:
     """The panel; showing it again (a reload, a new kernel) finds the run that is on.
 
-    ``root`` holds the run folders: runs/ beside the notebooks folder, unless told otherwise.
+    ``root`` holds the run folders: runs/ beside the notebooks folder, or on a page that Voilà serves the visitor's own
+    below it, unless told otherwise.
     """
 
     def __init__(self, root: Path | str | None = None, live: bool | None = None):
-        self.root = Path(root) if root else runs_root()
+        self.root = Path(root) if root else visitor.own_root()
         self.watched = status.is_live(live)
         if not self.watched:
             return
@@ -128,7 +131,7 @@ class Panel:
             layout=ipywidgets.Layout(flex="1 1 240px", max_width="480px", margin="2px 2px 2px 24px"),
         )
         self.buttons = {name: self._button(name) for name in BUTTONS}
-        self.choice = Choice(self._show_problem)
+        self.choice = Choice(self._show_problem, self.root)
         self.live = Live(self._show_state)
         style = ipywidgets.HTML(form.STYLE)
         self.take = ipywidgets.Button(
@@ -139,7 +142,8 @@ class Panel:
         )
         row = [*self.buttons.values(), self.runs, self.take, self.choice.trust.button]
         buttons = ipywidgets.Box(row, layout={**ROW, "align_items": "center"})
-        parts = [style, self.choice.widget, buttons, self.message, self.live.widget]
+        own = ipywidgets.HTML(OWN.format(way_back) if (way_back := visitor.way_back()) else "")
+        parts = [style, own, self.choice.widget, buttons, self.message, self.live.widget]
         run = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
         self.compared = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
         self.compare: Compare | None = None

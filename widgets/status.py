@@ -15,6 +15,7 @@ from dfkd_lab.runs.timing import duration, remaining
 from widgets.series import Reports
 
 LIVE_VARIABLE = "DFKD_LIVE"
+SERVED_VARIABLE = "VOILA_KERNEL_ID"
 AMBER = "#c77700"
 ENDED = ("stopped", "failed", "finished")
 
@@ -34,7 +35,7 @@ def is_live(requested: bool | None = None) -> bool:
 
 def is_served() -> bool:
     """Whether Voilà serves this kernel's page, to whoever reaches its address."""
-    return bool(os.environ.get("VOILA_KERNEL_ID"))
+    return bool(os.environ.get(SERVED_VARIABLE))
 
 
 def line(status: Mapping[str, Any], reports: Reports, teacher_accuracy: float | None = None) -> str:

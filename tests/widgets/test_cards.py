@@ -131,7 +131,7 @@ def test_plan_cards_diagram_and_session_compose_once_between_them(
 ) -> None:
     composed, compose = list[str](), DAFL.compose
     monkeypatch.setattr(DAFL, "compose", lambda self, context: composed.append("once") or compose(self, context))
-    choice = Choice(lambda: None)
+    choice = Choice(lambda: None, Path("runs"))
     choice.take(RunSpec(method="dafl", rounds=2))
     choice.method_form.value = {"cycles": 1, "batch": 8, "width": 4}
     choice.run_form.fields["out"].value = str(tmp_path / "run")

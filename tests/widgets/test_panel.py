@@ -2,6 +2,7 @@ import base64
 import dataclasses
 import html
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -276,9 +277,47 @@ def test_a_served_page_reaches_no_folder_outside_runs(
     field.control.value = str(tmp_path / "elsewhere")
     assert enabled(shown) == ["Start"]
     monkeypatch.setenv("VOILA_KERNEL_ID", "some")
-    field.control.value = str(tmp_path / "elsewhere2")
-    assert "allowed on a served page: a name below runs/" in shown.message.value
-    assert enabled(shown) == []
+    (tmp_path / "runs").mkdir(exist_ok=True)
+    (tmp_path / "runs" / "link").symlink_to(tmp_path)
+    for out in (str(tmp_path / "elsewhere2"), "~/x", "~nobody-here/x", "link/x"):
+        field.control.value = out
+        assert "allowed on a served page: a name below runs/" in shown.message.value
+        assert enabled(shown) == []
+    field.control.value = "mine"
+    assert enabled(shown) == ["Start"]
+
+
+def visit(monkeypatch: pytest.MonkeyPatch, kernel: str, query: str = "") -> Panel:
+    monkeypatch.setenv("VOILA_KERNEL_ID", kernel)
+    monkeypatch.setenv("QUERY_STRING", query)
+    return Panel(live=True)
+
+
+def test_a_visitor_sees_and_stops_no_run_of_another_and_finds_the_own_again(
+    make_panel: Any, launched: list[RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    running(tmp_path / "runs" / "of-the-host")
+    first = visit(monkeypatch, "one")
+    assert [path for _, path in first.runs.options] == [""]
+    assert enabled(first) == ["Start"]
+    first.start()
+    (launched[0].path / "status.json").write_text(RUNNING % os.getpid())
+    (address,) = re.findall(r"href='(\?visitor=[0-9a-f]{32})'", first.widget.children[0].children[1].value)
+    assert "one" not in address
+    second = visit(monkeypatch, "two")
+    assert [path for _, path in second.runs.options] == [""]
+    second.widget.selected_index = 1
+    assert second.compare is not None
+    assert second.compare.runs == {}
+    back = visit(monkeypatch, "three", address[1:])
+    assert back.live.folder.path == launched[0].path
+    for query in ("visitor=" + "0" * 32, "visitor=../../" + "0" * 26):
+        assert visit(monkeypatch, "four", query).live.folder is None
+    monkeypatch.delenv("VOILA_KERNEL_ID")
+    host = Panel(live=True)
+    assert {Path(path).name for _, path in host.runs.options if path} == {"of-the-host", launched[0].name}
+    host.close()
 
 
 def test_the_presets_are_those_of_the_method(make_panel: Any) -> None:

@@ -13,9 +13,9 @@ import yaml
 from IPython.display import HTML, display
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs.folder import list_runs, runs_root
+from dfkd_lab.runs.folder import list_runs
 from dfkd_lab.spec import unknown
-from widgets import figures, form, status
+from widgets import figures, form, status, visitor
 from widgets.chart import Chart
 from widgets.compare.figures import COSTS, STYLE, cost_against_accuracy, overlay, results, sentences, settings
 from widgets.compare.groups import Group, Run, grouped, to_csv
@@ -36,7 +36,7 @@ class Compare:
     """
 
     def __init__(self, root: Path | str | None = None, live: bool | None = None, names: str = ""):
-        self.root = Path(root) if root else runs_root()
+        self.root = Path(root) if root else visitor.own_root()
         self.runs: dict[str, Run] = {}
         self.unreadable: list[str] = []
         self.chosen: list[str] = []

@@ -1,0 +1,55 @@
+"""Whose runs a kernel sees: all in runs/, or those of one visitor of a page that Voilà serves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from dfkd_lab.errors import SpecError
+from dfkd_lab.runs import named_folder, runs_root
+from widgets import status
+
+VISITORS = "visitors"
+RETURNING = "visitor"
+"""What the address of a served page calls the runs to come back to."""
+TOKEN = re.compile("[0-9a-f]{32}")
+
+
+def own_root() -> Path:
+    """Where this kernel's run folders are: runs/, on a served page a folder below it that no other kernel is shown.
+
+    A visitor who comes back by the address that ends in :func:`way_back` finds the folder of before.
+    """
+    return runs_root() / VISITORS / _token() if status.is_served() else runs_root()
+
+
+def way_back() -> str:
+    """The end of the address that leads to this visitor's runs; who has it is that visitor. Empty if not served."""
+    return f"?{RETURNING}={_token()}" if status.is_served() else ""
+
+
+def check_inside(out: str, root: Path) -> None:
+    """Refuse a run folder that is not below ``root``, by its name or behind a link, on a served page.
+
+    Raises:
+        SpecError: if it is not.
+    """
+    if not out or not status.is_served():
+        return
+    outside = out.startswith("~") or Path(out).is_absolute()
+    if outside or not named_folder(out, root).resolve().is_relative_to(root.resolve()):
+        raise SpecError(f"out = {out!r} leads out of your own runs; allowed on a served page: a name below runs/")
+
+
+def _token() -> str:
+    """Not to be guessed: the one that the page was asked for, if it has runs, else one made from the kernel's name.
+
+    The kernel's name itself opens its channels, so it is no part of an address or a folder.
+    """
+    given = parse_qs(os.environ.get("QUERY_STRING", "")).get(RETURNING, [""])[0]
+    if TOKEN.fullmatch(given) and (runs_root() / VISITORS / given).is_dir():
+        return given
+    return hashlib.sha256(os.environ[status.SERVED_VARIABLE].encode()).hexdigest()[:32]
