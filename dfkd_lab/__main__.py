@@ -8,6 +8,7 @@ from importlib import import_module
 from dfkd_lab.errors import EnvironmentProblem, RunError, SpecError
 from dfkd_lab.spec import unknown
 from dfkd_lab.system.processes import tune_process
+from dfkd_lab.system.text import printable
 
 USAGE = """dfkd_lab: data-free knowledge distillation
 
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         module, _, function = COMMANDS[arguments[0]].partition(".")
         getattr(import_module(f"dfkd_lab.cli.{module}"), function)(arguments[1:])
     except (SpecError, RunError, EnvironmentProblem) as error:
-        print(error, file=sys.stderr)
+        print(printable(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
     except OSError as error:
-        print(f"{error.strerror}: {error.filename}", file=sys.stderr)
+        print(printable(f"{error.strerror}: {error.filename}"), file=sys.stderr)
         return 2
     return 0
 

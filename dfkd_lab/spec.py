@@ -21,6 +21,7 @@ from dfkd_lab.errors import SpecError
 T = TypeVar("T")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 """How ranges are printed, so it is how numbers are typed: 1,000."""
+LONGEST_SHOWN = 200
 
 
 def setting(
@@ -73,7 +74,7 @@ def build(spec: type[T], values: Mapping[str, Any] | None = None, /, *, also: It
 
 def unknown(name: str, known: Iterable[str], what: str, yours: str = "") -> str:
     """The sentence for a name nobody knows: the nearest known one, or all of them and how to make ``yours`` known."""
-    known = list(known)
+    known, name = list(known), str(name)  # a key of a dictionary may be anything
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     everything = f"known: {', '.join(known)}" + (f", and what {yours} makes known in this process" if yours else "")
     hint = f"did you mean '{near[0]}'?" if near else everything
@@ -101,8 +102,8 @@ def check(spec: type, name: str, value: Any) -> Any:
     field_, wanted = settings_of(spec)[name], setting_type(spec, name)
     try:
         value = _convert(_switched(field_, value), wanted)
-    except (TypeError, ValueError, SyntaxError, OverflowError):
-        raise SpecError(f"{name} = {value!r} is not {_article(wanted)}; allowed: {allowed(spec, name)}") from None
+    except (TypeError, ValueError, SyntaxError, OverflowError, RecursionError):
+        raise SpecError(f"{name} = {_short(value)} is not {_article(wanted)}; allowed: {allowed(spec, name)}") from None
     low, high = field_.metadata.get("low"), field_.metadata.get("high")
     choices = field_.metadata.get("choices")
     if wanted is float and not math.isfinite(value):
@@ -191,6 +192,12 @@ def _article(wanted: type | types.GenericAlias) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{int(value):,}" if value == int(value) else f"{value:g}"
+
+
+def _short(value: Any) -> str:
+    """A value that somebody typed, or as much of it as a sentence holds."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _shown(value: Any) -> str:

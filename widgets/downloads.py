@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import anywidget
 import traitlets
 
 from dfkd_lab.runs import RunFolder
+from dfkd_lab.system.text import csv_table
 from widgets import report
 
 STUDENT = "student.safetensors"
@@ -21,11 +20,7 @@ def rounds_csv(folder: RunFolder) -> bytes:
     """A line a round: every number of its report, those of a dictionary as ``terms.kd``; empty where there is none."""
     rows = [_flat(each.event()) for each in folder.reports()]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns)
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
+    return csv_table(rows, columns).encode()
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, float | None]:

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from dfkd_lab import teachers
 from dfkd_lab.engine.report import Report
-from dfkd_lab.runs import RunFolder
+from dfkd_lab.runs import RunFolder, records
 from widgets import figures, form, series, status
 from widgets.chart import Chart
 from widgets.downloads import Downloads
@@ -94,7 +94,7 @@ class Live:
                 self._draw_chart()
             self.samples.refresh(IMAGE_PERIOD_S)
             self.downloads.refresh()
-            now = self.now()
+            now = self._with_seal(self.now())
             self._set(self.status, status.line(now, self._without_alarms(), self.teacher_accuracy))
             self._draw_alarms(now)
             self.on_state(now["state"])
@@ -116,6 +116,14 @@ class Live:
         if code < 0:
             return {**found, "state": "stopped", "message": f"its process was ended before it began (signal {-code})"}
         return {**found, "state": "failed", "message": last_line(self.folder)}
+
+    def _with_seal(self, now: dict[str, Any]) -> dict[str, Any]:
+        """The status of a run that has ended, with what may be said of its data-freeness."""
+        seal = self.folder.seal() if self.folder and now["state"] in status.ENDED else {}
+        if not seal:
+            return now
+        words = f"the distillation {records.verdict(seal, len(self.history.reports))}"
+        return {**now, "message": "; ".join(filter(None, [now.get("message"), words]))}
 
     def _forget(self) -> None:
         self.history = History(self.folder)

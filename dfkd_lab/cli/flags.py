@@ -80,8 +80,12 @@ def read(flags: type[T], arguments: list[str], name: str) -> T:
         SpecError: for a flag or a value that cannot be.
     """
     words = _checked(flags, [word for word in _apart(flags, arguments) if word not in ("-h", "--help")])
-    first, rest = tyro.cli(flags, args=words, return_unknown_args=True)
-    for word in rest:
+    own = [word for word in words if not word.startswith("--tyro")]  # flags of tyro's own, which write files
+    try:
+        first, rest = tyro.cli(flags, args=own, return_unknown_args=True, console_outputs=False)
+    except SystemExit:  # what it has said is a page
+        raise SpecError(f"{name} cannot be called with: {' '.join(arguments)}; see {name} --help") from None
+    for word in (*rest, *(word for word in words if word not in own)):
         if word.startswith("-"):
             typed = word.lstrip("-").replace("-", "_")
             raise SpecError(unknown(typed, settings_of(flags), f"setting of {name}"))

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from dfkd_lab.engine.report import Report
 from dfkd_lab.runs.folder import RunFolder, postfix
 from dfkd_lab.runs.timing import remaining
+from dfkd_lab.system.text import printable
 
 BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} rounds [{elapsed}{postfix}]"
 
@@ -52,4 +53,4 @@ class Progress:
             self.bar.set_postfix_str(known + left, refresh=False)
             self.bar.update(report.round - self.bar.n)
         for alarm in report.alarms:
-            tqdm.write(f"round {report.round}: {alarm}", file=sys.stderr)
+            tqdm.write(printable(f"round {report.round}: {alarm}"), file=sys.stderr)

@@ -13,7 +13,7 @@ import tyro
 
 from dfkd_lab import methods
 from dfkd_lab.cli import notebook
-from dfkd_lab.cli.flags import first_interrupt, parse
+from dfkd_lab.cli.flags import first_interrupt, parse, read
 from dfkd_lab.cli.outcome import conclude
 from dfkd_lab.cli.progress import Progress
 from dfkd_lab.cli.tables import plain_table
@@ -31,23 +31,26 @@ from dfkd_lab.runs import (
     timing,
 )
 from dfkd_lab.runs.session import COMPILING
-from dfkd_lab.spec import RunSpec, difference, record, unknown
+from dfkd_lab.spec import RunSpec, difference, record, setting, unknown
 from dfkd_lab.system.signals import CALL_AGAIN
+from dfkd_lab.system.text import printable
 
 TRUST = "--trust-code"
 
 
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """SSD-KD on scikit-learn's digits with a buffer of 1,000 images; needs no file but the installation."""
+
+    seed: int = setting(0, "seed of all random numbers of the run", low=0, high=2**31 - 1)
+    out: str = setting("", "run folder; empty is runs/demo-seed<seed>")
+
+
 def demo(arguments: list[str]) -> None:
     """The main job, through papermill: run folder, executed notebook, report."""
-
-    @dataclasses.dataclass
-    class Demo:
-        """SSD-KD on scikit-learn's digits with a buffer of 1,000 images; needs no file but the installation."""
-
-        seed: int = dataclasses.field(default=0, metadata={"help": "seed of all random numbers of the run"})
-        out: str = dataclasses.field(default="", metadata={"help": "run folder; empty is runs/demo-seed<seed>"})
-
-    request = tyro.cli(Demo, prog="dfkd_lab demo", args=arguments)
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        tyro.cli(Demo, prog="dfkd_lab demo", args=["--help"])
+    request = read(Demo, arguments, "demo")
     out = request.out or f"runs/demo-seed{request.seed}"
     folder = notebook.execute("10_run", {"method": "ssd_kd", "seed": str(request.seed), "out": out})
     assert folder is not None
@@ -57,10 +60,12 @@ def demo(arguments: list[str]) -> None:
 
 def run(arguments: list[str]) -> None:
     """One run of one method, settings as flags."""
-    if not arguments or arguments[0].startswith("-"):
+    if not arguments or arguments[0] in ("-h", "--help"):
         print("run METHOD [--setting value], as in: run ssd_kd --capacity 500; run METHOD --help lists its settings")
         print("\nmethods: " + ", ".join(methods.METHODS))
         return
+    if arguments[0].startswith("-"):
+        raise SpecError(f"run takes a method before its settings, not {arguments[0]}, as in: run ssd_kd --capacity 500")
     execute(plan(method=arguments[0], **parse(arguments[0], arguments[1:])))
 
 
@@ -71,7 +76,7 @@ def resume(arguments: list[str]) -> None:
         raise SpecError("resume takes one run folder, as in: resume runs/ssd_kd-digits-convnet_8-seed0")
     folder = _folder(words[0])
     for sentence in folder.passed_over():
-        print(sentence, file=sys.stderr)
+        print(printable(sentence), file=sys.stderr)
     execute(resolve(folder.spec(), trust_code), trust_code)
 
 
@@ -89,10 +94,10 @@ def _trust(arguments: list[str]) -> tuple[list[str], str]:
 
 def execute(resolved: ResolvedRun, trust_code: str = "") -> None:
     """Run it with a progress bar. The first interrupt ends it after its round, the second at once."""
-    print(f"{RunFolder.of(resolved.spec).path}: starting", file=sys.stderr)
+    print(printable(f"{RunFolder.of(resolved.spec).path}: starting"), file=sys.stderr)
     session = Session(resolved, trust_code)
     for sentence in (*session.said, *session.manifest["notes"], session.memory):
-        print(sentence, file=sys.stderr)
+        print(printable(sentence), file=sys.stderr)
     if session.will_compile:
         print(COMPILING, file=sys.stderr)
     elif expected := timing.expected(session.run, session.teacher.card.shape):
@@ -105,7 +110,7 @@ def execute(resolved: ResolvedRun, trust_code: str = "") -> None:
     except SystemExit:
         conclude(session.folder, CALL_AGAIN)
     except KeyboardInterrupt:
-        print(f"stopped at once; {session.folder.status()['message']}", file=sys.stderr)
+        print(printable(f"stopped at once; {session.folder.status()['message']}"), file=sys.stderr)
         raise
     else:
         conclude(session.folder)
@@ -119,7 +124,7 @@ def show(arguments: list[str]) -> None:
     if not folders:
         print("no runs yet; begin with: python -m dfkd_lab demo")
     for sentence in filter(None, _print_results([(str(folder.path), folder) for folder in folders], RunFolder.result)):
-        print(sentence, file=sys.stderr)
+        print(printable(sentence), file=sys.stderr)
 
 
 def compare(arguments: list[str]) -> None:
@@ -138,9 +143,10 @@ def compare(arguments: list[str]) -> None:
     (first, *others) = specs or [0]
     for number in others:
         changed = difference(record(specs[number]), record(specs[first]))
-        print(f"\n{folders[first].name} -> {folders[number].name}: " + ("; ".join(changed) or "same settings"))
+        both = f"{folders[first].name} -> {folders[number].name}: " + ("; ".join(changed) or "same settings")
+        print(f"\n{printable(both)}")
     if any(damaged):
-        raise RunError("\n".join(filter(None, damaged)))
+        raise RunError("; and ".join(filter(None, damaged)))
 
 
 def _print_results(folders: list[tuple[str, RunFolder]], read: Callable[[RunFolder], dict[str, Any]]) -> list[str]:
@@ -152,7 +158,7 @@ def _print_results(folders: list[tuple[str, RunFolder]], read: Callable[[RunFold
         except (RunError, SpecError) as error:
             result, text, reason = {"state": "damaged"}, "", str(error)
         rows.append({"run": name, **_headline(result)})
-        remarks += [f"{folder.name} {text}"] if text else []
+        remarks += [printable(f"{folder.name} {text}")] if text else []
         damaged.append(reason)
     print("\n".join(filter(None, (plain_table(rows), *remarks))))
     return damaged

@@ -13,6 +13,7 @@ from dfkd_lab.cli.flags import first_interrupt, read
 from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import build, record, setting
 from dfkd_lab.system.signals import CALL_AGAIN, terminating_at
+from dfkd_lab.system.text import printable
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def _print_teacher(name: str, normalization: str, evaluation: str) -> None:
         calibration, reading, measured = None, "", f"not measured: {error}"
     images = {"images": reading} if reading else {}
     for key, value in {**teacher.describe(calibration), "accuracy": measured, **images, "file": teacher.path}.items():
-        print(f"{key:18} {value}")
+        print(printable(f"{key:18} {value}"))
 
 
 def train(arguments: list[str]) -> None:
@@ -59,11 +60,11 @@ def train(arguments: list[str]) -> None:
     flags = read(TeacherSpec, ["--net", *arguments], "train-teacher")
     spec = build(TeacherSpec, record(flags))
     if card := finished(spec):
-        print(f"{spec.path} is finished: {card.recipe}")
+        print(printable(f"{spec.path} is finished: {card.recipe}"))
         return
     training = TeacherTraining(spec)
     for sentence in training.readings:
-        print(sentence, flush=True)
+        print(printable(sentence), flush=True)
     sentence = "stopping after this step; interrupt again to stop at once"
     with contextlib.suppress(SystemExit), first_interrupt(training.stop, sentence), terminating_at(training.end):
         for epoch in training:

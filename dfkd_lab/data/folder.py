@@ -21,7 +21,7 @@ from dfkd_lab.data import image_file
 from dfkd_lab.data.split import Split
 from dfkd_lab.errors import SpecError
 from dfkd_lab.system.device import free_memory
-from dfkd_lab.system.files import printable
+from dfkd_lab.system.text import printable
 
 TRAINING, EVALUATION = ("train",), ("val", "test")
 BOTH = (*TRAINING, *EVALUATION)

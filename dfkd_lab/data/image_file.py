@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dfkd_lab.errors import SpecError
-from dfkd_lab.system.files import printable
+from dfkd_lab.system.text import printable
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -213,11 +213,11 @@ def named_folder(out: str, root: Path | None = None) -> Path:
         root: Takes the place of :func:`runs_root`.
 
     Raises:
-        SpecError: if it leaves runs/, is runs/ itself, or is hidden.
+        SpecError: if it leaves runs/, is runs/ itself, is hidden, or is in the home of a user who is not there.
     """
-    path, root = Path(out).expanduser(), root or runs_root()
+    path, root = Path(os.path.expanduser(out)), root or runs_root()  # noqa: PTH111 - raises for no unknown user
     inside = next((path.relative_to(base) for base in (root, Path("runs")) if path.is_relative_to(base)), path)
-    hidden = not path.is_absolute() and any(part.startswith(".") for part in inside.parts)
+    hidden = not path.is_absolute() and any(part.startswith((".", "~")) for part in inside.parts)
     if not inside.name.strip() or hidden or not out.isprintable() or len(inside.name.encode()) > LONGEST_NAME:
         raise SpecError(f"out = {out!r} is no run folder; allowed: a name below runs/, or an absolute path")
     found = path if path.is_absolute() else root / inside

@@ -89,8 +89,3 @@ class _Hashed:
             if self.error:
                 raise self.error from None
             raise
-
-
-def printable(name: object) -> str:
-    """A name from a disk or a file for a message: what would end a line, steer a terminal or be no UTF-8, escaped."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(name))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dfkd_lab import data
 from dfkd_lab.errors import SpecError
-from dfkd_lab.system.files import printable
+from dfkd_lab.system.text import printable
 from dfkd_lab.teachers.checkpoints import Card
 
 CURE = "name the folders 0, 1, 2 ... after the teacher's outputs"

@@ -59,6 +59,18 @@ TINY = ["--rounds", "2", "--cycles", "2", "--batch", "16", "--width", "4"]
         (["notebook", "10_run", "-p", "method", "dafl", "-p", "balnce", "3"], "did you mean 'balance'?"),
         (["notebook", "10_run", "-p", "rounds", "many"], "rounds = 'many' is not a whole number"),
         (["notebook", "10_run", "-p", "rounds"], "-p key value"),
+        (["demo", "extra"], "'extra' belongs to no setting"),
+        (["demo", "--sed", "1"], "'sed' is not a setting of demo; did you mean 'seed'?"),
+        (["demo", "--seed"], "--seed needs a value; allowed: a whole number"),
+        (["demo", "--seed", "many"], "seed = 'many' is not a whole number"),
+        (["bench", "extra"], "'extra' belongs to no setting"),
+        (["train-teacher", "convnet_8", "--epoch", "1"], "did you mean 'epochs'?"),
+        (["run", "--foo"], "run takes a method before its settings, not --foo"),
+        (["run", "dafl", "--tyro-print-completion", "bash"], "'tyro_print_completion' is not a setting of dafl"),
+        (["run", "dafl", "--deterministic=maybe"], "'maybe' belongs to no setting"),
+        (["\x1b[31mrun\n"], "'\\x1b[31mrun\\n' is not a command"),
+        (["resume", "a\nb\x1b[2J"], "'a\\nb\\x1b[2J' is not a run folder"),
+        (["notebook", "10_run", "-p", "settings", "[" * 100_000], "is not a dictionary"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
@@ -73,6 +85,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     said = capsys.readouterr()
     assert sentence in said.err
     assert said.err.count("\n") == 1
+    assert "\x1b" not in said.err
+    assert len(said.err) < 2000
     assert "Traceback" not in said.err
     assert not (tmp_path / "runs").exists()
 

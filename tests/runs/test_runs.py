@@ -553,6 +553,14 @@ def test_a_plan_takes_names_of_both_kinds_and_records_every_setting() -> None:
         ({"method": "deepinversion", "preset": "cifar9"}, "preset"),
         ({"method": "dafl", "balance": -1}, "out of range"),
         ({"rounds": 1.5}, "whole number"),
+        ({"rounds": None}, "rounds = None is not a whole number; allowed: a whole number 0 to 10,000,000"),
+        ({"method": None}, "method = None is not text"),
+        ({"settings": None}, "settings = None is not a dictionary"),
+        ({"method": "dafl", "settings": {"balance": None}}, "balance = None is not a number"),
+        ({"method": "dafl", "settings": {"balance": {"a": 1}}}, "balance = {'a': 1} is not a number"),
+        ({"method": "dafl", "settings": {"balanse": {"a": 1}}}, "did you mean 'balance'"),
+        ({"method": "dafl", "settings": {1: 2}}, "'1' is not a setting of DAFL"),
+        ({"out": "~nobody-of-that-name/x"}, "out = '~nobody-of-that-name/x' is no run folder"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_in_words(values: dict[str, Any], sentence: str) -> None:

@@ -463,6 +463,17 @@ def test_attaching_shows_a_finished_run(make_panel: Any, make_folder: Any) -> No
     assert len(shown.live.chart.drawn.data[0].x) == 0
 
 
+def test_a_run_that_has_ended_says_how_it_was_watched(make_panel: Any, make_folder: Any) -> None:
+    folder = make_folder("done")
+    shown = make_panel()
+    shown.attach(folder)
+    shown.live.refresh()
+    assert "the distillation was watched in 2 of 2 rounds, and read no real data" in shown.live.status.value
+    (folder.path / "seal.json").write_text('{"sessions": [{"sealed_rounds": 1, "violations": []}]}')
+    shown.live.refresh()
+    assert "was watched in 1 of 2 rounds; what the others read is not known" in shown.live.status.value
+
+
 def test_the_settings_of_a_run_can_be_taken(make_panel: Any, launched: list[RunFolder], tmp_path: Path) -> None:
     values = {"rounds": 3, "seed": 4, "memory": "vae", "s_steps": 6, "z_dim": 12, "checkpoint_s": 7}
     spec = plan(method="fast", preset="paper", **values, out=str(tmp_path / "runs" / "first"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import statistics
@@ -15,6 +14,7 @@ from typing import Any
 
 from dfkd_lab.runs.folder import NOT_IDENTITY, RunFolder, remark
 from dfkd_lab.spec import record
+from dfkd_lab.system.text import csv_table
 from widgets import form
 from widgets.series import Reports
 
@@ -155,10 +155,7 @@ def to_csv(groups: Sequence[Group], path: Path | str) -> Path:
         for index, (row, each) in enumerate(zip(rows(groups), groups, strict=True))
     ]
     path = Path(path)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(table[0]) if table else [])
-        writer.writeheader()
-        writer.writerows(table)
+    path.write_text(csv_table(table, list(table[0]) if table else []), encoding="utf-8", newline="")
     return path
 
 

@@ -180,6 +180,14 @@ def test_the_csv_has_every_number_unrounded_and_the_settings(two: list[RunFolder
     assert other["rounds"] == "3"
 
 
+def test_a_name_in_the_csv_is_no_formula_and_a_number_stays_one(make: Make, tmp_path: Path) -> None:
+    path = compare.to_csv(compare.group([make("=1+1", (0.2, 0.8))]), tmp_path / "table.csv")
+    with path.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["runs"] == "'=1+1"
+    assert float(row["last"]) == 0.8
+
+
 @pytest.mark.parametrize("draw", [compare.overlay, compare.cost_against_accuracy])
 def test_figures_read_on_light_and_dark_and_say_when_they_are_empty(draw: Any, two: list[RunFolder]) -> None:
     figure = draw(compare.group(two))
