@@ -36,10 +36,12 @@ def show(arguments: list[str]) -> None:
 
 def _print_teacher(name: str, normalization: str, evaluation: str) -> None:
     teacher = teachers.load(name, normalization, evaluation)
-    known = evaluation or teacher.card.data or "none"
+    known = evaluation or teacher.data_at_hand
     try:
         calibration, reading = teachers.examine_on(teacher, known)
-        measured = "not measured" if calibration is None else f"{calibration.accuracy:.4f} on the held-out {known}"
+        measured = f"{calibration.accuracy:.4f} on the held-out {known}" if calibration else "not measured"
+        if calibration is None and not evaluation and teacher.card.data:
+            measured += f"; the file names {teacher.card.data}: to measure it there, add --data {teacher.card.data}"
     except SpecError as error:
         if evaluation:
             raise

@@ -29,14 +29,14 @@ def identified(
     Raises:
         SpecError: if no network fits, or more than one, or nothing says the normalization.
     """
-    match = identify.find(checkpoint.weights, [net] if net else nets.CLASSIFIERS)
+    tried = (checkpoint, *checkpoint.others)
+    found = ((each, identify.find(each.weights, [net] if net else nets.CLASSIFIERS)) for each in tried)
+    checkpoint, match = next(((each, match) for each, match in found if match), (checkpoint, None))
     if match is None:
-        raise SpecError(f"{path} {identify.refusal(net, checkpoint.weights)}")
+        raise SpecError(f"{path} {identify.refusal(net, checkpoint.weights)}{_entries(tried)}")
     names = identify.unwrapped(checkpoint.weights)
     match = replace(match, net=spellings.chosen(match.net, net, names, match.weights, path))
-    origin = [f"weights from '{checkpoint.found_in}'"] if checkpoint.found_in else []
-    origin += [match.how] if match.how else []
-    recipe = f"{match.net} {'said' if net else 'found'} for a bare checkpoint" + "".join(f", {each}" for each in origin)
+    recipe = _recipe(f"{match.net} {'said' if net else 'found'}", checkpoint, match.how)
     card = _bare_card(match.net, match.channels, match.classes, normalization, data)
     return match.weights, replace(card, recipe=recipe)
 
@@ -51,44 +51,62 @@ def of_python_file(
     """
     if checkpoint.card is not None:
         card = replace(checkpoint.card, net=net)
-        made, weights = _loaded(net, path, checkpoint.weights, card)
+        made, weights, _ = _loaded(net, path, checkpoint.weights, card)
         _with_classes(card, made, card.classes)
         return weights, card
     refusal: SpecError | None = None
     row = data_sets.find(data) or data_sets.find(normalization)
-    sizes = [*identify.sizes(checkpoint.weights, net), *([(row.shape[0], row.classes)] if row else [])]
-    if not sizes:
+    tried = (checkpoint, *checkpoint.others)
+    for each in tried:
+        sizes = [*identify.sizes(each.weights, net), *([(row.shape[0], row.classes)] if row else [])]
+        for channels, classes in dict.fromkeys(sizes):
+            card = _bare_card(net, channels, classes, normalization, data)
+            try:
+                made, weights, how = _loaded(net, path, each.weights, card)
+            except SpecError as error:
+                refusal = refusal or error
+                continue
+            try:
+                card = _with_classes(card, made)
+                return weights, replace(card, recipe=_recipe(f"{python_file.short(net)} said", each, how))
+            except SpecError as error:
+                refusal = error  # of a network that fits, and so says more
+    if refusal is None:
         raise SpecError(f"{path} has no convolution that says how many channels images have; name the evaluation set")
-    for channels, classes in dict.fromkeys(sizes):
-        card = _bare_card(net, channels, classes, normalization, data)
-        try:
-            made, weights = _loaded(net, path, checkpoint.weights, card)
-        except SpecError as error:
-            refusal = refusal or error
-            continue
-        try:
-            return weights, _with_classes(card, made)
-        except SpecError as error:
-            refusal = error  # of a network that fits, and so says more
-    assert refusal is not None
-    raise refusal
+    raise SpecError(f"{refusal}{_entries(tried)}") if len(tried) > 1 else refusal
 
 
-def _loaded(net: str, path: Path, weights: dict[str, Tensor], card: Card) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The network with the weights, and those under its own names: without wrappers, unless it has some of theirs."""
+def _entries(tried: tuple[checkpoints.Checkpoint, ...]) -> str:
+    """The entries of a file that were tried, for the end of a refusal."""
+    names = [f"'{each.found_in}'" if each.found_in else "the file itself" for each in tried]
+    return f" (tried: {', '.join(names)})" if len(names) > 1 or tried[0].found_in else ""
+
+
+def _recipe(found: str, checkpoint: checkpoints.Checkpoint, how: str) -> str:
+    """What was made of a bare checkpoint, in words: all that was taken from it otherwise than it lay there."""
+    origin = [f"weights from '{checkpoint.found_in}'"] if checkpoint.found_in else []
+    left_out = [f"without {checkpoint.left_out}, no tensors"] if checkpoint.left_out else []
+    return ", ".join([f"{found} for a bare checkpoint", *origin, *([how] if how else []), *left_out])
+
+
+def _loaded(net: str, path: Path, weights: dict[str, Tensor], card: Card) -> tuple[nn.Module, dict[str, Tensor], str]:
+    """The network with the weights, those under its own names, and what had to be mended for that, in words."""
     with preserved():
         made = nets.classifier(net, card.shape[0], card.classes).eval()
-    if not made.state_dict().keys() & weights.keys():
-        weights = identify.unwrapped(weights)
-    identify.load(made, weights, f"{path} does not fit the network '{python_file.short(net)}'")
-    return made, weights
+    wanted, (kept, left_out) = identify.shapes_of(made.state_dict()), identify.without_extras(weights)
+    bare = identify.unwrapped(weights)
+    ways = ((weights, ""), (bare, "names without wrappers"), (kept, left_out))
+    fits = (way for way in ways if not identify.mismatch(wanted, identify.shapes_of(way[0])))
+    theirs, how = next(fits, (weights if wanted.keys() & weights.keys() else bare, ""))
+    identify.load(made, theirs, path, python_file.short(net))
+    return made, theirs, how
 
 
 def _with_classes(card: Card, made: nn.Module, classes: int | None = None) -> Card:
-    """``card`` with as many classes as two images get, ``classes`` or as the network has; and how it was found."""
+    """``card`` with as many classes as two images get, ``classes`` or as the network has."""
     with preserved(), torch.no_grad():
         logits = python_file.logits(card.net, made, torch.zeros(2, *card.shape), classes)
-    return replace(card, classes=logits.shape[1], recipe=f"{python_file.short(card.net)} said for a bare checkpoint")
+    return replace(card, classes=logits.shape[1])
 
 
 def _bare_card(net: str, channels: int, classes: int, normalization: str, data: str) -> Card:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import pickle
-import re
+import stat
+import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as serialized
 from torch import Tensor
 
@@ -19,11 +19,22 @@ from dfkd_lab import nets
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets.wrap import Classifier
 from dfkd_lab.system.files import write_atomically
+from dfkd_lab.system.text import printable
+from dfkd_lab.teachers import file_kinds, state_dicts, torch_files
+from dfkd_lab.teachers.pickle_reader import StandIn
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar")
-WRAPPERS = ("ema_state_dict", "model_ema", "ema", "state_dict_ema", "state_dict", "model_state_dict", "model", "net")
-"""Entries under which a training script keeps the weights; averaged ones are preferred, as they are what it tested."""
 MOST_NEAR = 50
+MOST_TENSORS = 6_000
+"""Of a file; the largest networks of timm have some 3,000."""
+LONGEST_NAME = 300
+"""Of a tensor, in characters."""
+LARGEST_HEADER = 8 << 20
+"""Bytes that a safetensors file says all its names and shapes in; 6,000 tensors take 1 MB."""
+MOST_CLASSES = 100_000
+LARGEST_SIDE = 4096
+MOST_CHANNELS = 64
+LONGEST_TEXT = 4000
 
 
 def near_by() -> list[str]:
@@ -58,28 +69,31 @@ class Checkpoint:
     weights: dict[str, Tensor]
     card: Card | None = None
     found_in: str = ""
+    left_out: str = ""
+    """What was among them and is no tensor, in words."""
+    others: tuple[Checkpoint, ...] = ()
+    """State dicts of the same file, to be tried where this one fits no network."""
 
 
 def read(path: Path) -> Checkpoint:
-    """What is in a checkpoint. Pickled code is refused, never run.
+    """What is in a checkpoint, by its content, not its suffix. Pickled code is never run.
+
+    Sizes, shapes and structure are bounded before they are acted on: a file takes about its own size of memory.
 
     Raises:
-        SpecError: if the file is damaged, holds more than tensors, or no state dict.
+        SpecError: if the file is damaged, of another kind, or holds no state dict of plain tensors.
     """
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                facts = json.loads((file.metadata() or {}).get("dfkd_lab", "null"))
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            return Checkpoint(weights, _card(facts, path))
-        return _state_dict(torch.load(path, map_location="cpu", weights_only=True), path)
-    except pickle.UnpicklingError as error:
-        raise SpecError(_unpicklable(path, str(error))) from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        if isinstance(error, SpecError):
-            raise
-        reason = str(error).splitlines()[0].split(". ")[0][:120] if str(error) else type(error).__name__
-        raise SpecError(f"{path} is not a readable checkpoint, it may be truncated ({reason})") from None
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SpecError(f"{path} is no regular file; allowed: a checkpoint")
+        with torch_files.BoundedFile(path) as file:
+            return _read(file)
+    except SpecError:
+        raise
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # whatever a damaged file makes of its readers
+        raise SpecError(f"{path} is not a readable checkpoint, it may be truncated ({_reason(error)})") from None
 
 
 def save(model: Classifier, card: Card, path: Path) -> None:
@@ -97,50 +111,135 @@ def save(model: Classifier, card: Card, path: Path) -> None:
     write_atomically(path, serialized(weights, metadata={"dfkd_lab": json.dumps(facts, sort_keys=True)}), shared=True)
 
 
-def _state_dict(content: Any, path: Path) -> Checkpoint:
-    entries = []
-    while isinstance(content, dict):
-        entry = next((name for name in WRAPPERS if isinstance(content.get(name), dict)), "")
-        if not entry:
-            break
-        content = content[entry]
-        entries.append(entry)
-    if isinstance(content, dict):
-        # torch's AveragedModel counts
-        content = {name: value for name, value in content.items() if name != "n_averaged"}
-    if not isinstance(content, dict) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise SpecError(f"{path} holds no state dict of tensors (looked for: {', '.join(WRAPPERS)})")
-    return Checkpoint({str(name): value for name, value in content.items()}, found_in=".".join(entries))
+def _read(file: torch_files.BoundedFile) -> Checkpoint:
+    start = file.read(file_kinds.BEGINNING_BYTES)
+    file.seek(0)
+    file_kinds.refuse_other(start, file.path)
+    if start.startswith(b"PK\x03\x04"):
+        with zipfile.ZipFile(file) as archive:
+            file_kinds.refuse_other_archive(archive.namelist(), file.path)
+            return _state_dicts(*torch_files.read_archive(archive, file))
+    if file_kinds.is_safetensors(start):
+        return _safetensors(file.path, int.from_bytes(start[:8], "little"))
+    if start.startswith(b"\x80") and (content := torch_files.read_legacy(file)):
+        return _state_dicts(*content)
+    raise SpecError(f"{file.path} is no checkpoint of torch.save or safetensors, or it is damaged")
 
 
-def _unpicklable(path: Path, reason: str) -> str:
-    wanted = re.search(r"GLOBAL ([\w.]+)", reason)
-    if not wanted:
-        return f"{path} is no checkpoint of torch, or damaged; only tensors are loaded, never code"
-    return (
-        f"{path} holds more than tensors ({wanted[1]}), and code in a file is never run; "
-        "save the weights alone: torch.save(model.state_dict(), FILE)"
-    )
+def _safetensors(path: Path, header_bytes: int) -> Checkpoint:
+    if header_bytes > LARGEST_HEADER:
+        raise SpecError(f"{path} has a safetensors header of {header_bytes} bytes; allowed: {LARGEST_HEADER}")
+    with safe_open(path, "pt") as file:
+        names = list(file.keys())
+        _check_names(names, path)
+        facts = json.loads((file.metadata() or {}).get("dfkd_lab", "null"))
+        return Checkpoint({name: file.get_tensor(name) for name in names}, _card(facts, path))
+
+
+def _state_dicts(content: Any, tensor: torch_files.TensorReader) -> Checkpoint:
+    """What ``content`` holds, the likeliest state dict before the others."""
+    found, refusal = [], None
+    for each in state_dicts.find(content):
+        try:
+            found.append((each, _checkpoint(each, tensor)))
+        except SpecError as error:
+            refusal = refusal or error
+    if not found or (refusal and not found[0][0].is_expected):
+        looked_for = ", ".join(state_dicts.WRAPPERS)
+        raise refusal or SpecError(f"{tensor.path} holds no state dict of tensors (looked for: {looked_for})")
+    first, *rest = (checkpoint for _, checkpoint in found)
+    return replace(first, others=tuple(rest))
+
+
+def _checkpoint(found: state_dicts.StateDict, tensor: torch_files.TensorReader) -> Checkpoint:
+    for name, value in found.others.items():
+        if isinstance(value, StandIn):
+            raise SpecError(
+                f"{tensor.path} holds more than tensors ('{printable(name[:LONGEST_NAME])}' is of {value.name}), and "
+                "code in a file is never run; in the script that wrote it, save model.state_dict() alone"
+            )
+    _check_names(list(found.tensors), tensor.path)
+    weights = {name: tensor(value, name) for name, value in found.tensors.items()}
+    names = [printable(name[:LONGEST_NAME]) for name in found.others]
+    left_out = " and ".join([*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])])
+    return Checkpoint(weights, found_in=found.found_in, left_out=left_out)
+
+
+def _check_names(names: list[str], path: Path) -> None:
+    if len(names) > MOST_TENSORS:
+        raise SpecError(f"{path} holds {len(names)} tensors; allowed: up to {MOST_TENSORS}")
+    if (longest := max((len(name) for name in names), default=0)) > LONGEST_NAME:
+        raise SpecError(f"{path} has a tensor with a name of {longest} characters; allowed: up to {LONGEST_NAME}")
+    if odd := next((name for name in names if not name.isprintable()), ""):
+        raise SpecError(f"{path} has a tensor called '{printable(odd)}'; allowed: names that can be printed")
+
+
+def _reason(error: Exception) -> str:
+    said = str(error).strip() or type(error).__name__
+    return printable(said.splitlines()[0].split(". ")[0][:120])
 
 
 def _card(facts: Any, path: Path) -> Card | None:
     if facts is None:
         return None
+    if not isinstance(facts, dict):
+        raise SpecError(f"{path} has a card this version cannot read: it is no object of names and values")
+    revision = facts.pop("revision", 0)
+    for name, value in facts.items():
+        if (check := ALLOWED.get(name)) and not check[0](value):
+            raise SpecError(f"{path} has a card this version cannot read: its {name} is not {check[1]}")
     try:
         tuples: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
         }
-        revision = tuples.pop("revision", 0)
         card = Card(**tuples)
-        numbers = [card.classes, *card.shape, *card.mean, *card.std]
-        if not all(isinstance(each, str) for each in (card.net, *card.class_names)) or not all(
-            isinstance(number, (int, float)) for number in numbers
-        ):
-            raise TypeError
-        if card.class_names and len(card.class_names) != card.classes:
-            raise TypeError
-        if min(card.classes, *card.shape, *card.std) <= 0 or len(card.shape) != 3 or len(card.mean) != len(card.std):
-            raise TypeError
-    except (TypeError, AttributeError):
-        raise SpecError(f"{path} has a card this version cannot read") from None
+    except TypeError:
+        wanted = ", ".join(name for name in ALLOWED if name != "class_names")
+        raise SpecError(f"{path} has a card this version cannot read: it does not have the entries {wanted}") from None
+    if len(card.mean) != len(card.std) or len(card.mean) not in (1, card.shape[0]):
+        raise SpecError(
+            f"{path} has a card this version cannot read: mean and std are not of its {card.shape[0]} channels"
+        )
+    if card.class_names and len(card.class_names) != card.classes:
+        raise SpecError(
+            f"{path} has a card this version cannot read: {len(card.class_names)} names of {card.classes} classes"
+        )
     return replace(card, net=nets.as_written(card.net, revision))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT and value.isprintable()
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= MOST_CLASSES and all(map(_is_text, value))
+
+
+def _is_count(value: Any, most: int) -> bool:
+    return type(value) is int and 0 < value <= most
+
+
+def _is_shape(value: Any) -> bool:
+    most = (MOST_CHANNELS, LARGEST_SIDE, LARGEST_SIDE)
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_count, value, most))
+
+
+def _are_numbers(value: Any, low: float) -> bool:
+    return (
+        isinstance(value, list)
+        and 0 < len(value) <= MOST_CHANNELS
+        and all(type(each) in (int, float) and math.isfinite(each) and low < each < 1e6 for each in value)
+    )
+
+
+ALLOWED = {
+    "net": (_is_text, f"printable text of up to {LONGEST_TEXT} characters"),
+    "classes": (lambda value: _is_count(value, MOST_CLASSES), f"a whole number from 1 to {MOST_CLASSES}"),
+    "shape": (_is_shape, f"[channels, height, width] of up to {[MOST_CHANNELS, LARGEST_SIDE, LARGEST_SIDE]}"),
+    "mean": (lambda value: _are_numbers(value, -1e6), "a list of numbers, one a channel"),
+    "std": (lambda value: _are_numbers(value, 0), "a list of numbers above 0, one a channel"),
+    "data": (_is_text, f"printable text of up to {LONGEST_TEXT} characters"),
+    "recipe": (_is_text, f"printable text of up to {LONGEST_TEXT} characters"),
+    "class_names": (_are_texts, f"a list of up to {MOST_CLASSES} printable texts"),
+}
+"""Whether a value of a card can be, and what is allowed in words."""

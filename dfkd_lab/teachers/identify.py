@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +15,19 @@ from torch import Tensor, nn
 
 from dfkd_lab import nets
 from dfkd_lab.errors import SpecError
-from dfkd_lab.system.rng import preserved
+from dfkd_lab.teachers.checkpoints import MOST_CLASSES
+from dfkd_lab.teachers.extras import find_extras
 
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "encoder.")
-"""What DataParallel, torch.compile and wrapping modules put before every name."""
+PREFIXES = ("model.", "net.", "network.", "encoder.", "backbone.")
+"""What wrapping modules put before every name."""
+INNER = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""What DataParallel, torch.compile and FSDP put into a name, wherever the layer is that they wrap."""
+MOST_COUNTS = 12
+"""Of rows of a matrix that may be the classes; a transformer has some five."""
+COUNTER = "num_batches_tracked"
+"""Of batch norm; files from before it counted lack it."""
+NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""What weights are stored as."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -39,9 +48,20 @@ def find(weights: dict[str, Tensor], names: Iterable[str] = nets.CLASSIFIERS) ->
     """The first network among ``names`` whose tensors are all there, with nothing left over; None if there is none.
 
     Names are tried as they are, then without wrappers, then in the spelling of other code, and at last layers are
-    paired in the order of the file, where shapes agree one by one and no two blocks overlap in part.
+    paired in the order of the file, where shapes agree one by one and no two blocks overlap in part. Then the same
+    without what belongs to no layer (:func:`without_extras`).
     """
-    bare, names = unwrapped(weights), list(names)
+    names = list(names)
+    if found := _find(weights, names):
+        return found
+    kept, left_out = without_extras(weights)
+    if not left_out or (found := _find(kept, names)) is None:
+        return None
+    return replace(found, how=", ".join(filter(None, [found.how, left_out])))
+
+
+def _find(weights: dict[str, Tensor], names: list[str]) -> Match | None:
+    bare = unwrapped(weights)
     attempts = (
         (weights, _same, ""),
         (bare, _same, "names without wrappers"),
@@ -49,11 +69,13 @@ def find(weights: dict[str, Tensor], names: Iterable[str] = nets.CLASSIFIERS) ->
         (bare, _in_order, "layers matched in order"),
     )
     for theirs, pair, how in attempts:
-        their_layers = _uncounted(_shapes_of(theirs))
+        their_layers = _uncounted(shapes_of(theirs))
         for name in names:
             for channels, classes in sizes(theirs, name):
-                pairs = pair(_uncounted(shapes(name, channels, classes)), their_layers)
-                if pairs:
+                mine = _uncounted(shapes(name, channels, classes))
+                if len(mine) != len(their_layers):
+                    break  # with any number of classes
+                if pairs := pair(mine, their_layers):
                     renamed = {mine: theirs[other] for mine, other in pairs.items()}
                     return Match(name, channels, classes, renamed, how)
     return None
@@ -61,30 +83,42 @@ def find(weights: dict[str, Tensor], names: Iterable[str] = nets.CLASSIFIERS) ->
 
 def unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights without the names of wrappers, where no two tensors then have the same name."""
-    pattern = re.compile("^(" + "|".join(re.escape(prefix) for prefix in PREFIXES) + ")+")
-    names = [pattern.sub("", name).replace("_orig_mod.", "") for name in weights]
+    inner = re.compile(rf"(^|\.)(?:(?:{'|'.join(INNER)})\.)+")
+    outer = re.compile(f"^(?:{'|'.join(map(re.escape, PREFIXES))})+")
+    names = [outer.sub("", inner.sub(r"\1", name)) for name in weights]
     if len(set(names)) < len(names):
         return weights
     return dict(zip(names, weights.values(), strict=True))
 
 
+def without_extras(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """The weights without wrappers and without what belongs to no layer, and a word about that, empty for none."""
+    bare = unwrapped(weights)
+    dropped = find_extras(bare)
+    if not dropped:
+        return bare, ""
+    more = f" and {len(dropped) - 3} more" if len(dropped) > 3 else ""
+    kept = {name: value for name, value in bare.items() if name not in set(dropped)}
+    return kept, f"without {' and '.join(dropped[:3])}{more}, of no layer"
+
+
 def nearest(weights: dict[str, Tensor], names: Iterable[str] = nets.CLASSIFIERS) -> str:
     """The network whose layers resemble those of ``weights`` most, in words."""
     theirs = unwrapped(weights)
-    layers = Counter(signature for _, signature in _modules(_shapes_of(theirs)))
+    layers = Counter(signature for _, signature in _modules(shapes_of(theirs)))
     best = (-1.0, "")
     for name in names:
         for channels, classes in sizes(theirs, name):
             own = Counter(signature for _, signature in _modules(shapes(name, channels, classes)))
-            shared = (layers & own).total()
+            shared = sum(min(count, layers[signature]) for signature, count in own.items())
             said = f"the nearest known network is '{name}' ({shared} of {own.total()} layers agree)"
-            best = max(best, (shared / (layers | own).total(), said))
+            best = max(best, (shared / (layers.total() + own.total() - shared), said))
     return best[1] or "it has no convolution"
 
 
-def mismatch(net: nn.Module, weights: Mapping[str, Tensor]) -> str:
-    """What keeps ``weights`` from being loaded into ``net``, in words; empty if nothing does."""
-    wanted, theirs = _shapes_of(net.state_dict()), _shapes_of(weights)
+def mismatch(wanted: Shapes, theirs: Shapes) -> str:
+    """What keeps tensors from being loaded into a network that wants others, in words; empty if nothing does."""
+    theirs = {**{name: wanted[name] for name in wanted if name.endswith(COUNTER)}, **theirs}
     missing = [f"missing {name}" for name in wanted if name not in theirs]
     extra = [f"unexpected {name}" for name in theirs if name not in wanted]
     shared = [name for name in wanted if name in theirs]
@@ -102,46 +136,83 @@ def refusal(name: str, weights: dict[str, Tensor]) -> str:
     made_for = sizes(weights, name)
     if not made_for:
         return f"has no convolution, so it does not fit the network '{name}'"
-    with preserved():
-        problem = mismatch(nets.classifier(name, *made_for[0]), unwrapped(weights))
+    problem = mismatch(shapes(name, *made_for[0]), shapes_of(unwrapped(weights)))
     return f"does not fit the network '{name}': {problem or 'its layers are in other blocks'}; {nearest(weights)}"
 
 
-def load(net: nn.Module, weights: Mapping[str, Tensor], what: str) -> None:
+def load(net: nn.Module, weights: Mapping[str, Tensor], path: Path | str, name: str = "") -> None:
     """Put ``weights`` into ``net``; counters of batch norm that old files lack stay 0.
 
+    Args:
+        net: A fresh network.
+        weights: Under its own names.
+        path: Of their file, for messages.
+        name: Of the network, likewise.
+
     Raises:
-        SpecError: beginning with ``what``, if they do not fit.
+        SpecError: if they do not fit, or cannot be the weights of a network that works.
     """
     own = net.state_dict()
-    complete = {**{name: own[name] for name in own if name.endswith(".num_batches_tracked")}, **weights}
-    problem = mismatch(net, complete)
-    if problem:
-        raise SpecError(f"{what}: {problem}")
-    net.load_state_dict(complete)
+    check_shapes(shapes_of(own), weights, path, name)
+    for key, value in weights.items():
+        if problem := _unusable(key, value, own[key]):
+            raise SpecError(f"{path}: {problem}")
+    net.load_state_dict({**own, **weights})
+
+
+def check_shapes(wanted: Shapes, weights: Mapping[str, Tensor], path: Path | str, name: str) -> None:
+    """Refuse weights whose names or shapes are not those of the network called ``name``.
+
+    Raises:
+        SpecError: naming what does not fit.
+    """
+    if problem := mismatch(wanted, shapes_of(weights)):
+        raise SpecError(f"{path} does not fit the network '{name}': {problem}")
+
+
+def _unusable(name: str, value: Tensor, own: Tensor) -> str:
+    """Why a tensor cannot take the place of the network's ``own``, in words; empty if it can."""
+    if not own.is_floating_point():
+        return f"'{name}' holds {_name(value.dtype)} numbers; allowed: whole ones" if value.is_complex() else ""
+    if value.dtype not in NUMBERS:
+        return f"'{name}' holds {_name(value.dtype)} numbers; allowed: {', '.join(map(_name, NUMBERS))}"
+    value = value.to(own.dtype)
+    if not value.numel():
+        return f"'{name}' is empty"
+    finite = int(value.isfinite().sum())
+    if finite < value.numel() and bool(own.isfinite().all()):  # a mask of a fresh network may be infinite
+        wrong = f"{value.numel() - finite} of {value.numel()} values of '{name}' are NaN or infinite"
+        return f"{wrong}, so the teacher's training had diverged; take weights from before that, or another teacher"
+    if name.endswith("running_var") and float(value.min()) < 0:
+        return f"'{name}' has a variance of {float(value.min()):g}; allowed: 0 or more, so take an undamaged file"
+    return ""
 
 
 def sizes(weights: Mapping[str, Tensor], name: str) -> list[tuple[int, int]]:
     """The channels and classes a state dict may be made for, likeliest first."""
-    matrices = [len(value) for value in weights.values() if value.ndim == 2]
+    matrices = [len(value) for value in weights.values() if value.ndim == 2 and 0 < len(value) <= MOST_CLASSES]
     filters = [value for value in weights.values() if value.ndim == 4]
     if not filters:
         return []
-    classes = dict.fromkeys([*reversed(matrices)] or [len(filters[-1])])
+    classes = [*dict.fromkeys([*reversed(matrices)] or [len(filters[-1])])][:MOST_COUNTS]
     seen = {value.shape[1] for value in filters}  # a grouped convolution has 1 here too
     channels = [3] if name.startswith("torchvision:") else [each for each in (3, 1) if each in seen]
     return [(each, count) for each in channels for count in classes]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def shapes(name: str, channels: int, classes: int) -> Shapes:
-    """The tensors of a fresh network by name, without drawing random numbers."""
-    ours = ":" not in name
-    with torch.device("meta") if ours else nullcontext(), torch.random.fork_rng(devices=[], enabled=not ours):
-        return _shapes_of(nets.classifier(name, channels, classes).state_dict())
+    """The tensors of a fresh network by name; no memory is taken for them, and no random number."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return shapes_of(nets.classifier(name, channels, classes).state_dict())
+        except NotImplementedError:  # a few networks of torchvision compute their sizes by tensors
+            return shapes_of(nets.classifier(name, channels, classes).state_dict())
 
 
-def _shapes_of(weights: Mapping[str, Any]) -> Shapes:
+def shapes_of(weights: Mapping[str, Any]) -> Shapes:
+    """The shape of each tensor by its name."""
     return {name: tuple(value.shape) for name, value in weights.items()}
 
 
@@ -190,10 +261,14 @@ def _blocks(paths: list[str]) -> list[frozenset[int]]:
 
 
 def _uncounted(tensors: Shapes) -> Shapes:
-    return {name: shape for name, shape in tensors.items() if not name.endswith("num_batches_tracked")}
+    return {name: shape for name, shape in tensors.items() if not name.endswith(COUNTER)}
 
 
 def _spelling(name: str) -> str:
     """A name as akamaster's, kuangliu's and chenyaofo's code would all be read."""
     name = re.sub(r"^(linear|classifier|head)\.(weight|bias)$", r"fc.\2", name)
     return name.replace(".shortcut.", ".downsample.")
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

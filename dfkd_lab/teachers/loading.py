@@ -40,6 +40,15 @@ class Teacher:
         """The batch-norm layers."""
         return [layer for layer in self.model.modules() if isinstance(layer, nn.BatchNorm2d)]
 
+    @property
+    def data_at_hand(self) -> str:
+        """The data set that the card names, if it is published and here; else "none".
+
+        Only a person's word has something downloaded, or a folder read.
+        """
+        row = data_sets.find(self.card.data)
+        return self.card.data if row is not None and row.is_here else "none"
+
     def describe(self, calibration: Calibration | None = None) -> dict[str, Any]:
         """The card as a table row, with what was measured if it was."""
         return {
@@ -126,7 +135,7 @@ def trained(teacher: Teacher) -> Teacher:
     if teacher.sha256:
         return teacher
     checkpoint = checkpoints.read(train_built_in(teacher.name))
-    identify.load(teacher.model.net, checkpoint.weights, str(teacher.path))
+    identify.load(teacher.model.net, checkpoint.weights, teacher.path, teacher.card.net)
     recipe = checkpoint.card.recipe if checkpoint.card else ""
     return replace(teacher, card=replace(teacher.card, recipe=recipe), sha256=_sha256(teacher.path))
 
@@ -150,12 +159,19 @@ def locate(name: str, normalization: str = "auto") -> tuple[str, Path | None]:
             raise SpecError(f"teacher = {name!r}: {error}") from None
     elif python_file.names_file(name):
         raise SpecError(f"teacher = {name!r}: a network without weights teaches nothing; write FILE.py:NAME@WEIGHTS")
-    elif path.suffix not in checkpoints.SUFFIXES:
+    elif path.suffix not in checkpoints.SUFFIXES and not _exists(path):
         allowed = f"a checkpoint: FILE ({', '.join(checkpoints.SUFFIXES)}) or NET@FILE"
         raise SpecError(f"{unknown(name, BUILT_IN, 'teacher')}, or {allowed}")
-    if not path.is_file():
+    if not _exists(path):
         raise SpecError(f"teacher = {name!r}: there is no file {path}")
     return net, path
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, or a folder that may not be entered
+        return False
 
 
 def adopt(
@@ -207,10 +223,13 @@ def _open(name: str, path: Path, weights: dict[str, Tensor] | None, card: Card, 
     mean, std = (card.mean, card.std) if normalization == "auto" else NORMALIZATIONS[normalization]
     if len(mean) not in (1, card.shape[0]):
         raise SpecError(f"{path}: a normalization of {len(mean)} channels does not fit images of {card.shape[0]}")
+    if weights is not None and not python_file.names_file(card.net):  # before memory is taken for what a card says
+        nets.check(card.net)
+        identify.check_shapes(identify.shapes(card.net, card.shape[0], card.classes), weights, path, card.net)
     with preserved():
         net = nets.classifier(card.net, card.shape[0], card.classes)
     if weights is not None:
-        identify.load(net, weights, f"{path} does not fit the network '{card.net}'")
+        identify.load(net, weights, path, card.net)
     digest = "" if weights is None else _sha256(path)
     return Teacher(name, Frozen(net, mean, std), replace(card, mean=mean, std=std), path, digest)
 
