@@ -33,7 +33,7 @@ def identified(
     found = ((each, identify.find(each.weights, [net] if net else nets.CLASSIFIERS)) for each in tried)
     checkpoint, match = next(((each, match) for each, match in found if match), (checkpoint, None))
     if match is None:
-        raise SpecError(f"{path} {identify.refusal(net, checkpoint.weights)}{_entries(tried)}")
+        raise SpecError(f"{path}{_entries(tried)} {identify.refusal(net, checkpoint.weights)}")
     names = identify.unwrapped(checkpoint.weights)
     match = replace(match, net=spellings.chosen(match.net, net, names, match.weights, path))
     recipe = _recipe(f"{match.net} {'said' if net else 'found'}", checkpoint, match.how)
@@ -77,7 +77,7 @@ def of_python_file(
 
 
 def _entries(tried: tuple[checkpoints.Checkpoint, ...]) -> str:
-    """The entries of a file that were tried, for the end of a refusal."""
+    """The entries of a file that were tried, for a refusal; empty if it is the weights."""
     names = [f"'{each.found_in}'" if each.found_in else "the file itself" for each in tried]
     return f" (tried: {', '.join(names)})" if len(names) > 1 or tried[0].found_in else ""
 

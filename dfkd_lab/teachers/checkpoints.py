@@ -145,24 +145,38 @@ def _state_dicts(content: Any, tensor: torch_files.TensorReader) -> Checkpoint:
         except SpecError as error:
             refusal = refusal or error
     if not found or (refusal and not found[0][0].is_expected):
-        looked_for = ", ".join(state_dicts.WRAPPERS)
-        raise refusal or SpecError(f"{tensor.path} holds no state dict of tensors (looked for: {looked_for})")
+        raise refusal or _nothing_found(content, tensor.path)
     first, *rest = (checkpoint for _, checkpoint in found)
     return replace(first, others=tuple(rest))
 
 
 def _checkpoint(found: state_dicts.StateDict, tensor: torch_files.TensorReader) -> Checkpoint:
-    for name, value in found.others.items():
-        if isinstance(value, StandIn):
-            raise SpecError(
-                f"{tensor.path} holds more than tensors ('{printable(name[:LONGEST_NAME])}' is of {value.name}), and "
-                "code in a file is never run; in the script that wrote it, save model.state_dict() alone"
-            )
+    if refusal := _more_than_tensors(found.others, tensor.path):
+        raise refusal
     _check_names(list(found.tensors), tensor.path)
     weights = {name: tensor(value, name) for name, value in found.tensors.items()}
     names = [printable(name[:LONGEST_NAME]) for name in found.others]
     left_out = " and ".join([*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])])
     return Checkpoint(weights, found_in=found.found_in, left_out=left_out)
+
+
+def _nothing_found(content: Any, path: Path) -> SpecError:
+    other = {"": content} if isinstance(content, StandIn) else content
+    looked_for = ", ".join(state_dicts.WRAPPERS)
+    otherwise = SpecError(f"{path} holds no state dict of tensors (looked for: {looked_for})")
+    return (_more_than_tensors(other, path) if isinstance(other, dict) else None) or otherwise
+
+
+def _more_than_tensors(entries: dict[Any, Any], path: Path) -> SpecError | None:
+    """What refuses entries that are objects, whose code would have to be run."""
+    for name, value in entries.items():
+        if isinstance(value, StandIn):
+            what = f"'{printable(str(name)[:LONGEST_NAME])}' is of {value.name}" if name else value.name
+            return SpecError(
+                f"{path} holds more than tensors ({what}), and code in a file is never run; in the script that "
+                "wrote it, save model.state_dict() alone"
+            )
+    return None
 
 
 def _check_names(names: list[str], path: Path) -> None:

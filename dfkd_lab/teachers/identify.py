@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,14 @@ COUNTER = "num_batches_tracked"
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """What weights are stored as."""
 
+LIKELY = (3, 10)
+"""Channels and classes by which networks are compared before a file's own numbers are tried."""
+MOST_NEAR = 4
+"""Networks that are compared by a file's own numbers."""
+
 Shapes = Mapping[str, tuple[int, ...]]
+Signature = tuple[tuple[str, tuple[int, ...]], ...]
+"""The names and shapes of a layer's tensors."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +79,10 @@ def _find(weights: dict[str, Tensor], names: list[str]) -> Match | None:
     for theirs, pair, how in attempts:
         their_layers = _uncounted(shapes_of(theirs))
         for name in names:
+            if len(_uncounted(shapes(name, *LIKELY))) != len(their_layers):
+                continue  # with any number of classes, so that few networks have to be made
             for channels, classes in sizes(theirs, name):
-                mine = _uncounted(shapes(name, channels, classes))
-                if len(mine) != len(their_layers):
-                    break  # with any number of classes
-                if pairs := pair(mine, their_layers):
+                if pairs := pair(_uncounted(shapes(name, channels, classes)), their_layers):
                     renamed = {mine: theirs[other] for mine, other in pairs.items()}
                     return Match(name, channels, classes, renamed, how)
     return None
@@ -106,14 +113,20 @@ def nearest(weights: dict[str, Tensor], names: Iterable[str] = nets.CLASSIFIERS)
     """The network whose layers resemble those of ``weights`` most, in words."""
     theirs = unwrapped(weights)
     layers = Counter(signature for _, signature in _modules(shapes_of(theirs)))
-    best = (-1.0, "")
-    for name in names:
-        for channels, classes in sizes(theirs, name):
-            own = Counter(signature for _, signature in _modules(shapes(name, channels, classes)))
-            shared = sum(min(count, layers[signature]) for signature, count in own.items())
-            said = f"the nearest known network is '{name}' ({shared} of {own.total()} layers agree)"
-            best = max(best, (shared / (layers.total() + own.total() - shared), said))
-    return best[1] or "it has no convolution"
+    made_for = {name: counts[0] for name in names if (counts := sizes(theirs, name))}
+    if not made_for:
+        return "it has no convolution"
+    likeliest = nlargest(MOST_NEAR, made_for, key=lambda name: _resemblance(layers, shapes(name, *LIKELY))[0])
+    ratio, name = max((_resemblance(layers, shapes(name, *made_for[name])), name) for name in likeliest)
+    _, shared, total = ratio
+    return f"the nearest known network is '{name}' ({shared} of {total} layers agree)"
+
+
+def _resemblance(layers: Counter[Signature], wanted: Shapes) -> tuple[float, int, int]:
+    """The share of layers in common with a network, their number, and that of the network's layers."""
+    own = Counter(signature for _, signature in _modules(wanted))
+    shared = sum(min(count, layers[signature]) for signature, count in own.items())
+    return shared / (layers.total() + own.total() - shared), shared, own.total()
 
 
 def mismatch(wanted: Shapes, theirs: Shapes) -> str:
@@ -241,7 +254,7 @@ def _in_order(wanted: Shapes, theirs: Shapes) -> dict[str, str]:
     return {name: f"{path_of[path]}.{kind}".removeprefix(".") for name, (path, _, kind) in parts.items()}
 
 
-def _modules(tensors: Shapes) -> list[tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]]:
+def _modules(tensors: Shapes) -> list[tuple[str, Signature]]:
     """The layers in order, each with the names and shapes of its tensors."""
     layers: dict[str, list[tuple[str, tuple[int, ...]]]] = {}
     for name, shape in _uncounted(tensors).items():

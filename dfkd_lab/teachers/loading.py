@@ -224,8 +224,11 @@ def _open(name: str, path: Path, weights: dict[str, Tensor] | None, card: Card, 
     if len(mean) not in (1, card.shape[0]):
         raise SpecError(f"{path}: a normalization of {len(mean)} channels does not fit images of {card.shape[0]}")
     if weights is not None and not python_file.names_file(card.net):  # before memory is taken for what a card says
-        nets.check(card.net)
-        identify.check_shapes(identify.shapes(card.net, card.shape[0], card.classes), weights, path, card.net)
+        try:
+            shapes = identify.shapes(card.net, card.shape[0], card.classes)
+        except SpecError as error:
+            raise SpecError(f"{path}: {error}") from None
+        identify.check_shapes(shapes, weights, path, card.net)
     with preserved():
         net = nets.classifier(card.net, card.shape[0], card.classes)
     if weights is not None:
