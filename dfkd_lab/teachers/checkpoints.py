@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -90,9 +91,9 @@ def read(path: Path) -> Checkpoint:
             return _read(file)
     except SpecError:
         raise
-    except OSError as error:
-        raise SpecError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # whatever a damaged file makes of its readers
+    except Exception as error:  # whatever a damaged file makes of its readers, such as a place before its beginning
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise SpecError(f"{path} cannot be read: {error.strerror or error}") from None
         raise SpecError(f"{path} is not a readable checkpoint, it may be truncated ({_reason(error)})") from None
 
 

@@ -201,7 +201,7 @@ class PickleReader:
 
 def _made(called: Any, arguments: Any) -> Any:
     """What a call would give, as far as weights need it."""
-    name = called.name if isinstance(called, Named) else ""
+    name = called.name if isinstance(called, Named) else "something"
     given = arguments if isinstance(arguments, tuple) else ()
     function = name.removeprefix("torch._utils.").removeprefix("torch._tensor.")
     if function in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"):
