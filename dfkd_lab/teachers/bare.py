@@ -79,7 +79,8 @@ def of_python_file(
 def _entries(tried: tuple[checkpoints.Checkpoint, ...]) -> str:
     """The entries of a file that were tried, for a refusal; empty if it is the weights."""
     names = [f"'{each.found_in}'" if each.found_in else "the file itself" for each in tried]
-    return f" (tried: {', '.join(names)})" if len(names) > 1 or tried[0].found_in else ""
+    shown = ", ".join([*names[:4], *([f"{len(names) - 4} more"] if len(names) > 4 else [])])
+    return f" (tried: {shown})" if len(names) > 1 or tried[0].found_in else ""
 
 
 def _recipe(found: str, checkpoint: checkpoints.Checkpoint, how: str) -> str:

@@ -69,6 +69,8 @@ def find(weights: dict[str, Tensor], names: Iterable[str] = nets.CLASSIFIERS) ->
 
 
 def _find(weights: dict[str, Tensor], names: list[str]) -> Match | None:
+    if not any(sizes(weights, name) for name in names[:1]):
+        return None  # before any network is made
     bare = unwrapped(weights)
     attempts = (
         (weights, _same, ""),
