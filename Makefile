@@ -14,7 +14,7 @@ DOCUMENTED := dfkd_lab dfkd_lab.spec dfkd_lab.primitives dfkd_lab.engine dfkd_la
 	dfkd_lab.teachers dfkd_lab.data dfkd_lab.runs dfkd_lab.bench
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo demo-class gpu speed check test test-long compile-check lab lint docs clean help
+.PHONY: abuse setup demo demo-class gpu speed check test test-long compile-check lab lint docs clean help
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -57,6 +57,9 @@ test: lint  ## lint, types and all tests but the long ones, as CI does
 
 test-long: setup  ## the tests that take minutes each
 	$(BIN)/python -m pytest -m long
+
+abuse: setup  ## damaged files, full disks and killed processes: an hour, and benchmarks/results/abuse.json
+	$(BIN)/python -m tests.abuse --mutations 10000 --limits 500 --kills 200 --out benchmarks/results/abuse.json
 
 compile-check: setup  ## every method as a compiled run through the seal, the compiler's cache cold: half an hour
 	$(BIN)/python -m pytest $(WORKERS) -m "slow or long" tests/runs/test_compiled_runs.py

@@ -10,10 +10,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from dfkd_lab.errors import RunError
 from dfkd_lab.runs.folder import RunFolder, remark
 from dfkd_lab.runs.records import verdict
 from dfkd_lab.runs.timing import duration
 from dfkd_lab.spec import record
+from dfkd_lab.system.files import write_atomically
 from widgets import figures, series
 from widgets import samples as grids
 
@@ -35,9 +37,16 @@ figure { margin: 0; } .alarm { border-left: 4px solid #c77700; padding-left: .8r
 
 
 def write(folder: RunFolder) -> Path:
-    """Write ``report.html`` into the run folder, from what is there: a stopped run has a report too."""
+    """Write ``report.html`` into the run folder, from what is there: a stopped run has a report too.
+
+    Raises:
+        RunError: if the folder cannot be read, or the file not be written.
+    """
     path = folder.path / "report.html"
-    path.write_text(page(folder), encoding="utf-8")
+    try:
+        write_atomically(path, page(folder).encode())
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from None
     return path
 
 

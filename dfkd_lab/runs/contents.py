@@ -42,11 +42,12 @@ STATUS = Fields(
     },
 )
 NOTES = Fields(needed={"notes": [str]})
+SEALED = {"data_free": bool, "from_round": int, "sealed_rounds": int, "violations": [str]}
 SEAL = Fields(
-    needed={"data_free": bool, "evaluation_set": str},
     known={
+        **{"data_free": bool, "evaluation_set": str, "verdict": str, "rounds": int, "watched_rounds": int},
         "real_images": Fields(needed={"name": str, "n": int}),
-        "sessions": [Fields(needed={"data_free": bool}, known={"sealed_rounds": int})],
+        "sessions": [Fields(known={**SEALED, "watched": [str], "not_watched": Fields(others=str)})],
     },
 )
 NUMBERS = Fields(others=(float, None))

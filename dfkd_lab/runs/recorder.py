@@ -48,6 +48,11 @@ class Recorder:
         self._status: dict[str, Any] = {}
         self._beaten = 0.0
 
+    @property
+    def saved(self) -> str:
+        """The round that a checkpoint is of, in words."""
+        return f"round {self.checkpoint_round}" if self.checkpoint_round else "nothing"
+
     def load(self) -> tuple[dict[str, Any] | None, str]:
         """The newest state that is as it was saved, on the CPU, and a sentence if another one is not.
 

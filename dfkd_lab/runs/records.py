@@ -77,7 +77,7 @@ def of_seal(
         sessions = [*before, {**here, "data_free": record["data_free"] and given is None}]
     watched = sum(session["sealed_rounds"] for session in sessions)
     found = {
-        "data_free": watched == at.stop and all(session["data_free"] for session in sessions),
+        "data_free": watched == at.stop and all(session.get("data_free") for session in sessions),
         "rounds": at.stop,
         "watched_rounds": watched,
         "not_watched": {way: text for each in sessions for way, text in each.get("not_watched", {}).items()},

@@ -69,7 +69,7 @@ class Session:
             if is_new:
                 shutil.rmtree(self.folder.path, ignore_errors=True)  # nothing is in it but the spec
             if isinstance(error, OSError):
-                raise RunError(f"cannot write {error.filename or self.folder.path}: {error.strerror}") from None
+                raise RunError(self._not_written(error)) from None
             raise
 
     def _prepare(self, free: int | None, is_new: bool) -> None:
@@ -212,8 +212,7 @@ class Session:
         self._first_round = self.run.round
         self._sealed_before = records.kept_sessions(self.folder, self._first_round)
         self._given = None if self.real is None else records.of_images(self.spec.data, self.real)
-        reports = self.recorder.begin(self.run.round)
-        self.trends = Trends(self.run.recipe.schedule, self.run.classes, reports)
+        self.trends = Trends(self.run.recipe.schedule, self.run.classes, self.recorder.begin(self.run.round))
 
     def _keep(self, report: Report) -> None:
         """Log the round, and hand over its samples, and a checkpoint when one is due."""
@@ -269,8 +268,7 @@ class Session:
         raise RunError(sentence)
 
     def _kept(self) -> str:
-        number = self.recorder.checkpoint_round
-        return f"{f'round {number}' if number else 'nothing'} is saved and the same command continues from it"
+        return f"{self.recorder.saved} is saved and the same command continues from it"
 
     def _status(self, state: str, message: str = "") -> None:
         self.recorder.status(state, self.run.round if hasattr(self, "run") else 0, message)

@@ -109,6 +109,8 @@ class Campaign:
     def limit(self, number: int) -> Outcome:
         """Files that cannot grow beyond some size while a run is written, as on a full disk; and its resumption."""
         chance = random.Random(f"{self.seed} limit {number}")
+        if not chance.randrange(8):
+            return self._limited_view(number, int(2 ** chance.uniform(0, 20)), chance)
         method = chance.choice([*METHODS])
         settings = self._settings(method)
         whole = self.whole(method, settings)
@@ -118,6 +120,27 @@ class Campaign:
         shutil.rmtree(folder, ignore_errors=True)
         said = self._in_a_child(lambda: command(settings, folder), file_bytes=most)
         return self._judged("limit", number, f"{method}, {most:,} bytes", folder, settings, said, whole)
+
+    def _limited_view(self, number: int, most: int, chance: random.Random) -> Outcome:
+        """As :meth:`limit`, where a report or a teacher is written: refused in a sentence, and whole the next time."""
+        folder, teacher = self.place / "limited", self.place / "limited" / "teacher.safetensors"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.begun, folder)
+        words = ["train-teacher", "convnet_8", "--data", "digits", "--epochs", "1", "--out", str(teacher)]
+        doors: dict[str, tuple[Callable[[], object], Path]] = {
+            "report": (lambda: report.write(RunFolder(folder)), folder / "report.html"),
+            "train-teacher": (lambda: main(words), teacher),
+        }
+        name = chance.choice([*doors])
+        write, file = doors[name]
+        said = self._in_a_child(lambda: int(write() == 2), file_bytes=most)
+        what = f"{name}, {most:,} bytes"
+        if "Traceback" in said:
+            return Outcome("limit", number, what, "traceback", said)
+        result, detail = attempt(write, 60.0)
+        if result != "read" or not file.exists():
+            return Outcome("limit", number, what, "lost" if result in ("read", "refused") else result, detail)
+        return Outcome("limit", number, what, "written the next time")
 
     def kill(self, number: int) -> Outcome:
         """A process that is killed at some time in its run, and its resumption after."""
@@ -164,12 +187,14 @@ class Campaign:
         views: dict[str, Callable[[], object]] = {
             "list": lambda: command_is(0, ["list", str(self.place)]),
             "compare": lambda: command_is(None, ["compare", str(folder), str(self.begun)]),
-            "report": lambda: report.page(RunFolder(folder)),
             "history": lambda: History(RunFolder(folder)).read(),
             "samples": lambda: [read_samples(each) for each in RunFolder(folder).samples().values()],
             "comparison": lambda: Run.read(RunFolder(folder)),
         }
-        return {**{each: views[each] for each in chance.sample([*views], 3)}, "resume": lambda: self._resume(folder)}
+        tries = {each: views[each] for each in chance.sample([*views], 3)}
+        if not chance.randrange(8):  # half a second of drawing
+            tries["report"] = lambda: report.page(RunFolder(folder))
+        return {**tries, "resume": lambda: self._resume(folder)}
 
     def _resume(self, folder: Path) -> None:
         list(Session(dataclasses.replace(RunFolder(folder).spec(), out=str(folder))))
@@ -220,6 +245,8 @@ class Campaign:
                 status = work()
             except SystemExit as error:
                 status = int(error.code or 0)
+            except (SpecError, RunError) as error:
+                os.write(2, f"{error}\n".encode())
             except BaseException:
                 traceback.print_exc()
             finally:

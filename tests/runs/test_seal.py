@@ -355,7 +355,7 @@ def test_a_killed_run_vouches_for_the_rounds_it_kept_and_its_next_session_for_th
     for _ in range(3):
         next(view)
     session.writer.wait()
-    killed = {name: (folder.path / name).read_bytes() for name in ("checkpoint.pt", "seal.json")}
+    killed = {name: (folder.path / name).read_bytes() for name in ("checkpoint.pt", "seal.json", "digests.json")}
     list(view)
     for name, content in killed.items():  # as a kill behind round 3 leaves them
         (folder.path / name).write_bytes(content)
@@ -372,6 +372,7 @@ def test_rounds_without_a_record_are_not_called_data_free(make_spec: MakeSpec, l
     for report in session:
         if report.round == 2:
             session.stop()
+    (folder.path / "digests.json").unlink()
     older = json.loads((folder.path / "seal.json").read_text())
     older["sessions"] = [{"sealed_rounds": 1, "data_free": True, "violations": []}]  # as version 0.2.0 wrote it
     (folder.path / "seal.json").write_text(json.dumps(older)) if lost != "every record" else (
