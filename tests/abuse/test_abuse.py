@@ -1,6 +1,5 @@
-"""A small campaign: 200 cases, another seed each day, which is printed where one of them fails."""
+"""A small campaign of 200 cases; ``make abuse`` is a large one, with another seed each time."""
 
-import datetime
 import subprocess
 import sys
 
@@ -10,12 +9,11 @@ from tests.abuse import campaign
 from tests.support import ROOT
 
 pytestmark = pytest.mark.slow
-CASES = ("--mutations", "160", "--limits", "20", "--kills", "20")
+CASES = ("--mutations", "180", "--limits", "10", "--kills", "10", "--seed", "18")
 
 
 def test_nothing_breaks_and_nothing_fools_it() -> None:
-    seed = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d")
-    command = [sys.executable, "-m", "tests.abuse", *CASES, "--seed", seed]
+    command = [sys.executable, "-m", "tests.abuse", *CASES]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command[1:])}\n{done.stdout}\n{done.stderr[-2000:]}"
     assert '"faults": 0' in done.stdout
