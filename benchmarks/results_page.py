@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import abuse_page
 import curves
 import gpu_page
 import mnist_page
@@ -199,6 +200,7 @@ def render() -> None:
         "## Teachers\n\n" + table(TEACHER_HEAD, teacher_lines()) + "\n",
         speed_page.section(),
         gpu_page.section(),
+        abuse_page.section(),
     ]
     (ROOT / "RESULTS.md").write_text("\n".join(parts))
     put_between(ROOT / "README.md", "headline", headline())
