@@ -75,7 +75,7 @@ class ComposedRun:
         rng, autocast = RNGState(seed, device), Autocast(device, precision)
         with rng:
             network = student()
-            observer = Observer(teacher, network, autocast)
+            observer = Observer(teacher, network, autocast, shape=shape)
             recipe = method.compose(MethodContext(teacher, observer, shape, classes, rounds, generator))
             _adapt(recipe, network, optimizer)
         recipe.check(batch_norms=bool(observer.batch_norms), head=observer.heads[0] is not None)

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dfkd_lab.nets.wrap import Frozen
+from dfkd_lab.nets.wrap import Classifier, Frozen, in_eval_mode
 from dfkd_lab.system.onednn_conv import replace_waiting
+from dfkd_lab.system.rng import preserved
 
 
 def pick(precision: str, device: torch.device) -> str:
@@ -48,8 +49,22 @@ class Autocast:
         if self.precision == "bf16" and isinstance(module, Frozen):
             hold_in_bfloat16(module, torch.zeros(2, *shape, device=self.device), self)
         channels_last(module)
+        if isinstance(module, Classifier) and not self._passes_channels_last(module, shape):
+            for parameter in module.parameters():
+                parameter.data = parameter.data.contiguous()
+            module.is_contiguous = True
         if self.device.type == "cpu" and self.precision == "bf16":
             replace_waiting(module)
+
+    def _passes_channels_last(self, network: Classifier, shape: tuple[int, int, int]) -> bool:
+        """Whether ``network`` takes images and maps with their channels last: one that calls ``view`` may not."""
+        images = torch.zeros(2, *shape, device=self.device).to(memory_format=torch.channels_last)
+        try:
+            with in_eval_mode(network), preserved(), torch.no_grad(), self:
+                network(images)
+        except RuntimeError:
+            return False
+        return True
 
     def __enter__(self) -> None:
         # without the cache of converted weights: a step inside would leave it stale

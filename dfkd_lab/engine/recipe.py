@@ -147,7 +147,8 @@ class Recipe:
         if not batch_norms and (names := [name for name in losses if needs_of(losses[name].loss) & NEEDS_BATCH_NORMS]):
             cure = ",".join(f"{name}=0" for name in names)
             raise RecipeError(
-                f"'{names[0]}' reads the teacher's batch-norm layers, and this teacher has none (BatchNorm2d); "
+                f"'{names[0]}' reads the teacher's batch-norm layers, and this teacher has none that "
+                "keeps statistics of its training data and that images pass; "
                 f"leave it out with terms = '{cure}', or choose a method without it"
             )
         if not head and (names := [name for name in losses if "features" in needs_of(losses[name].loss)]):
@@ -251,8 +252,11 @@ class MethodContext:
         return Generator(z_dim, self.shape, width, output, self.mean.cpu(), self.std.cpu(), classes, **details)
 
     @property
-    def batch_norms(self) -> list[nn.BatchNorm2d]:
-        """The teacher's batch-norm layers; if it has none, :meth:`Recipe.check` refuses the losses that read them."""
+    def batch_norms(self) -> list[Any]:
+        """The teacher's batch norms that keep statistics, in the order they are passed.
+
+        If it has none, :meth:`Recipe.check` refuses the losses that read them.
+        """
         return self.observer.batch_norms
 
     @property

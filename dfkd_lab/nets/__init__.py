@@ -9,12 +9,15 @@ from torch import nn
 
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets import python_file, zoo
+from dfkd_lab.nets.batch_norms import keeps_statistics
 from dfkd_lab.nets.classifiers import ConvNet, LeNet5
 from dfkd_lab.nets.generators import Generator
 from dfkd_lab.nets.python_file import trust
 from dfkd_lab.nets.resnet import ResNet, WideResNet
 from dfkd_lab.nets.vae import Encoder
+from dfkd_lab.nets.wrap import uncompiled, unwrapped
 from dfkd_lab.spec import check_new, unknown
+from dfkd_lab.system.faults import article, reason
 from dfkd_lab.system.rng import preserved
 
 
@@ -42,6 +45,9 @@ CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
 
 Which public code each of them equals is in docs/networks.md.
 """
+
+PUBLISHED = frozenset(CLASSIFIERS)
+"""Those that are not a user's own."""
 
 REDEFINED = {"vgg11": "vgg11_5pool", "vgg16": "vgg16_5pool"}
 """Networks that were another one under their name up to 0.2.0; what is written since says ``revision`` 1."""
@@ -78,14 +84,37 @@ def classifier(name: str, channels: int, classes: int) -> nn.Module:
     executed.
 
     Raises:
-        SpecError: if no network has this name, or it cannot take so many channels.
+        SpecError: if no network has this name, it cannot be made, or it cannot take so many channels.
     """
     check(name)
     if python_file.names_file(name):
-        return python_file.build(name, channels, classes)
+        return uncompiled(unwrapped(python_file.build(name, channels, classes)))
     if ":" in name:
         return zoo.build(name, channels, classes)
-    return CLASSIFIERS[name](channels=channels, classes=classes)
+    if is_published(name):
+        return CLASSIFIERS[name](channels=channels, classes=classes)
+    try:
+        made = CLASSIFIERS[name](channels=channels, classes=classes)
+    except Exception as error:
+        raise SpecError(f"'{name}' cannot be made ({reason(error)})") from None
+    if not isinstance(made, nn.Module):
+        raise SpecError(f"'{name}' gives {article(made)}; allowed: an nn.Module")
+    return uncompiled(unwrapped(made))
+
+
+def is_published(name: str) -> bool:
+    """Whether a network is one of ours, torchvision's or timm's, not of a user's own."""
+    return name in PUBLISHED or (":" in name and not python_file.names_file(name))
+
+
+def maker(name: str) -> object:
+    """What makes the network called ``name``: it is the same network as long as this is the same.
+
+    Raises:
+        SpecError: as :func:`check`.
+    """
+    check(name)
+    return python_file.identity(name) if python_file.names_file(name) else CLASSIFIERS.get(name)
 
 
 def is_normed(name: str, channels: int, classes: int) -> bool:
@@ -96,12 +125,8 @@ def is_normed(name: str, channels: int, classes: int) -> bool:
     """
     with preserved():
         net = classifier(name, channels, classes)
-    return any(isinstance(layer, (nn.modules.batchnorm._NormBase, nn.GroupNorm)) for layer in net.modules())
-
-
-def has_statistics(net: nn.Module) -> bool:
-    """Whether a batch norm of ``net`` keeps the mean and the variance of what it was trained on."""
-    return any(isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None for layer in net.modules())
+    classes_ = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
+    return any(isinstance(layer, classes_) or keeps_statistics(layer) for layer in net.modules())
 
 
 def revision(name: str) -> dict[str, int]:

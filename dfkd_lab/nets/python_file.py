@@ -6,22 +6,20 @@ checkpoint says. Afterwards the file's networks can be made by name in this proc
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import inspect
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import unknown
+from dfkd_lab.system.faults import article, reason
 from dfkd_lab.system.rng import preserved
 
 CALLED = "NAME(channels=..., classes=...), each given if it has a parameter of that name; any other needs a default"
@@ -150,61 +148,10 @@ def build(name: str, channels: int, classes: int) -> nn.Module:
     except SpecError:
         raise
     except Exception as error:
-        raise SpecError(f"'{short(name)}' cannot be made ({_reason(error, parse(name)[0])})") from None
+        raise SpecError(f"'{short(name)}' cannot be made ({reason(error, parse(name)[0])})") from None
     if not isinstance(made, nn.Module):
-        raise SpecError(f"'{short(name)}' gives {_article(made)}; allowed: an nn.Module")
+        raise SpecError(f"'{short(name)}' gives {article(made)}; allowed: an nn.Module")
     return made
-
-
-def examine(name: str, shape: tuple[int, ...], classes: int) -> None:
-    """Have two images [2, *shape] go through a network of a file, as a run will.
-
-    It is made twice from one seed, for a run that is resumed must not depend on anybody else's random numbers.
-
-    Raises:
-        SpecError: if it gives no logits [2, ``classes``], has nothing to train, or is another one each time.
-    """
-    first, second = (_trial(name, shape, classes) for _ in range(2))
-    if len(first) != len(second) or not all(map(torch.equal, first, second)):
-        raise SpecError(f"'{short(name)}' is not the same twice from one seed; draw random numbers from torch alone")
-
-
-def logits(name: str, net: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:
-    """What ``net`` gives for ``images`` [N, C, H, W], as logits [N, ``classes``] (or of any number of classes).
-
-    Raises:
-        SpecError: if it does not take them, or gives something else.
-    """
-    wanted = f"logits [{len(images)}, {classes or 'classes'}]"
-    try:
-        output = net(images)
-    except Exception as error:
-        reason = _reason(error, parse(name)[0])
-        raise SpecError(f"'{short(name)}' cannot take images {list(images.shape)} ({reason})") from None
-    if not isinstance(output, Tensor):
-        raise SpecError(f"'{short(name)}' gives {_article(output)} for images; allowed: {wanted}")
-    if output.ndim != 2 or output.shape[1] != (classes or output.shape[1]) or len(output) != len(images):
-        raise SpecError(f"'{short(name)}' gives {list(output.shape)} for {len(images)} images; allowed: {wanted}")
-    if not output.is_floating_point() or not output.isfinite().all():
-        raise SpecError(f"'{short(name)}' gives no finite numbers ({output.dtype}); allowed: {wanted}")
-    if output.shape[1] > 1 and bool((output >= 0).all()) and torch.allclose(output.sum(1), output.new_ones(())):
-        raise SpecError(f"'{short(name)}' gives probabilities; allowed: {wanted}, so leave out the softmax")
-    return output
-
-
-def _trial(name: str, shape: tuple[int, ...], classes: int) -> list[Tensor]:
-    """What a fresh network is made of, and gives in both modes."""
-    with preserved(), torch.no_grad():
-        torch.default_generator.manual_seed(0)
-        net, images = build(name, shape[0], classes), torch.randn(2, *shape)
-        if not any(each.requires_grad for each in net.parameters()):
-            raise SpecError(f"'{short(name)}' has no parameters to train")
-        try:
-            net = copy.deepcopy(net)
-        except Exception as error:
-            raise SpecError(f"'{short(name)}' cannot be copied ({_reason(error, parse(name)[0])})") from None
-        given = [logits(name, net.train(mode), images, classes) for mode in (True, False)]
-        return [*given, *(each for each in net.state_dict().values() if isinstance(each, Tensor))]
 
 
 def _code(name: str) -> Code:
@@ -225,7 +172,7 @@ def _constructor(name: str) -> Callable[..., Any]:
         raise SpecError(unknown(attribute, known, f"class or function in {path.name}"))
     value = values[attribute]
     if isinstance(value, nn.Module) or not callable(value):
-        raise SpecError(f"'{short(name)}' is {_article(value)}; allowed: a class or function that makes a network")
+        raise SpecError(f"'{short(name)}' is {article(value)}; allowed: a class or function that makes a network")
     made: Callable[..., Any] = value
     return made
 
@@ -258,22 +205,12 @@ def _executed(path: Path, text: bytes) -> ModuleType:
         del sys.modules[module.__name__]
         if not isinstance(error, (Exception, SystemExit)):
             raise
-        raise SpecError(f"{path.name} cannot be imported ({_reason(error, path)})") from None
+        raise SpecError(f"{path.name} cannot be imported ({reason(error, path)})") from None
     finally:
         sys.path[:] = before
     return module
 
 
-def _reason(error: BaseException, path: Path) -> str:
-    """An error as one line, and where in the file it was."""
-    said = " ".join((str(error) or "no message").split("\n")[0].split())[:160]
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    if isinstance(error, SyntaxError):
-        said, lines = error.msg, [error.lineno]
-    where = f", line {lines[-1]} of {path.name}" if lines and lines[-1] else ""
-    return f"{type(error).__name__}: {said}{where}"
-
-
-def _article(value: Any) -> str:
-    kind = type(value).__name__
-    return "nothing" if value is None else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+def file_of(name: str) -> Path | None:
+    """The file of a network that is from one."""
+    return parse(name)[0] if names_file(name) else None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from dfkd_lab.nets.pooling import GlobalAverage
+from dfkd_lab.nets.wrap import in_eval_mode
 
 NAMES = ("avgpool", "global_pool")
 """What torchvision and timm call the module that pools."""
@@ -60,7 +60,7 @@ def last_maps_of(net: nn.Module, stages: list[nn.Module], head: nn.Linear | None
         if module is head:
             break
         averages = isinstance(module, (GlobalAverage, nn.AdaptiveAvgPool2d)) or name.rpartition(".")[2] in NAMES
-        if averages and id(module) not in inside:
+        if averages and id(module) not in inside and not isinstance(module, torch.jit.ScriptModule):
             pooling = module
     if pooling is not None:
         return LastMaps(pooling, goes_in=True)
@@ -100,7 +100,7 @@ def why_no_activation_map(net: nn.Module, last: LastMaps | None, head: nn.Linear
     found: list[Tensor] = []
     handle = last.hook(found.append)
     try:
-        with _in_eval_mode(net):
+        with in_eval_mode(net):
             logits = net(images)
     finally:
         handle.remove()
@@ -113,14 +113,3 @@ def why_no_activation_map(net: nn.Module, last: LastMaps | None, head: nn.Linear
     if means.shape != logits.shape or not torch.allclose(means, logits, rtol=1e-3, atol=near, equal_nan=True):
         return "has a linear layer that reads something else than the spatial means of its last maps"
     return ""
-
-
-@contextmanager
-def _in_eval_mode(net: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

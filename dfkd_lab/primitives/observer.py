@@ -12,9 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_lab.nets.wrap import Classifier, Frozen
+from dfkd_lab.errors import RunError
+from dfkd_lab.nets.batch_norms import maps_given, running_statistics
+from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.batch_statistics import BatchStatistics
 from dfkd_lab.primitives.last_maps import last_maps_of
+from dfkd_lab.primitives.layers import layers_of
+from dfkd_lab.system.faults import reason
 
 NEEDS_STUDENT = frozenset({"student", "maps", "last_maps", "gradients"})
 """Needs of a loss for which the images pass the student too."""
@@ -83,10 +87,10 @@ class Observer:
     """Observes teacher and student through hooks, so that no network has to be edited.
 
     ``needs`` of a call says what to record: "student" (its logits), "features" (input of the teacher's last linear
-    layer), "statistics" (input statistics of every BatchNorm2d), "instance_means" and "preactivations" (of the same
-    layers, per sample), "maps" (output of every stage of both networks; runs the student too), "last_maps" (what both
-    networks pool before their last linear layer), "gradients" (maps, and the gradient of the logit of the teacher's
-    class by each). "labels" needs no recording.
+    layer), "statistics" (input statistics of every batch norm that keeps some), "instance_means" and "preactivations"
+    (of the same layers, per sample), "maps" (output of every stage of both networks; runs the student too), "last_maps"
+    (what both networks pool before their last linear layer), "gradients" (maps, and the gradient of the logit of the
+    teacher's class by each). "labels" needs no recording.
 
     Args:
         teacher: Takes images [N, C, H, W] in [0, 1].
@@ -94,6 +98,8 @@ class Observer:
         autocast: The context the networks compute in, maybe half precision; what is recorded is in 32 bits.
         folded_teacher: Gives the teacher's logits in fewer operations; it is run in the teacher's place where nothing
             but logits is recorded and no gradient is wanted.
+        shape: Of the images, [C, H, W]: with it, two images pass both networks on the CPU, and only layers that they do
+            pass are observed, those that they pass twice twice.
     """
 
     def __init__(
@@ -102,6 +108,7 @@ class Observer:
         student: nn.Module,
         autocast: AbstractContextManager[Any] | None = None,
         folded_teacher: Frozen | None = None,
+        shape: tuple[int, ...] | None = None,
     ):
         self.teacher, self.student, self.autocast = teacher, student, autocast or nullcontext()
         self.folded_teacher = folded_teacher or teacher
@@ -109,16 +116,14 @@ class Observer:
         """Images passed through the teacher so far."""
         self._observation: Observation | None = None
         self._needs: frozenset[str] = frozenset()
-        self.batch_norms = [
-            layer for layer in teacher.modules() if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None
-        ]
-        for layer in self.batch_norms:
+        mine, others = layers_of(teacher, shape), layers_of(student, shape)
+        self.batch_norms, self.heads = mine.batch_norms, (mine.head, others.head)
+        for layer in dict.fromkeys(self.batch_norms):
             layer.register_forward_pre_hook(self._record_statistics)
             layer.register_forward_hook(self._record_preactivation)
-        self.heads = head_of(teacher), head_of(student)
         if self.heads[0] is not None:
             self.heads[0].register_forward_pre_hook(self._record_features)
-        self.stages, self.student_stages = stages_of(teacher), stages_of(student)
+        self.stages, self.student_stages = mine.stages, others.stages
         for stage in (*self.stages, *self.student_stages):
             stage.register_forward_hook(self._record_map)
         self.last_maps = (
@@ -139,6 +144,9 @@ class Observer:
             labels: The target class [N], handed on to the losses.
             needs: What to record, see the class.
             graph: Whether to keep the gradient path back to the images.
+
+        Raises:
+            RunError: if a network fails, as one of a user's own may on a batch of another size.
         """
         observation = Observation(images=images, logits=images, labels=labels)
         differentiate = "gradients" in needs
@@ -146,10 +154,11 @@ class Observer:
         # gradients by the maps need a graph that begins somewhere, also where the images have none
         inputs = images.detach().requires_grad_() if differentiate and not graph else images
         mode = torch.enable_grad() if differentiate else nullcontext() if graph else torch.no_grad()
-        with mode, self._recording(observation, needs):
+        with mode, self._recording(observation, needs), _named("teacher", inputs):
             # the folded copy has no batch norms to hook, and its images' gradient would differ by rounding
             network = self.teacher if graph or needs - NEEDS_LOGITS_ONLY else self.folded_teacher
             observation.logits = network(inputs).float()  # a softmax in 16 bits loses the small probabilities
+        class_ = None
         if differentiate:
             # the teacher's class for both: the student is compared on what the teacher looks for
             class_ = observation.logits.argmax(1, keepdim=True)
@@ -157,17 +166,22 @@ class Observer:
             if not graph:
                 observation.detach_teacher()
         if needs & NEEDS_STUDENT:
-            with (
-                torch.enable_grad() if differentiate else nullcontext(),
-                self._recording(observation, needs & {"maps", "last_maps"}),
-            ):
-                observation.student = self.student(images).float()
-            if differentiate:
-                maps = observation.student_maps
-                observation.student_gradients = _gradients(observation.student, class_, maps, keep=True)
+            self._pass_student(observation, needs, class_)
         observation.keep_32_bits()
         self.queries += len(images)
         return observation
+
+    def _pass_student(self, observation: Observation, needs: frozenset[str], class_: Tensor | None) -> None:
+        """Pass the images through the student; with ``class_`` [N, 1], also differentiate its logits of that class."""
+        with (
+            torch.enable_grad() if class_ is not None else nullcontext(),
+            self._recording(observation, needs & {"maps", "last_maps"}),
+            _named("student", observation.images),
+        ):
+            observation.student = self.student(observation.images).float()
+        if class_ is not None:
+            maps = observation.student_maps
+            observation.student_gradients = _gradients(observation.student, class_, maps, keep=True)
 
     def student_alone(self, images: Tensor, labels: Tensor | None, logits: Tensor) -> Observation:
         """Pass ``images`` through the student only, beside the teacher's stored answer.
@@ -177,7 +191,7 @@ class Observer:
             labels: The target class [N].
             logits: What the teacher gave for these images before, [N, K].
         """
-        with self.autocast:
+        with self.autocast, _named("student", images):
             return Observation(images=images, logits=logits, labels=labels, student=self.student(images).float())
 
     @contextmanager
@@ -188,22 +202,30 @@ class Observer:
                 yield
         finally:
             self._observation, self._needs = None, frozenset()
+        for name in needs & {"statistics", "instance_means", "preactivations"}:
+            passed, known = len(getattr(observation, name)), len(self.batch_norms)
+            if passed != known:
+                raise RunError(
+                    f"images passed {passed} of the teacher's {known} batch norms, so which ones depends on the images;"
+                    " choose a method or terms that read none"
+                )
 
-    def _record_statistics(self, layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
-        if self._observation is not None and "statistics" in self._needs:
+    def _record_statistics(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if self._observation is None or (maps := maps_given(layer, inputs)) is None:
+            return
+        if "statistics" in self._needs:
             # of the input, because the output of a layer in eval mode is normalized by what is to be matched
-            mean, variance = BatchStatistics.apply(inputs[0])
-            assert layer.running_mean is not None
-            assert layer.running_var is not None
-            statistics = LayerStatistics(mean, variance, layer.running_mean, layer.running_var)
-            self._observation.statistics.append(statistics)
-        if self._observation is not None and "instance_means" in self._needs:
-            self._observation.instance_means.append(inputs[0].float().mean((2, 3)))
+            mean, variance = BatchStatistics.apply(maps)
+            self._observation.statistics.append(LayerStatistics(mean, variance, *running_statistics(layer)))
+        if "instance_means" in self._needs:
+            self._observation.instance_means.append(maps.float().mean((2, 3)))
 
-    def _record_preactivation(self, layer: nn.BatchNorm2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def _record_preactivation(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if self._observation is not None and "preactivations" in self._needs:
+            maps = maps_given(layer, (output,))
+            assert maps is not None
             # a copy, because a ReLU behind it may work in place
-            self._observation.preactivations.append(output.clone().float())
+            self._observation.preactivations.append(maps.clone().float())
 
     def _record_features(self, layer: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
         if self._observation is not None and "features" in self._needs:
@@ -217,6 +239,18 @@ class Observer:
     def _record_last_maps(self, name: str, maps: Tensor) -> None:
         if self._observation is not None and "last_maps" in self._needs:
             setattr(self._observation, name, maps)
+
+
+@contextmanager
+def _named(who: str, images: Tensor) -> Iterator[None]:
+    """Say which network failed on which images; memory that ran out and a broken seal are not its failures."""
+    try:
+        yield
+    except Exception as error:
+        is_other = isinstance(error, RuntimeError) and type(error) is not RuntimeError
+        if is_other or isinstance(error, (MemoryError, OSError)) or "allocate" in str(error):
+            raise
+        raise RunError(f"the {who} failed on images {list(images.shape)} ({reason(error)})") from error
 
 
 def _gradients(logits: Tensor, class_: Tensor, maps: list[Tensor], keep: bool) -> list[Tensor]:
@@ -238,32 +272,3 @@ def same_size(teacher: Tensor, student: Tensor) -> list[Tensor]:
     """
     size = min(teacher.shape[2], student.shape[2]), min(teacher.shape[3], student.shape[3])
     return [each if each.shape[2:] == size else F.adaptive_avg_pool2d(each, size) for each in (teacher, student)]
-
-
-def head_of(model: nn.Module) -> nn.Linear | None:
-    """The classifier of a network.
-
-    Args:
-        model: Any network.
-
-    Returns:
-        Its last linear layer; None if it has none.
-    """
-    linears = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    return linears[-1] if linears else None
-
-
-def stages_of(model: nn.Module) -> list[nn.Module]:
-    """Where the feature maps of a network are read.
-
-    Args:
-        model: Any network.
-
-    Returns:
-        The children of its ``stages``, else its ``layer1`` to ``layer4``; empty if it has neither.
-    """
-    net = model.net if isinstance(model, Classifier) else model
-    stages = getattr(net, "stages", None)
-    if isinstance(stages, nn.Module):
-        return list(stages.children())
-    return [getattr(net, name) for name in ("layer1", "layer2", "layer3", "layer4") if hasattr(net, name)]

@@ -13,7 +13,7 @@ from dfkd_lab import methods, nets
 from dfkd_lab.data.registry import DataSet
 from dfkd_lab.methods.composition import MIRRORS
 from dfkd_lab.nets import python_file
-from dfkd_lab.primitives.observer import head_of
+from dfkd_lab.primitives.layers import layers_of
 from dfkd_lab.spec import RunSpec, build, record, settings_of
 from dfkd_lab.teachers import Teacher
 
@@ -93,9 +93,12 @@ def _without_batch_norm(
 ) -> tuple[RunSpec, dict[str, Any], list[str]]:
     """Losses that need no statistics for those that do, where the teacher keeps none and nobody asked for them."""
     named = {part.partition("=")[0].strip() for part in spec.terms.split(",")}
-    if not settings.get("bn_gap") or "bn_gap" in {*asked, *named} or nets.has_statistics(teacher.model):
+    if not settings.get("bn_gap") or "bn_gap" in {*asked, *named}:
         return spec, settings, []
-    known = {*settings, *named} | ({"activation"} if head_of(teacher.model) is None else set())
+    layers = layers_of(teacher.model, teacher.card.shape)
+    if layers.batch_norms:
+        return spec, settings, []
+    known = {*settings, *named} | ({"activation"} if layers.head is None else set())
     terms = ",".join(f"{name}={weight:g}" for name, weight in NO_BATCH_NORM.items() if name not in known)
     note = f"the teacher keeps no batch-norm statistics: bn_gap = 0, and {terms or 'nothing'} in its place"
     spec = dataclasses.replace(spec, terms=",".join(filter(None, [spec.terms, terms])))

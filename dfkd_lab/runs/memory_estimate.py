@@ -196,7 +196,10 @@ def _activations(composed: ComposedRun) -> int:
 def _outputs(net: nn.Module, inputs: Tensor) -> int:
     """Numbers in the outputs of all layers for ``inputs``; 0 where the network cannot take them yet."""
     counts: list[int] = []
-    layers = [layer for layer in net.modules() if not list(layer.children())]
+    # nothing can be hooked inside a scripted module
+    layers = [
+        each for each in net.modules() if not list(each.children()) and not isinstance(each, torch.jit.ScriptModule)
+    ]
     count = lambda layer, given, output: counts.append(output.numel() if isinstance(output, Tensor) else 0)  # noqa: E731
     handles = [layer.register_forward_hook(count) for layer in layers]
     training = net.training

@@ -16,7 +16,7 @@ from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.recipe import Method
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition
-from dfkd_lab.nets import python_file
+from dfkd_lab.nets import trial
 from dfkd_lab.nets.python_file import Code
 from dfkd_lab.runs import defaults, own_code, timing
 from dfkd_lab.runs.folder import RunFolder, is_same_run, named_folder
@@ -166,9 +166,8 @@ def _settle(spec: RunSpec) -> Settled:
     build(class_, spec.settings, also=settings_of(RunSpec))  # before a file is read
     teacher = _find_teacher(spec)
     try:
-        nets.check(spec.student)
-        if python_file.names_file(spec.student):
-            python_file.examine(spec.student, teacher.card.shape, teacher.card.classes)
+        maker = nets.maker(spec.student)
+        trial.examine_student(spec.student, maker, tuple(teacher.card.shape), teacher.card.classes)
     except SpecError as error:
         raise SpecError(f"student: {error}") from None
     if methods.remark(class_) and spec.data == "none":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from dfkd_lab.engine import flops
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.loop import Run
 from dfkd_lab.engine.report import Report
+from dfkd_lab.nets.wrap import copied
 from dfkd_lab.system.rng import preserved
 
 PIXELS = 2**17
@@ -48,7 +48,7 @@ def time_a_step(run: ComposedRun | Run, shape: tuple[int, int, int]) -> Speed:
     n = max(2, min(run.recipe.schedule.batch, PIXELS // (shape[1] * shape[2])))
     with preserved():
         images = torch.rand(n, *shape, device=run.device, requires_grad=True)
-        teacher, student = (copy.deepcopy(net).to(run.device) for net in (run.teacher, run.student))
+        teacher, student = (copied(net).to(run.device) for net in (run.teacher, run.student))
         for net in (teacher, student):
             run.autocast.prepare(net, shape)
         with run.autocast:

@@ -12,7 +12,7 @@ from dfkd_lab import data as data_sets
 from dfkd_lab import nets
 from dfkd_lab.data import NORMALIZATIONS
 from dfkd_lab.errors import SpecError
-from dfkd_lab.nets import python_file, zoo
+from dfkd_lab.nets import python_file, trial, zoo
 from dfkd_lab.system.rng import preserved
 from dfkd_lab.teachers import checkpoints, identify, spellings
 from dfkd_lab.teachers.checkpoints import Card
@@ -105,8 +105,9 @@ def _loaded(net: str, path: Path, weights: dict[str, Tensor], card: Card) -> tup
 
 def _with_classes(card: Card, made: nn.Module, classes: int | None = None) -> Card:
     """``card`` with as many classes as two images get, ``classes`` or as the network has."""
+    who, file = f"'{python_file.short(card.net)}'", python_file.file_of(card.net)
     with preserved(), torch.no_grad():
-        logits = python_file.logits(card.net, made, torch.zeros(2, *card.shape), classes)
+        logits = trial.logits(who, made, trial.probe(2, card.shape), classes, file)
     return replace(card, classes=logits.shape[1])
 
 

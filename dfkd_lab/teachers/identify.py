@@ -215,9 +215,14 @@ def sizes(weights: Mapping[str, Tensor], name: str) -> list[tuple[int, int]]:
     return [(each, count) for each in channels for count in classes]
 
 
-@lru_cache(maxsize=1024)
 def shapes(name: str, channels: int, classes: int) -> Shapes:
     """The tensors of a fresh network by name; no memory is taken for them, and no random number."""
+    return _shapes(name, nets.maker(name), channels, classes)
+
+
+@lru_cache(maxsize=1024)
+def _shapes(name: str, maker: object, channels: int, classes: int) -> Shapes:
+    """Kept for as long as ``maker`` makes the network of that name."""
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.device("meta"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from dfkd_lab import data as data_sets
 from dfkd_lab import nets
 from dfkd_lab.data import NORMALIZATIONS
 from dfkd_lab.errors import SpecError
-from dfkd_lab.nets import python_file
-from dfkd_lab.nets.wrap import Classifier, Frozen
-from dfkd_lab.spec import unknown
+from dfkd_lab.nets import python_file, trial
+from dfkd_lab.nets.batch_norms import keeps_statistics, running_statistics
+from dfkd_lab.nets.wrap import Classifier, Frozen, copied, uncompiled, unwrapped
+from dfkd_lab.spec import check_new, unknown
+from dfkd_lab.system.faults import article, reason
 from dfkd_lab.system.rng import preserved
 from dfkd_lab.teachers import bare, checkpoints, identify
 from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
@@ -36,9 +38,9 @@ class Teacher:
     sha256: str
 
     @property
-    def norms(self) -> list[nn.BatchNorm2d]:
-        """The batch-norm layers."""
-        return [layer for layer in self.model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    def norms(self) -> list[Any]:
+        """The batch norms that keep statistics of what it was trained on, of whatever class."""
+        return [layer for layer in self.model.modules() if keeps_statistics(layer)]
 
     @property
     def data_at_hand(self) -> str:
@@ -51,6 +53,7 @@ class Teacher:
 
     def describe(self, calibration: Calibration | None = None) -> dict[str, Any]:
         """The card as a table row, with what was measured if it was."""
+        means, variances = zip(*map(running_statistics, self.norms), strict=True) if self.norms else ((), ())
         return {
             "name": _without_folders(self.name),
             "net": python_file.short(self.card.net),
@@ -58,8 +61,8 @@ class Teacher:
             "classes": self.card.classes,
             "shape": list(self.card.shape),
             "batch_norm_layers": len(self.norms),
-            "running_mean": _range([layer.running_mean for layer in self.norms]),
-            "running_variance": _range([layer.running_var for layer in self.norms]),
+            "running_mean": _range(means),
+            "running_variance": _range(variances),
             "mean": list(self.card.mean),
             "std": list(self.card.std),
             "data": self.card.data,
@@ -179,33 +182,66 @@ def adopt(
 ) -> str:
     """Make any module, trained elsewhere, a teacher; gives what ``teacher`` of a run is then.
 
+    That is a copy, without what trained it on several devices or compiled it, on the CPU and in 32 bits; a few images
+    go through it first. Its batch norms are the layers that keep ``running_mean`` and ``running_var``.
+
     Args:
         name: To be known by in this process.
-        model: Takes images ``shape`` as ``normalization`` makes them, and gives logits [N, ``classes``].
+        model: Takes images ``shape`` as ``normalization`` makes them, and gives logits [N, ``classes``]: alone, or in
+            an object or a mapping that calls them "logits" (or "out"), as Hugging Face's models do.
         shape: [C, H, W].
-        classes: K.
+        classes: K, two or more.
         normalization: One of ``NORMALIZATIONS``.
         folder: Its weights are written there, as ``name``.safetensors. A process that did not adopt it does not know
             the network, so such a run is begun and resumed where it was adopted.
 
     Raises:
-        SpecError: if the name is taken, the normalization unknown, or the model does not take such images.
+        SpecError: if the name is taken, the normalization unknown, the model does not give logits for such images, or
+            its weights cannot be written.
     """
     if normalization not in NORMALIZATIONS:
         raise SpecError(unknown(normalization, NORMALIZATIONS, "normalization"))
-    mean, std = NORMALIZATIONS[normalization]
-    mine = Classifier(copy.deepcopy(model).eval(), mean, std)
-    try:
-        with torch.no_grad():
-            output = tuple(mine(torch.zeros(2, *shape)).shape)
-    except RuntimeError as error:
-        raise SpecError(f"teacher '{name}' does not take images {list(shape)}: {str(error).splitlines()[0]}") from None
-    if output != (2, classes):
-        raise SpecError(f"teacher '{name}' gives {list(output)} for two images; allowed: logits [2, {classes}]")
-    nets.register(name, lambda channels, classes: copy.deepcopy(mine.net))
+    check_new(name, nets.CLASSIFIERS, "network")
+    who, (mean, std) = f"teacher '{name}'", NORMALIZATIONS[normalization]
+    _check_sizes(who, shape, classes, normalization)
+    mine = Classifier(_own_copy(who, model), mean, std)
+    trial.examine_teacher(who, mine, shape, classes)
     path = Path(folder) / f"{name}.safetensors"
-    save(mine, Card(name, classes, shape, mean, std, recipe="adopted in a notebook or script"), path)
+    try:
+        save(mine, Card(name, classes, shape, mean, std, recipe="adopted in a notebook or script"), path)
+    except OSError as error:
+        raise SpecError(
+            f"folder = '{folder}': cannot write {path} ({error.strerror}); allowed: one that is there"
+        ) from None
+    nets.register(name, lambda channels, classes: copied(mine.net))
     return str(path)
+
+
+def _check_sizes(who: str, shape: Sequence[int], classes: int, normalization: str) -> None:
+    numbers = [*shape, classes] if isinstance(shape, (tuple, list)) else []
+    if len(numbers) != 4 or not all(isinstance(each, int) and each > 0 for each in numbers):
+        raise SpecError(f"{who}: shape = {shape!r} and classes = {classes!r}; allowed: [channels, height, width] and a "
+                        "number, all above 0")  # fmt: skip
+    channels = len(NORMALIZATIONS[normalization][0])
+    if channels not in (1, shape[0]):
+        raise SpecError(f"{who}: normalization = '{normalization}' is of {channels} channels, shape = {list(shape)}; "
+                        "allowed: 'half', 'none', or one of so many channels")  # fmt: skip
+
+
+def _own_copy(who: str, model: nn.Module) -> nn.Module:
+    """A copy of the network itself, as a run computes with it.
+
+    Raises:
+        SpecError: if there is none.
+    """
+    if not isinstance(model, nn.Module):
+        raise SpecError(f"{who} is {article(model)}; allowed: an nn.Module")
+    trial.refuse_lazy(who, model)
+    try:
+        mine: nn.Module = uncompiled(copied(unwrapped(model))).cpu().float().eval()
+    except Exception as error:
+        raise SpecError(f"{who} cannot be copied to the CPU in 32 bits ({reason(error)})") from None
+    return mine
 
 
 def student_of(card: Card, net: str) -> Classifier:
@@ -233,8 +269,20 @@ def _open(name: str, path: Path, weights: dict[str, Tensor] | None, card: Card, 
         net = nets.classifier(card.net, card.shape[0], card.classes)
     if weights is not None:
         identify.load(net, weights, path, card.net)
-    digest = "" if weights is None else _sha256(path)
-    return Teacher(name, Frozen(net, mean, std), replace(card, mean=mean, std=std), path, digest)
+    model, digest = Frozen(net, mean, std), "" if weights is None else _sha256(path)
+    if digest:
+        _examine(_without_folders(name), model, card)
+    return Teacher(name, model, replace(card, mean=mean, std=std), path, digest)
+
+
+def _examine(name: str, model: Frozen, card: Card) -> None:
+    """Two images go through a teacher before it is used; one of a user's own network is looked at closer."""
+    who = f"teacher = '{name}'"
+    if not nets.is_published(card.net):
+        trial.examine_teacher(who, model, card.shape, card.classes, python_file.file_of(card.net))
+        return
+    with preserved(), torch.no_grad():
+        trial.logits(who, model, trial.probe(2, card.shape), card.classes)
 
 
 def _sha256(path: Path) -> str:
@@ -242,7 +290,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _range(tensors: list[Tensor | None]) -> list[float]:
+def _range(tensors: Sequence[Tensor]) -> list[float]:
     """Smallest and largest value; nothing of nothing."""
-    values = [value for value in tensors if value is not None]
-    return [round(float(each), 4) for each in torch.cat(values).aminmax()] if values else []
+    return [round(float(each), 4) for each in torch.cat(list(tensors)).aminmax()] if tensors else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from dataclasses import asdict, fields
@@ -14,7 +13,7 @@ from dfkd_lab import data, nets
 from dfkd_lab.engine.metrics import Accuracy
 from dfkd_lab.errors import DamagedFile, SpecError
 from dfkd_lab.nets import python_file
-from dfkd_lab.nets.wrap import Frozen, folded
+from dfkd_lab.nets.wrap import Frozen, copied, folded
 from dfkd_lab.system.environment import cache
 from dfkd_lab.system.files import write_atomically
 from dfkd_lab.system.stored import Fields, read_json
@@ -47,8 +46,9 @@ def examine(teacher: Teacher, split: data.Split | None, device: torch.device | s
     if shape != tuple(teacher.card.shape):
         raise SpecError(f"the teacher takes images {list(teacher.card.shape)}, the evaluation data has {list(shape)}")
     device = torch.device(device)
-    copied = folded(teacher.model, shape)
-    model = (copy.deepcopy(copied) if copied is teacher.model and device.type != "cpu" else copied).to(device)
+    found_model = folded(teacher.model, shape)
+    on_copy = found_model is teacher.model and device.type != "cpu"
+    model = (copied(found_model) if on_copy else found_model).to(device)
     logits = logits_of(model, split.images, device)
     found = Calibration.of(logits, split.labels)
     if found.accuracy < LOW:

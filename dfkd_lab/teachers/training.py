@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from dfkd_lab.engine.metrics import Accuracy
 from dfkd_lab.engine.optimization import keep_counters_on_host
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.nets import python_file
-from dfkd_lab.nets.wrap import Classifier
+from dfkd_lab.nets.wrap import Classifier, copied
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import device_setting, setting
@@ -136,7 +135,7 @@ class TeacherTraining:
         self.rng = RNGState(spec.seed, self.device)
         self.model = self._model()
         keep_counters_on_host(self.model)
-        self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False) if recipe.averaging else self.model
+        self.averaged = copied(self.model).eval().requires_grad_(False) if recipe.averaging else self.model
         normed = any(isinstance(layer, nn.BatchNorm2d) for layer in self.model.modules())
         self.lr = recipe.lr if normed else recipe.lr_without_norm
         self.optimizer = recipe.optimizer(self.model, self.lr)
@@ -210,9 +209,9 @@ class TeacherTraining:
             model.to(memory_format=torch.channels_last)
         try:
             model.eval()(to_float(self.images[:2]))
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0][:120]
-            raise SpecError(f"'{self.spec.net}' cannot take images {list(self.card.shape)} ({reason})") from None
+        except Exception as error:
+            said = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+            raise SpecError(f"'{self.card.net}' cannot take images {list(self.card.shape)} ({said})") from None
         return model
 
     def _load(self) -> None:

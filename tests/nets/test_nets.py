@@ -13,7 +13,8 @@ from dfkd_lab.nets import zoo
 from dfkd_lab.nets.generators import UpsamplingConv2d
 from dfkd_lab.nets.initialization import kaiming
 from dfkd_lab.nets.wrap import Frozen
-from dfkd_lab.primitives.observer import Observer, head_of, stages_of
+from dfkd_lab.primitives.layers import head_of, stages_of
+from dfkd_lab.primitives.observer import Observer
 
 pytestmark = pytest.mark.slow
 

@@ -47,8 +47,8 @@ def test_adopting_copies(tmp_path: Path) -> None:
     [
         ("resnet20", (1, 16, 16), 10, "digits", "network 'resnet20' is taken"),
         ("my net", (1, 16, 16), 10, "digits", "network 'my net' is no name"),
-        ("mine", (3, 16, 16), 10, "cifar10", r"does not take images \[3, 16, 16\]"),
-        ("mine", (1, 16, 16), 7, "digits", r"gives \[2, 10\] for two images; allowed: logits \[2, 7\]"),
+        ("mine", (3, 16, 16), 10, "cifar10", r"cannot take images \[2, 3, 16, 16\] \(RuntimeError: Given groups=1"),
+        ("mine", (1, 16, 16), 7, "digits", r"gives \[2, 10\] for 2 images; allowed: logits \[2, 7\]"),
         ("mine", (1, 16, 16), 10, "digit", "did you mean 'digits'"),
     ],
 )

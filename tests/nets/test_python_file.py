@@ -10,7 +10,7 @@ import torch
 
 from dfkd_lab import nets
 from dfkd_lab.errors import SpecError
-from dfkd_lab.nets import python_file
+from dfkd_lab.nets import python_file, trial
 from tests.support import own_file
 
 ONE, HEAD = "my.py:Net", "import torch\nfrom torch import nn\n"
@@ -101,7 +101,7 @@ def test_an_edited_file_is_read_again_and_a_broken_one_forgotten(file: Path) -> 
 def test_dataclasses_and_future_annotations_work(file: Path, text: str) -> None:
     file.write_text(text)
     nets.trust("my.py:Net")
-    python_file.examine(ONE, (1, 16, 16), 10)
+    trial.examine_student(ONE, nets.maker(ONE), (1, 16, 16), 10)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_cannot_be_a_network_is_refused_in_one_sentence(file: Path, name: s
 
     def take() -> None:
         nets.trust(name)
-        python_file.examine(name, (1, 16, 16), 10)
+        trial.examine_student(name, nets.maker(name), (1, 16, 16), 10)
 
     with pytest.raises(SpecError, match=sentence) as error:
         take()

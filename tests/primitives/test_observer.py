@@ -11,7 +11,8 @@ from dfkd_lab.engine.recipe import MethodContext
 from dfkd_lab.errors import RecipeError
 from dfkd_lab.nets.wrap import Classifier, Frozen
 from dfkd_lab.primitives.last_maps import last_maps_of
-from dfkd_lab.primitives.observer import Observer, head_of, stages_of
+from dfkd_lab.primitives.layers import head_of, stages_of
+from dfkd_lab.primitives.observer import Observer
 from dfkd_lab.teachers import Teacher, student_of
 
 ALL = frozenset({"student", "features", "statistics", "maps"})

@@ -1,8 +1,11 @@
 """The distance from the statistics that the teacher's batch norms remember of its training data."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from dfkd_lab.nets.batch_norms import running_statistics
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.observer import Observation
 
@@ -13,7 +16,7 @@ class BatchNormGap(nn.Module):
     Sum over layers of the un-squared L2 norms for mean and biased variance, at the *input* of each layer.
 
     Args:
-        layers: The teacher's batch norms, in the order they are run.
+        layers: The teacher's batch norms that keep statistics, in the order they are passed.
         momentum: Share of earlier rounds in the batch's statistics, in [0, 1). Above 0 they are blended, from the
             second round on, with their running average (FastDFKD): (1 - momentum) * batch + momentum * average, which
             scales the gradient by 1 - momentum.
@@ -23,10 +26,10 @@ class BatchNormGap(nn.Module):
     commits: Tensor
     places: Tensor
 
-    def __init__(self, layers: list[nn.BatchNorm2d], momentum: float = 0.0):
+    def __init__(self, layers: Sequence[nn.Module], momentum: float = 0.0):
         super().__init__()
         self.momentum = momentum
-        sizes = [layer.num_features for layer in layers for _ in ("mean", "variance")]
+        sizes = [len(each) for layer in layers for each in running_statistics(layer)]
         self.averages = nn.ParameterList(nn.Parameter(torch.zeros(size), requires_grad=False) for size in sizes)
         self.register_buffer("commits", torch.zeros((), dtype=torch.long))
         self.width = max(sizes, default=0)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfkd_lab.nets.batch_norms import running_statistics
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.observer import Observation, Observer
 from dfkd_lab.primitives.views import View
@@ -16,7 +17,7 @@ from dfkd_lab.primitives.views import View
 class Contrast(nn.Module):
     """InfoNCE [N] between two views of each image, among the batch and earlier images (CMI, L_cr).
 
-    The embedding e(x) is the spatial mean of the input of every BatchNorm2d of the teacher, side by side; h(e) its
+    The embedding e(x) is the spatial mean of the input of every batch norm of the teacher, side by side; h(e) its
     projection W2 ReLU(W1 e), of length 1. Queries are h of local views; keys are h of global ones, as constants:
 
         l_i = -log( exp(q_i k_i / tau) / sum_j exp(q_i k_j / tau) )
@@ -61,7 +62,7 @@ class Contrast(nn.Module):
         self.observer, self.global_view, self.local_view = observer, global_view, local_view
         self.temperature, self.negatives = temperature, negatives
         # 1 for a teacher without batch norms, which a recipe refuses, unless this loss has no weight
-        size = sum(layer.num_features for layer in observer.batch_norms) or 1
+        size = sum(len(running_statistics(layer)[0]) for layer in observer.batch_norms) or 1
         self.projection = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, length))
         self.optimizer = torch.optim.Adam(self.projection.parameters(), lr=lr, fused=True)
         self.register_buffer("queue", torch.zeros(capacity, 2, size))

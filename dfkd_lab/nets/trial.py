@@ -1,0 +1,244 @@
+"""Whether a network of a user's own is what a run needs: a few images go through it before anything is begun.
+
+What is refused is refused in one sentence, with what came, what is allowed, and a cure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfkd_lab import nets
+from dfkd_lab.errors import SpecError
+from dfkd_lab.nets import python_file
+from dfkd_lab.nets.wrap import Classifier, copied, named_logits
+from dfkd_lab.system.faults import article, reason
+from dfkd_lab.system.rng import preserved
+
+
+def logits(who: str, net: nn.Module, images: Tensor, classes: int | None = None, file: Path | None = None) -> Tensor:
+    """What ``net`` gives for ``images`` [N, C, H, W], as logits [N, ``classes``] (or of any number of classes).
+
+    Args:
+        who: What the network is called, for a sentence.
+        net: Any.
+        images: As it takes them, two or more if they shall tell logits from probabilities.
+        classes: K.
+        file: The Python file that it is from.
+
+    Raises:
+        SpecError: if it does not take them, or gives something else.
+    """
+    wanted = f"logits [{len(images)}, {classes or 'classes'}]"
+    try:
+        output = named_logits(net(images))
+    except Exception as error:
+        raise SpecError(f"{who} cannot take images {list(images.shape)} ({reason(error, file)})") from None
+    is_dense = isinstance(output, Tensor) and output.layout is torch.strided and not output.is_nested
+    if not is_dense:
+        cure = "so return them alone, or in a dictionary or object that calls them 'logits'"
+        raise SpecError(f"{who} gives {_kind(output)} for images; allowed: {wanted}, {cure}")
+    if output.ndim != 2 or output.shape[1] != (classes or output.shape[1]) or len(output) != len(images):
+        cure = ", so end it with nn.AdaptiveAvgPool2d(1) and nn.Flatten()" if output.ndim == 4 else ""
+        raise SpecError(f"{who} gives {list(output.shape)} for {len(images)} images; allowed: {wanted}{cure}")
+    if not output.is_floating_point() or not output.isfinite().all():
+        raise SpecError(f"{who} gives no finite numbers ({output.dtype}); allowed: {wanted}")
+    if problem := _no_logits(net, images, output.detach().float()):
+        raise SpecError(f"{who} gives {problem}")
+    return output
+
+
+def _kind(output: Any) -> str:
+    return f"a tensor of layout {output.layout}" if isinstance(output, Tensor) else article(output)
+
+
+def _no_logits(net: nn.Module, images: Tensor, output: Tensor) -> str:
+    """What an output [N, K] is in place of logits, and the cure; empty if it may be logits."""
+    if output.shape[1] == 1:
+        return (
+            "one logit, and softmax over one class is always 1; allowed: one for each class, as 0 and this one for two"
+        )
+    if bool((output >= 0).all()) and torch.allclose(output.sum(1), output.new_ones(()), atol=1e-4):
+        return "probabilities; allowed: logits, so leave out the softmax"
+    if torch.allclose(output.logsumexp(1), output.new_zeros(()), atol=1e-4):
+        return "logarithms of probabilities; allowed: logits, so leave out the log_softmax"
+    if bool((output >= 0).all() and (output <= 1).all() and output.std() > 0) and _is_bounded(net, images):
+        return "numbers between 0 and 1; allowed: logits, so leave out the sigmoid"
+    return ""
+
+
+@torch.no_grad()
+def _is_bounded(net: nn.Module, images: Tensor) -> bool:
+    """Whether the outputs stay between 0 and 1 with a last layer a hundred times as large."""
+    try:
+        enlarged = copied(net)
+        for parameter in list(enlarged.parameters())[-2:]:
+            parameter.mul_(100)
+        output = named_logits(enlarged(images))
+    except Exception:  # what cannot be copied here is refused for that elsewhere
+        return False
+    return bool((output >= 0).all() and (output <= 1).all())
+
+
+def examine_teacher(
+    who: str, model: Classifier, shape: tuple[int, ...], classes: int, file: Path | None = None
+) -> None:
+    """Have images go through a network of a user's own, in eval mode as a run will: two, three, and one.
+
+    Args:
+        who: What it is called.
+        model: In eval mode, on the CPU.
+        shape: Of its images, [C, H, W].
+        classes: K.
+        file: The Python file that it is from.
+
+    Raises:
+        SpecError: if it does not give the same logits for the same images, or the images get no gradient from them.
+    """
+    images = probe(2, shape)
+    with preserved():
+        with torch.no_grad():
+            before = _sizes(who, model, file)
+            first, second = (logits(who, model, images.clone(), classes, file) for _ in range(2))
+            for n in (3, 1):
+                logits(who, model, probe(n, shape), classes, file)
+        if not torch.allclose(first, second, rtol=1e-3, atol=1e-4 * float(first.abs().max())):
+            raise SpecError(
+                f"{who} gives other logits for the same images in eval mode; allowed: the same, so leave out what "
+                "draws random numbers there (F.dropout without training=self.training) or counts its passes"
+            )
+        _refuse_other_state(who, before, _sizes(who, model, file))
+        images.requires_grad_()
+        _refuse_no_gradient(who, logits(who, model, images, classes, file), [images], "images", file)
+
+
+@lru_cache(maxsize=64)
+def examine_student(name: str, identity: object, shape: tuple[int, ...], classes: int) -> None:
+    """Have two images go through a fresh network called ``name`` in both modes, and learn from them, as a run will.
+
+    One of a user's own is made twice from one seed, for a run that is resumed must not depend on anybody else's random
+    numbers, and takes three images and one besides.
+
+    Args:
+        name: As in :func:`dfkd_lab.nets.classifier`.
+        identity: Of what makes it, see :func:`dfkd_lab.nets.maker`: what was found right is not looked at again.
+        shape: Of the images, [C, H, W].
+        classes: K.
+
+    Raises:
+        SpecError: if it gives no logits [N, ``classes``], cannot be trained, or is another one each time.
+    """
+    is_own = not nets.is_published(name)
+    first = _trial(name, shape, classes, is_own)
+    if not is_own:
+        return
+    second = _trial(name, shape, classes, is_own)
+    if len(first) != len(second) or not all(torch.equal(one, other) for one, other in zip(first, second, strict=True)):
+        raise SpecError(f"'{python_file.short(name)}' is not the same twice from one seed; draw random numbers from "
+                        "torch alone")  # fmt: skip
+
+
+def probe(n: int, shape: tuple[int, ...]) -> Tensor:
+    """``n`` images [n, C, H, W] in [0, 1], no two alike and none of one color, which a network may divide by."""
+    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def _trial(name: str, shape: tuple[int, ...], classes: int, is_own: bool) -> list[Tensor]:
+    """What a fresh network is made of, and gives in both modes."""
+    who, file = f"'{python_file.short(name)}'", python_file.file_of(name)
+    with preserved():
+        torch.default_generator.manual_seed(0)
+        net, images = nets.classifier(name, shape[0], classes), torch.randn(2, *shape)
+        if is_own:
+            _refuse_parameters(who, net)
+            net = _copy(who, net, file)
+        before = _sizes(who, net, file)
+        with torch.no_grad():
+            _set_mode(who, net, False, file)
+            given = [logits(who, net, images.clone(), classes, file)]
+            for n in (3, 1) if is_own else ():
+                given.append(logits(who, net, torch.randn(n, *shape), classes, file))
+        _set_mode(who, net, True, file)
+        output = logits(f"{who} in train mode", net, images.clone(), classes, file)
+        parameters = [each for each in net.parameters() if each.requires_grad]
+        _refuse_no_gradient(who, output, parameters, "parameters", file)
+        _refuse_other_state(who, before, _sizes(who, net, file))
+        return [*given, output.detach(), *net.state_dict().values()]
+
+
+def _refuse_parameters(who: str, net: nn.Module) -> None:
+    """A student is trained in 32 bits, from weights that are there."""
+    parameters = dict(net.named_parameters())
+    if not any(each.requires_grad for each in parameters.values()):
+        raise SpecError(f"{who} has no parameters to train; allowed: one that requires a gradient, at least")
+    refuse_lazy(who, net)
+    for name, each in parameters.items():
+        if each.dtype != torch.float32 or each.device.type != "cpu":
+            found = f"'{name}' in {each.dtype} on {each.device.type}"
+            raise SpecError(f"{who} has {found}; allowed: torch.float32 on cpu, so end with net.float().cpu()")
+
+
+def refuse_lazy(who: str, net: nn.Module) -> None:
+    """Layers that wait for their first images would start with weights that nobody has seen.
+
+    Raises:
+        SpecError: naming the first one.
+    """
+    tensors = [*net.named_parameters(), *net.named_buffers()]
+    if waiting := [name for name, each in tensors if torch.nn.parameter.is_lazy(each)]:
+        raise SpecError(
+            f"{who} has layers that were not initialized yet ('{waiting[0]}'); pass images through it once before, or "
+            "give its lazy layers their sizes"
+        )
+
+
+def _copy(who: str, net: nn.Module, file: Path | None) -> nn.Module:
+    try:
+        made: nn.Module = copied(net)
+    except Exception as error:
+        raise SpecError(f"{who} cannot be copied ({reason(error, file)})") from None
+    return made
+
+
+def _set_mode(who: str, net: nn.Module, training: bool, file: Path | None) -> None:
+    try:
+        net.train(training)
+    except Exception as error:
+        mode = "train" if training else "eval"
+        raise SpecError(f"{who} cannot be set to {mode} mode ({reason(error, file)})") from None
+
+
+def _sizes(who: str, net: nn.Module, file: Path | None) -> dict[str, Any]:
+    """Of everything in the state of a network."""
+    try:
+        return {name: getattr(value, "shape", None) for name, value in net.state_dict().items()}
+    except Exception as error:
+        raise SpecError(f"{who} has no state that can be saved ({reason(error, file)})") from None
+
+
+def _refuse_other_state(who: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """What is saved and loaded again are tensors, as large after a pass as before it."""
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if others := [name for name, size in after.items() if size is None]:
+        raise SpecError(f"{who} keeps '{others[0]}' in its state, which is no tensor; allowed: tensors")
+    if changed:
+        raise SpecError(
+            f"{who} changes the size of '{changed[0]}' in its state with every pass; allowed: a state of one size, so "
+            "register it with persistent=False or not at all"
+        )
+
+
+def _refuse_no_gradient(who: str, output: Tensor, inputs: Sequence[Tensor], what: str, file: Path | None) -> None:
+    try:
+        gradients = torch.autograd.grad(output.float().square().sum(), inputs, allow_unused=True)
+    except Exception as error:
+        raise SpecError(f"{who} gives its {what} no gradient ({reason(error, file)})") from None
+    if all(each is None for each in gradients):
+        raise SpecError(
+            f"{who} gives its {what} no gradient; allowed: operations of torch on them, without detach() or no_grad()"
+        )
