@@ -216,7 +216,7 @@ def device_setting() -> Any:
 SWITCH = ("auto", "yes", "no")
 """The choices of a setting that is decided for the user unless they do; True and False mean "yes" and "no"."""
 
-PRESETS = ("auto", "paper", "digits", "small_gray", "svhn", "cifar", "cifar10", "cifar100", "imagenet")
+PRESETS = ("auto", "paper", "digits", "small_gray", "svhn", "cifar", "cifar10", "cifar100", "imagenet", "segmentation")
 """Families of method settings; a method has "paper" and those it was fitted to. A data set names what suits it."""
 
 

@@ -18,7 +18,7 @@ from dfkd_lab.errors import SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import ResolvedRun
 from dfkd_lab.system.rng import preserved
-from dfkd_lab.teachers import Calibration, Teacher
+from dfkd_lab.teachers import Measurement, Teacher
 
 TRAIN = "import sys; from dfkd_lab.teachers import train_built_in; train_built_in(sys.argv[1])"
 
@@ -124,10 +124,10 @@ def accuracy(teacher: Teacher, evaluation: str) -> tuple[str, str]:
     return f"{measured}; {split.reading}" if split.reading else measured, calibration.warning()
 
 
-def words(calibration: Calibration, evaluation: str) -> str:
+def words(measured: Measurement, evaluation: str) -> str:
     """What was measured of a teacher."""
-    where = f"on {evaluation} ({calibration.n:,} images)"
-    return f"{calibration.accuracy:.3f} {where}, calibration error {calibration.error:.3f}"
+    first, _, rest = measured.words().partition(", ")
+    return ", ".join(filter(None, [f"{first} on {evaluation} ({measured.n:,} images)", rest]))
 
 
 def teacher_card(facts: Mapping[str, Any], measured: str, warning: str = "") -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ table.dfkd-samples i {{ display: block; margin: auto; width: var(--wide); height
 table.dfkd-samples small {{ font-size: 11px; display: block; margin-top: 2px; white-space: nowrap; }}
 table.dfkd-samples .other i {{ outline: 2px solid {AMBER}; outline-offset: -2px; }}
 table.dfkd-samples .other small {{ color: {AMBER}; }}
+.dfkd-legend {{ line-height: 1.7; }} .dfkd-legend span {{ white-space: nowrap; margin-right: 10px; }}
+.dfkd-legend i {{ display: inline-block; width: 11px; height: 11px; border: 1px solid #888; }}
 img.dfkd-samples {{ image-rendering: pixelated; width: min(100%, 380px); }}
 </style>"""
 
@@ -115,6 +118,9 @@ def read(path: Path) -> tuple[bytes, dict[str, Any] | None]:
 
 def caption(round: int, facts: Mapping[str, Any] | None) -> str:
     """What the grid of that round shows, in words."""
+    if facts is not None and "legend" in facts:
+        agreement = f"they agree on {facts['agreement']:.0%} of these pixels"
+        return f"Round {round}: synthetic image, the teacher's map, the student's map; {agreement}."
     text = f"Round {round}: a row for each class the teacher sees"
     if facts is None:
         return text + "."
@@ -135,6 +141,8 @@ def caption(round: int, facts: Mapping[str, Any] | None) -> str:
 def html(png: bytes, facts: Mapping[str, Any] | None) -> str:
     """The grid; with ``facts``, each image with its confidence, and marked if it is not of its target class."""
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    if facts is not None and "legend" in facts:
+        return _maps(source, facts["legend"])
     if facts is None:
         return f"{STYLE}<img class='dfkd-samples' alt='Images by class' src='{source}'>"
     width, height = int(facts["width"]), int(facts["height"])
@@ -145,6 +153,17 @@ def html(png: bytes, facts: Mapping[str, Any] | None) -> str:
     place = f"--sprites: url({source}); --wide: {width * scale:g}px; --high: {height * scale:g}px; --size: {size}"
     rows = "".join(_rows(facts, wide, high))
     return f"{STYLE}<table class='dfkd-samples' aria-label='Images by class' style='{place}'>{rows}</table>"
+
+
+def _maps(source: str, legend: Sequence[Mapping[str, Any]]) -> str:
+    """Image, teacher's map and student's map in three columns, and which color is which class."""
+    chips = "".join(
+        f"<span><i style='background: rgb({', '.join(str(int(part)) for part in each['color'])})'></i> "
+        f"{escape(each['name'])}</span>"
+        for each in legend
+    )
+    image = f"<img alt='Images, teacher and student' src='{source}' style='image-rendering: pixelated; width: 100%'>"
+    return f"{STYLE}<div style='max-width: 360px'>{image}<div class='dfkd-legend'>{chips}</div></div>"
 
 
 def _rows(facts: Mapping[str, Any], wide: float, high: float) -> Iterator[str]:

@@ -9,7 +9,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from dfkd_lab.engine.report import Report
-from dfkd_lab.runs.folder import RunFolder, postfix
+from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.timing import remaining
 from dfkd_lab.system.text import printable
 
@@ -54,3 +54,10 @@ class Progress:
             self.bar.update(report.round - self.bar.n)
         for alarm in report.alarms:
             tqdm.write(printable(f"round {report.round}: {alarm}"), file=sys.stderr)
+
+
+def postfix(report: Report) -> str:
+    """Accuracy and health of a round, for behind a progress bar."""
+    accuracy = [] if report.accuracy is None else [f"accuracy {report.accuracy:.3f}"]
+    shown = [f"{name} {report.health[name]:.2f}" for name in ("agreement", "entropy", "confidence")]
+    return " ".join(accuracy + shown)

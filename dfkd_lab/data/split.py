@@ -23,6 +23,9 @@ class Split:
     reading: str = ""
     """Of a folder: what was read, what was left out, the order of the classes, what was done to images; in words."""
 
+    ignore: int | None = None
+    """A label of pixels that counts nowhere."""
+
     def hashes(self) -> dict[str, str]:
         """SHA-256 of images and labels, for a record of what was measured or learned from."""
         digest = lambda tensor: hashlib.sha256(tensor.contiguous().numpy()).hexdigest()  # noqa: E731

@@ -50,7 +50,7 @@ class ComposedRun:
         cls, method: Method, teacher: Frozen, student: Callable[[], nn.Module], *,
         shape: tuple[int, int, int], classes: int, rounds: int, seed: int,
         device: torch.device | str = "cpu", precision: str = "fp32", cache_views: int = 0,
-        generator: str = "auto", optimizer: str = "auto",
+        generator: str = "auto", optimizer: str = "auto", task: str = "classification",
     ) -> ComposedRun:  # fmt: skip
         """Compose ``method``.
 
@@ -67,6 +67,7 @@ class ComposedRun:
             generator: "auto", or the published one that draws images instead, "dcgan" or "deep".
             optimizer: Of the student, "sgd" or "adam"; "auto" is the method's own.
             cache_views: Views of each stored image that are kept with the teacher's logits; 0 draws a view a read.
+            task: "classification", or "segmentation" of networks that give logits [N, K, H, W].
 
         Raises:
             RecipeError: if slots, teacher or student do not fit together.
@@ -76,9 +77,9 @@ class ComposedRun:
         with rng:
             network = student()
             observer = Observer(teacher, network, autocast, shape=shape)
-            recipe = method.compose(MethodContext(teacher, observer, shape, classes, rounds, generator))
+            recipe = method.compose(MethodContext(teacher, observer, shape, classes, rounds, generator, task))
             _adapt(recipe, network, optimizer)
-        recipe.check(batch_norms=bool(observer.batch_norms), head=observer.heads[0] is not None)
+        recipe.check(bool(observer.batch_norms), observer.heads[0] is not None, task)
         _refuse_misfits(recipe, method, observer, shape, generator)
         if cache_views:
             recipe.memory = recipe.cached(cache_views, observer, classes)

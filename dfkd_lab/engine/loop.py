@@ -47,7 +47,7 @@ class Run:
         self,
         composed: ComposedRun,
         *,
-        evaluate: Callable[[nn.Module], float] | None = None,
+        evaluate: metrics.Evaluation | None = None,
         evaluate_every: int = 1,
         on_step: Callable[[], None] = lambda: None,
         compile: bool = False,
@@ -231,7 +231,8 @@ class Run:
                 images = self.recipe.student_view(images)
         due = (self.round + 1) % self.evaluate_every == 0 or self.round + 1 == self.rounds
         with torch.compiler.set_stance("force_eager"):  # shapes and modes that no step has
-            health, batch.predicted, batch.confidence = metrics.health(self.observer, images)
+            health, seen = metrics.health(self.observer, images)
+            batch.predicted, batch.confidence = seen.predicted, seen.confidence
             start = time.perf_counter()
             accuracy = self.evaluate(self.student) if self.evaluate and due else None
         self.cost.evaluation_s += time.perf_counter() - start
@@ -244,12 +245,16 @@ class Run:
             terms=losses,
             student=student,
             health=health,
-            alarms=metrics.alarms(health, {**losses, **student}, self.classes),
+            alarms=metrics.alarms(health, {**losses, **student}, self.classes, seen),
             accuracy=accuracy,
             s_lr=self.optimizer.param_groups[0]["lr"],
             cost=Cost(**vars(self.cost)),
             memory=self.recipe.memory.summary(self.classes),
             samples=batch,
+            seen=seen,
+            metric=self.evaluate.metric if self.evaluate else "accuracy",
+            details=self.evaluate.details if self.evaluate and due else {},
+            shares={"teacher": seen.shares, "student": seen.student_shares} if seen.shares else {},
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -8,17 +8,21 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
+from dfkd_lab.engine.context import MethodContext as MethodContext
 from dfkd_lab.errors import RecipeError
-from dfkd_lab.nets import Generator
-from dfkd_lab.nets.generators import Output
-from dfkd_lab.nets.large_generators import DCGANGenerator, DeepGenerator, large_generator
-from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.losses import Loss, needs_of
 from dfkd_lab.primitives.memories import CachedViews, ImageBuffer, Memory
 from dfkd_lab.primitives.observer import NEEDS_LOGITS_ONLY, Observation, Observer
-from dfkd_lab.primitives.synthesizers import Synthesizer
+from dfkd_lab.primitives.synthesizers import FixedImages, Synthesizer
 from dfkd_lab.primitives.views import Identity, View
 
+OF_WHOLE_IMAGES = {
+    "labels": "a target class of the whole image",
+    "features": "the features of a linear layer",
+    "last_maps": "class activation maps",
+    "gradients": "the gradient of one logit an image",
+}
+"""Needs of a loss that a network which labels every pixel does not meet, and what they are."""
 NEEDS_BATCH_NORMS = frozenset({"statistics", "instance_means", "preactivations"})
 """Needs of a loss that only a teacher with batch norms can meet."""
 
@@ -127,8 +131,10 @@ class Recipe:
         stateful = {name: loss for name, loss in owners.items() if isinstance(loss, nn.Module)}
         return {"synthesizer": self.synthesizer, "memory": self.memory, **stateful}
 
-    def check(self, batch_norms: bool = True, head: bool = True) -> None:
+    def check(self, batch_norms: bool = True, head: bool = True, task: str = "classification") -> None:
         """Refuse slots that do not fit together, or a teacher without ``batch_norms`` or ``head`` that a loss reads.
+
+        Of ``task`` "segmentation" also what only a class of the whole image has.
 
         Raises:
             RecipeError: with the reason and the cure.
@@ -142,6 +148,8 @@ class Recipe:
                 f"{_name(self.memory)} draws new images for every student step, and {_name(self.synthesizer)} has no "
                 "source to draw from; choose a memory that keeps images"
             )
+        if task == "segmentation":
+            self._check_dense()
         self._check_labels()
         losses = {name: each for name, each in self.all_losses().items() if each.weight}
         if not batch_norms and (names := [name for name in losses if needs_of(losses[name].loss) & NEEDS_BATCH_NORMS]):
@@ -163,6 +171,11 @@ class Recipe:
         Raises:
             RecipeError: if it keeps no images, or a loss of the student reads more of the teacher than its logits.
         """
+        if isinstance(self.memory, ImageBuffer) and self.memory.shares is not None:
+            raise RecipeError(
+                f"cache_views = {views} keeps the teacher's logits of each view, and of a teacher that labels every "
+                "pixel they take hundreds of times the memory of the images; allowed: 0"
+            )
         if not (isinstance(self.memory, ImageBuffer) and self.memory.reads_images):
             raise RecipeError(
                 f"cache_views = {views} keeps views of stored images, and {_name(self.memory)} stores none; "
@@ -175,6 +188,22 @@ class Recipe:
                     f"{' and '.join(more)} too; allowed: 0, or terms = '{name}=0'"
                 )
         return CachedViews(self.memory, self.student_view, observer, views, classes)
+
+    def _check_dense(self) -> None:
+        real = isinstance(self.synthesizer, FixedImages)  # their labels are maps
+        moves = any(getattr(self.student_view, name, None) for name in ("padding", "flip"))
+        if real and moves and (names := _needing_labels(self.student_losses)):
+            raise RecipeError(
+                f"the student's view moves images, and the classes of their pixels, which '{names[0]}' reads, stay; "
+                "allowed: padding = 0 and flip = False"
+            )
+        for name, each in self.all_losses().items():
+            reads = needs_of(each.loss) - ({"labels"} if real else set())
+            if each.weight and (what := next((text for need, text in OF_WHOLE_IMAGES.items() if need in reads), "")):
+                raise RecipeError(
+                    f"'{name}' reads {what}, and this teacher labels every pixel; leave it out with "
+                    f"terms = '{name}=0', or choose a method without it"
+                )
 
     def _check_labels(self) -> None:
         source, memory = self.synthesizer, self.memory
@@ -194,91 +223,6 @@ def _name(filling: Any) -> str:
 
 def _needing_labels(losses: Losses) -> list[str]:
     return [name for name, each in losses.items() if each.weight and "labels" in needs_of(each.loss)]
-
-
-@dataclass(frozen=True)
-class MethodContext:
-    """What a method may know: the teacher, the shape of its images, and the length of the run. No data."""
-
-    teacher: Frozen
-    observer: Observer
-    shape: tuple[int, int, int]
-    classes: int
-    rounds: int
-    generator_name: str = "auto"
-    """The run's setting ``generator``."""
-
-    @property
-    def mean(self) -> Tensor:
-        """Per-channel mean [C, 1, 1] of the teacher's normalization."""
-        return self.teacher.mean
-
-    @property
-    def std(self) -> Tensor:
-        """Per-channel standard deviation [C, 1, 1] of the teacher's normalization."""
-        return self.teacher.std
-
-    def network_units(self, images: Tensor) -> Tensor:
-        """Images [N, C, H, W] in [0, 1] as the teacher was trained to see them."""
-        return self.teacher.network_units(images)
-
-    def generator(
-        self,
-        z_dim: int,
-        width: int,
-        output: Output = "sigmoid",
-        conditional: bool = False,
-        latent_map: bool = True,
-        **details: Any,
-    ) -> Generator | DCGANGenerator | DeepGenerator:
-        """A fresh generator of the teacher's images; the field's shared one unless the run names another.
-
-        Args:
-            z_dim: Of the noise.
-            width: Channels of its last hidden layer.
-            output: How the shared one is bounded; the others are as published.
-            conditional: Whether it makes images of the target class.
-            latent_map: Whether it may take a map as noise.
-            details: Of :class:`~dfkd_lab.nets.Generator`.
-
-        Raises:
-            RecipeError: if the run names a generator that this method cannot use.
-        """
-        if self.generator_name != "auto":
-            # eps is that of the shared one's batch norms, the published ones have their own
-            given = {name: value for name, value in details.items() if value and name != "eps"}
-            return large_generator(self.generator_name, z_dim, self.shape, width, conditional, latent_map, given)
-        classes = self.classes if conditional else 0
-        return Generator(z_dim, self.shape, width, output, self.mean.cpu(), self.std.cpu(), classes, **details)
-
-    @property
-    def batch_norms(self) -> list[Any]:
-        """The teacher's batch norms that keep statistics, in the order they are passed.
-
-        If it has none, :meth:`Recipe.check` refuses the losses that read them.
-        """
-        return self.observer.batch_norms
-
-    @property
-    def stages(self) -> int:
-        """The number of stages of teacher and student.
-
-        Raises:
-            RecipeError: if one has none that can be found, or they have different numbers of them.
-        """
-        counts = {"teacher": len(self.observer.stages), "student": len(self.observer.student_stages)}
-        for who, count in counts.items():
-            if not count:
-                raise RecipeError(
-                    f"this method compares stage maps, and the {who} has neither 'stages' nor 'layer1'; the weight of "
-                    "what compares them (attention, grad_cam) may be 0"
-                )
-        if counts["teacher"] != counts["student"]:
-            raise RecipeError(
-                f"this method compares stage maps, and the teacher has {counts['teacher']} stages, "
-                f"the student {counts['student']}"
-            )
-        return counts["teacher"]
 
 
 class Method(Protocol):

@@ -32,6 +32,11 @@ class Cost:
         return self.synthesis_s + self.distillation_s + self.evaluation_s + self.writing_s
 
 
+UNLOGGED = {"samples", "seen"}
+DENSE: dict[str, Any] = {"metric": "accuracy", "details": {}, "shares": {}}
+"""What only a segmentation has, and what is not written as it says nothing."""
+
+
 @dataclass
 class Report:
     """One round. Fractions in [0, 1], losses unweighted; the fields are the keys of a line in ``events.jsonl``."""
@@ -46,7 +51,7 @@ class Report:
     """See :func:`dfkd_lab.engine.metrics.health`."""
     alarms: list[str]
     accuracy: float | None
-    """None in a round that was not evaluated."""
+    """What the evaluation's ``metric`` gives, in [0, 1]; None in a round that was not evaluated."""
     s_lr: float = 0.0
     """The student's learning rate in its last step."""
     cost: Cost = field(default_factory=Cost)
@@ -54,10 +59,19 @@ class Report:
     """What is remembered, as the memory says it; None in runs older than that."""
     samples: Batch | None = None
     """Images of the round; they are not in the event."""
+    seen: Any = None
+    """What the networks see on them, a :class:`~dfkd_lab.engine.metrics.Seen`; not in the event either."""
+    metric: str = "accuracy"
+    """Or "mIoU", of a segmentation."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What the evaluation measured besides: of a segmentation the IoU of each class, and the accuracy of its pixels."""
+    shares: dict[str, list[float]] = field(default_factory=dict)
+    """Of a segmentation the share of synthetic pixels in each class, as "teacher" and "student" predict them."""
 
     def event(self) -> dict[str, Any]:
         """The report as plain values, without the images."""
-        values = {each.name: getattr(self, each.name) for each in fields(Report) if each.name != "samples"}
+        values = {each.name: getattr(self, each.name) for each in fields(Report) if each.name not in UNLOGGED}
+        values = {name: value for name, value in values.items() if name not in DENSE or value != DENSE[name]}
         return {**values, "cost": asdict(self.cost)}
 
     @classmethod
@@ -67,7 +81,7 @@ class Report:
         Raises:
             KeyError, TypeError: if it is no event.
         """
-        known = {each.name for each in fields(cls)} - {"samples"}
+        known = {each.name for each in fields(cls)} - UNLOGGED
         costs = {each.name for each in fields(Cost)}
         values = {name: value for name, value in event.items() if name in known}
         values["cost"] = Cost(**{name: value for name, value in event["cost"].items() if name in costs})

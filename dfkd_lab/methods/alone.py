@@ -27,6 +27,7 @@ class Alone:
         "digits": {"rounds": 30, "s_steps": 40, "padding": 1, "flip": False},
         "small_gray": {"rounds": 40, "s_steps": 100, "padding": 2},
         "cifar": {"rounds": 200},
+        "segmentation": {**recipes.DENSE_STUDENT, "padding": 0, "flip": False},
     }  # fmt: skip
 
     s_lr: float = settings.s_lr(0.1)

@@ -80,6 +80,6 @@ class CMI:
             },
             student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
             student_view=view,
-            memory=ImageBuffer(self.capacity, context.shape),
+            memory=ImageBuffer(self.capacity, context.shape, pixel_classes=context.pixel_classes),
             schedule=Schedule(g_steps=self.g_steps, s_steps=self.s_steps, batch=self.batch, s_lr=self.s_lr),
         )  # fmt: skip

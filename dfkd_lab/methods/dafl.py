@@ -25,6 +25,8 @@ class DAFL:
         "small_gray": {"rounds": 200, "z_dim": 100, "batch": 512, "confidence": 1.0, "balance": 5.0, "activation": 0.1,
                        "g_lr": 0.2, "optimizer": "adam", "s_lr": 2e-3, "decay": "none"},
         "cifar": {},
+        "segmentation": {"rounds": 60, "z_dim": 64, "width": 32, "batch": 32, "cycles": 15, "confidence": 0.5,
+                         "balance": 11.5, "activation": 0.0, "g_lr": 3e-3, "optimizer": "adam", "s_lr": 5e-3},
         "cifar100": {"confidence": 0.5, "balance": 20.0, "activation": 0.1},
     }  # fmt: skip
 

@@ -27,6 +27,7 @@ class DFAD:
         "small_gray": {"rounds": 40, "z_dim": 100, "batch": 512, "optimizer": "sgd", "s_lr": 0.01, "weight_decay": 1e-4,
                        "decay": "none"},
         "cifar": {},
+        "segmentation": {"rounds": 300, "batch": 64, "decay": "none"},
     }  # fmt: skip
 
     gap: float = settings.gap(1.0, "an L1 distance")

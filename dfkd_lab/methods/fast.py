@@ -31,6 +31,7 @@ class FastDFKD:
         "imagenet": {"rounds": 4000, "warm_up": 0, "label": 0.1, "bn_gap": 0.1, "gap": 0.1, "meta": "reptile",
                      "g_steps": 50, "g_lr": 2e-4, "s_steps": 100, "batch": 100, "s_lr": 0.1, "temperature": 5.0,
                      "capacity": 140_000, "generator": "deep", "view": "resized_crop", "student_view": "resized_crop"},
+        "segmentation": {**recipes.DENSE, "capacity": 100_000},
     }  # fmt: skip
     by_teacher: ClassVar[dict[str, dict[str, Any]]] = {"vgg11": {"gap": 1.0}, "wrn40_2": {"gap": 1.1, "label": 0.4}}
 
@@ -74,6 +75,6 @@ class FastDFKD:
             ),
             student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
             student_view=view,
-            memory=ImageBuffer(self.capacity, context.shape, self.evict),
+            memory=ImageBuffer(self.capacity, context.shape, self.evict, context.pixel_classes),
             schedule=recipes.phase_schedule(self.g_steps, self.s_steps, self.batch, self.s_lr, self.warm_up),
         )  # fmt: skip

@@ -60,6 +60,6 @@ class FSSC:
             losses=recipes.inversion_losses(context, self.label, self.bn_gap, self.gap),
             student_losses=recipes.cam_losses(context, self.temperature, self.cam, self.grad_cam),
             student_view=view,
-            memory=ImageBuffer(self.capacity, context.shape),
+            memory=ImageBuffer(self.capacity, context.shape, pixel_classes=context.pixel_classes),
             schedule=Schedule(g_steps=self.g_steps, s_steps=self.s_steps, batch=self.batch, s_lr=self.s_lr),
         )

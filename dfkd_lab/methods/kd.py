@@ -27,6 +27,7 @@ class KD:
         "digits": {"rounds": 30, "s_steps": 40, "padding": 1, "flip": False},
         "small_gray": {"rounds": 40, "s_steps": 100, "padding": 2},
         "cifar": {"rounds": 200},
+        "segmentation": {**recipes.DENSE_STUDENT, "temperature": 1.0, "padding": 0, "flip": False},
     }  # fmt: skip
 
     images: int = setting(0, "real images to learn from, as many of each class; 0, or more than there are, takes all",

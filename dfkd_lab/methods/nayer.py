@@ -86,7 +86,7 @@ class NAYER:
             ),
             student_losses={"kd": WeightedLoss(1.0, losses.kl(self.temperature))},
             student_view=view,
-            memory=ImageBuffer(self.capacity, context.shape),
+            memory=ImageBuffer(self.capacity, context.shape, pixel_classes=context.pixel_classes),
             schedule=Schedule(
                 g_steps=self.g_steps, s_steps=self.s_steps, cycles=self.cycles, batch=self.s_batch,
                 warm_up=self.warm_up, s_lr=self.s_lr, s_lr_floor=self.s_lr / 1000,

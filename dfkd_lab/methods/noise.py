@@ -26,6 +26,7 @@ class Noise:
         "digits": {"rounds": 30, "s_steps": 40},
         "small_gray": {"rounds": 40, "s_steps": 100},
         "cifar": {"rounds": 200},
+        "segmentation": {**recipes.DENSE_STUDENT, "temperature": 1.0},
     }  # fmt: skip
 
     pixels: str = setting("gaussian", "distribution of the pixels, with the mean and deviation of the teacher's "

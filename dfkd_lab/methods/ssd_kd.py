@@ -16,6 +16,7 @@ from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
 from dfkd_lab.methods.common import recipes, settings
 from dfkd_lab.methods.fast import FastDFKD
 from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.batch import of_images
 from dfkd_lab.primitives.losses.modulated import Modulated
 from dfkd_lab.primitives.memories import ImageBuffer, Memory, PriorityBuffer
 from dfkd_lab.primitives.observer import Observation
@@ -39,6 +40,7 @@ class SSDKD:
         "small_gray": {"rounds": 154, "z_dim": 100, "width": 16, "batch": 128, "s_steps": 40, "warm_up": 4,
                        "g_steps": 8, "padding": 2, "temperature": 4.0, "capacity": 2000, "modulate": "target"},
         "cifar": {},
+        "segmentation": {**recipes.DENSE, "capacity": 1000},
     }  # fmt: skip
     by_teacher: ClassVar[dict[str, dict[str, Any]]] = FastDFKD.by_teacher
 
@@ -71,8 +73,9 @@ class SSDKD:
 
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots."""
-        uniform = ImageBuffer(self.capacity, context.shape, self.evict)
-        by_priority = PriorityBuffer(self.capacity, context.shape, self.alpha, self.beta, self.evict)
+        pixels = context.pixel_classes
+        uniform = ImageBuffer(self.capacity, context.shape, self.evict, pixels)
+        by_priority = PriorityBuffer(self.capacity, context.shape, self.alpha, self.beta, self.evict, pixels)
         phi = Modulation(context.classes, self.gamma, self.diversity, self.difficulty, self.modulate)
         kd = losses.kl(self.temperature)
         view = CropFlip(self.padding, self.flip)
@@ -113,8 +116,16 @@ class Modulation:
 
     def __call__(self, observation: Observation) -> Tensor:
         probabilities = observation.logits.detach().softmax(1)
+        if probabilities.ndim > 2:
+            return self._of_pixels(probabilities)
         class_ = observation.labels if self.by_target else probabilities.argmax(1)
         assert class_ is not None
         p = probabilities.gather(1, class_[:, None]).squeeze(1)
         diversity = 1 - self.memory.class_shares(self.classes)[class_] if self.diversity else 1.0
         return diversity * ((1 - p) ** self.gamma if self.difficulty else 1.0) + 0 * p  # of shape [N] in any case
+
+    def _of_pixels(self, probabilities: Tensor) -> Tensor:
+        """The same of probabilities [N, K, H, W]: mean confidence of the pixels, and classes by their shares."""
+        shares, p = of_images(probabilities), probabilities.amax(1).flatten(1).mean(1)
+        diversity = 1 - shares @ self.memory.class_shares(self.classes).to(shares) if self.diversity else 1.0
+        return diversity * ((1 - p) ** self.gamma if self.difficulty else 1.0) + 0 * p

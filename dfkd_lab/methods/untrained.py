@@ -25,6 +25,7 @@ class UntrainedGenerator:
         "digits": {"rounds": 30, "s_steps": 40, "z_dim": 64, "width": 32},
         "small_gray": {"rounds": 40, "s_steps": 100, "z_dim": 100, "width": 16},
         "cifar": {"rounds": 200},
+        "segmentation": {**recipes.DENSE_STUDENT, "temperature": 1.0, "z_dim": 64, "width": 32},
     }  # fmt: skip
 
     temperature: float = settings.temperature(4.0)

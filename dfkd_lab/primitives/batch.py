@@ -27,6 +27,8 @@ class Batch:
     """The latent code [N, Z] each image was decoded from."""
     confidence: Tensor | None = None
     """The teacher's largest probability [N], of images that are shown."""
+    shares: Tensor | None = None
+    """Of dense predictions, the share [N, K] of each class in an image: its mean probability over the pixels."""
     logits: Tensor | None = None
     """The teacher's logits [N, K] of exactly these images, which then must not be augmented again."""
 
@@ -58,3 +60,31 @@ def to_uint8(images: Tensor) -> Tensor:
     levels = (images * 255).floor()
     # a product may round to below the level that it stands for, and an image that is stored again would darken
     return levels.add_((levels + 1) / 255 <= images).to(torch.uint8)
+
+
+def class_shares(probabilities: Tensor) -> Tensor:
+    """The mean probability [K] of each class, over images and pixels.
+
+    Args:
+        probabilities: [N, K], or [N, K, H, W] of dense predictions.
+    """
+    return probabilities.mean([0, *range(2, probabilities.ndim)])
+
+
+def of_images(probabilities: Tensor) -> Tensor:
+    """The probability [N, K] of each class in an image; of dense predictions [N, K, H, W] the mean over its pixels."""
+    return probabilities.flatten(2).mean(2) if probabilities.ndim > 2 else probabilities
+
+
+def class_and_shares(logits: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The class [N] of each image, and of dense predictions the share [N, K] of each class in it.
+
+    Inferred for dense predictions: no paper says of which class a scene is; here of that with the largest share.
+
+    Args:
+        logits: [N, K], or [N, K, H, W].
+    """
+    if logits.ndim == 2:
+        return logits.argmax(1), None
+    shares = of_images(logits.softmax(1))
+    return shares.argmax(1), shares

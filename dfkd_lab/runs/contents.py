@@ -64,8 +64,10 @@ EVENT = Fields(
     },
     known={
         "s_lr": float,
+        "metric": str,
+        "details": Fields(others=(float, None, [(float, None)])),
+        "shares": Fields(others=[float]),
         "memory": (
-            None,
             Fields(
                 known={
                     **dict.fromkeys(("images", "capacity", "oldest", "bytes", "replayed"), float),
@@ -73,11 +75,19 @@ EVENT = Fields(
                     "priorities": [float],
                 }
             ),
+            None,
         ),
     },
 )
 CELL = Fields(
     needed={"row": int, "column": int, "predicted": int, "confidence": (float, None), "asked": (int, None)},
+)
+MAPS = Fields(
+    needed={
+        **dict.fromkeys(("height", "width", "images"), int),
+        "legend": [Fields(needed={"name": str, "color": [int]})],
+        "agreement": float,
+    }
 )
 SAMPLE = Fields(needed={"height": int, "width": int, "rows": int, "columns": int, "cells": [CELL]})
 WITHOUT_MANIFEST = "remove it to go on without what it says of earlier sessions"
@@ -115,9 +125,13 @@ def status(folder: Path) -> dict[str, Any]:
 
 def sample(path: Path) -> dict[str, Any]:
     """What is known of a grid of samples; empty in folders from before that was kept."""
-    found = read_json(path, SAMPLE, "remove it, and the grid is shown without")
+    cure = "remove it, and the grid is shown without"
+    found = read_json(path, Fields(), cure)
+    if "legend" in found:
+        return read_json(path, MAPS, cure)
+    found = read_json(path, SAMPLE, cure)
     if found and not (0 < found["rows"] <= 1000 and min(found["width"], found["height"]) > 0):
-        raise DamagedFile(f"{path} is damaged (no such grid); remove it, and the grid is shown without")
+        raise DamagedFile(f"{path} is damaged (no such grid); {cure}")
     return found
 
 

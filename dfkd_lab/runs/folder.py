@@ -136,6 +136,10 @@ class RunFolder:
             return []
         return reports
 
+    def sample(self, round: int) -> Path:
+        """Where the sample grid of a round is."""
+        return self.path / "samples" / f"round_{round:07d}.png"
+
     def samples(self) -> dict[int, Path]:
         """Sample grids by round."""
         files = sorted((self.path / "samples").glob("round_*.png"))
@@ -191,13 +195,6 @@ def summary(folder: RunFolder) -> str:
 def remark(folder: RunFolder) -> str:
     """What no result of this run is shown without; empty if its method is data-free."""
     return methods.remark(methods.METHODS.get(folder.manifest().get("method", {}).get("name")))
-
-
-def postfix(report: Report) -> str:
-    """Accuracy and health of a round, for behind a progress bar."""
-    accuracy = [] if report.accuracy is None else [f"accuracy {report.accuracy:.3f}"]
-    shown = [f"{name} {report.health[name]:.2f}" for name in ("agreement", "entropy", "confidence")]
-    return " ".join(accuracy + shown)
 
 
 def runs_root() -> Path:

@@ -24,7 +24,7 @@ from dfkd_lab.runs.memory_estimate import explained
 from dfkd_lab.runs.seal import Seal, SealBroken
 from dfkd_lab.spec import PRESETS, RunSpec, build, settings_of, unknown
 from dfkd_lab.system.device import check_device, check_reproducible, pick_device
-from dfkd_lab.teachers import Calibration, Teacher
+from dfkd_lab.teachers import Measurement, Teacher
 
 LARGE = 96
 """Pixels a side from which on images are taken to be like ImageNet's."""
@@ -45,7 +45,7 @@ class ResolvedRun:
     device: torch.device
     teacher: Teacher
     """A built-in one that is not in the cache has no weights yet."""
-    calibration: Calibration | None
+    calibration: Measurement | None
     """How right and how sure the teacher is, if it was measured on the evaluation set before."""
     seal: Seal
     """Closed while the method composed."""
@@ -232,6 +232,7 @@ def _compose(spec: RunSpec, method: Method, teacher: Teacher, device: torch.devi
                 cache_views=spec.cache_views,
                 generator=spec.generator,
                 optimizer=spec.optimizer,
+                task=teacher.card.task,
             )
     except SealBroken as error:
         raise RunError(str(error)) from None

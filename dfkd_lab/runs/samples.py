@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from dfkd_lab.primitives.batch import Batch, to_uint8
+from dfkd_lab.runs import maps
 from dfkd_lab.system.files import write_atomically
 
 ROWS, COLUMNS = 20, 10
+MAPS = 8
+"""Images that are shown with a class for every pixel."""
 
 
 def prepare() -> None:
@@ -23,18 +26,37 @@ def prepare() -> None:
     Image.preinit()
 
 
-def shown(batch: Batch) -> dict[str, Tensor | None]:
-    """What of a batch is shown, for :func:`write`: images as bytes, and what is known of each."""
+def shown(batch: Batch, student: Tensor | None = None) -> dict[str, Tensor | None]:
+    """What of a batch is shown, for :func:`write`: images as bytes, and what is known of each.
+
+    Args:
+        batch: Of a round.
+        student: The student's class of each pixel [N, H, W], of dense predictions.
+    """
     assert batch.predicted is not None
     images = to_uint8(batch.images[: len(batch.predicted)])
+    if student is not None:
+        rows = slice(0, MAPS)
+        return {"images": images[rows], "predicted": batch.predicted[rows], "student": student[rows]}
     return {"images": images, **{name: getattr(batch, name) for name in ("labels", "predicted", "confidence")}}
 
 
-def write(path: Path, classes: int, shown: dict[str, Tensor]) -> None:
-    """Write the grid to ``path`` and what is known of its images beside it; the grid last, as readers look for it."""
-    batch, png = Batch(**shown), io.BytesIO()
-    sample_grid(batch, classes).save(png, "png")
-    write_atomically(path.with_suffix(".json"), json.dumps(sample_facts(batch, classes)).encode())
+def write(path: Path, names: Sequence[str], shown: dict[str, Tensor]) -> None:
+    """Write the grid to ``path`` and what is known of its images beside it; the grid last, as readers look for it.
+
+    Args:
+        path: Of a PNG.
+        names: Of the classes.
+        shown: From :func:`shown`.
+    """
+    png = io.BytesIO()
+    if "student" in shown:
+        grid, facts = maps.grid(**shown), maps.facts(names, **shown)
+    else:
+        batch = Batch(**shown)
+        grid, facts = sample_grid(batch, len(names)), sample_facts(batch, len(names))
+    grid.save(png, "png")
+    write_atomically(path.with_suffix(".json"), json.dumps(facts).encode())
     write_atomically(path, png.getvalue())
 
 

@@ -79,11 +79,11 @@ class Session:
         split = data.evaluation_set(self.spec.data, self.teacher.card.shape)
         if is_new and split is not None:
             self._status("running", f"measuring the teacher on {len(split.labels):,} images, unless that is known")
-        self.calibration = found = teachers.measured(self.teacher, self.spec.data, split, self.device)
-        self.teacher_accuracy = None if found is None else found.accuracy
+        self.calibration = teachers.measured(self.teacher, self.spec.data, split, self.device)
+        self.teacher_accuracy = self.calibration.accuracy if self.calibration else None
         is_reference = methods.remark(self.resolved.method)
-        self.real = data.training_set(self.spec.data, self.teacher.card.shape) if is_reference else None
-        evaluate = None if split is None else metrics.Accuracy(split.images, split.labels)
+        self.real = teachers.real_images(self.teacher.card, self.spec.data) if is_reference else None
+        evaluate = None if split is None else teachers.evaluation_of(self.teacher.card, split)
         self.seal = self.resolved.seal
         self.seal.allow(self.folder.path)
         samples.prepare()
@@ -95,15 +95,15 @@ class Session:
         self.manifest = self._make_manifest(split)
         self._write_manifest()
 
-    def _make_run(self, composed: ComposedRun, evaluate: metrics.Accuracy | None, used: int, free: int | None) -> Run:
+    def _make_run(self, composed: ComposedRun, evaluate: metrics.Evaluation | None, used: int, free: int | None) -> Run:
         if self.real is not None:
             composed.give_real_images(self.real.images, self.real.labels)
         before = self.folder.manifest().get("memory", {}).get("buffer_on", "")
         where = "host" if (before, self.spec.buffer_on) == ("host", "auto") else self.spec.buffer_on
         self.memory = memory_estimate.place(composed, where, evaluate.images if evaluate else None, used, free)
         self.memory.check(self.spec.settings)  # before anything of the run is on the device
+        compile = compilation.is_wanted(self.spec.compile, self.device)
         with memory_estimate.explained(self.spec.settings):
-            compile = compilation.is_wanted(self.spec.compile, self.device)
             return Run(composed, evaluate=evaluate, on_step=self._on_step, compile=compile)
 
     def __iter__(self) -> Generator[Report, None, None]:
@@ -221,8 +221,8 @@ class Session:
         self.recorder.log(report)
         every = -(-self.spec.rounds // MOST_SAMPLE_FILES)
         if report.samples is not None and (report.round % every == 0 or report.round == 1):
-            path, classes = self.folder.path / "samples" / f"round_{report.round:07d}.png", self.teacher.card.classes
-            self.writer.put("samples", partial(samples.write, path, classes), samples.shown(report.samples))
+            job = partial(samples.write, self.folder.sample(report.round), self.teacher.class_names)
+            self.writer.put("samples", job, samples.shown(report.samples, report.seen.student))
         due = time.monotonic() - self._saved >= self.spec.checkpoint_s
         if due or report.round in (1, self.spec.rounds) or self.requested == "stop":
             self._save()

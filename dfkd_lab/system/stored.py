@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ class Fields:
     needed: Mapping[str, Any] = field(default_factory=dict)
     known: Mapping[str, Any] = field(default_factory=dict)
     others: Any = object
+
+    @cached_property
+    def named(self) -> dict[str, Any]:
+        """Those that it must and those that it may have."""
+        return {**self.needed, **self.known}
 
 
 def read_json(path: Path, shape: Fields, cure: str) -> dict[str, Any]:
@@ -84,34 +90,61 @@ def parsed(text: str | bytes, shape: Fields, where: object, cure: str) -> dict[s
 def misfit(value: Any, shape: Any, name: str = "") -> str:
     """Why ``value`` is not of ``shape``; empty if it is."""
     if isinstance(shape, tuple):
-        reasons = [misfit(value, each, name) for each in shape]
-        return "" if "" in reasons else reasons[-1]
+        return _misfit_of_any(value, shape, name)
     if isinstance(shape, Fields):
         return _misfit_of_fields(value, shape, name) if isinstance(value, dict) else _other(name, value, "an object")
     if isinstance(shape, list):
-        if not isinstance(value, list):
-            return _other(name, value, "a list")
-        return next(filter(None, (misfit(each, shape[0], f"{name}[{i}]") for i, each in enumerate(value))), "")
-    if shape is object:
+        return _misfit_of_items(value, shape[0], name) if isinstance(value, list) else _other(name, value, "a list")
+    if shape is object or _is_number(value, shape):
         return ""
     if shape is None:
         return "" if value is None else _other(name, value, "null")
-    fits = isinstance(value, (int, float) if shape is float else shape) and isinstance(value, bool) is (shape is bool)
-    if not fits:
+    if not (isinstance(value, shape) and isinstance(value, bool) is (shape is bool)) and not _is_whole(value, shape):
         return _other(
             name, value, {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[shape]
         )
-    return f"{name} is out of range" if shape in (int, float) and abs(value) >= LARGEST else ""
+    return f"{name} is out of range" if shape in (int, float) else ""
+
+
+def _misfit_of_any(value: Any, shapes: tuple[Any, ...], name: str) -> str:
+    if value is None and None in shapes:
+        return ""
+    reason = ""
+    for shape in shapes:
+        if not (reason := misfit(value, shape, name)):
+            return ""
+    return reason
+
+
+def _misfit_of_items(value: list[Any], shape: Any, name: str) -> str:
+    for number, each in enumerate(value):
+        if not _is_number(each, shape) and (reason := misfit(each, shape, f"{name}[{number}]")):
+            return reason
+    return ""
 
 
 def _misfit_of_fields(value: Mapping[Any, Any], shape: Fields, name: str) -> str:
-    known = {**shape.needed, **shape.known}
-    if missing := [each for each in shape.needed if each not in value]:
-        return f"{name + ' has' if name else 'it has'} no {missing[0]}"
-    reasons = (
-        misfit(each, known.get(key, shape.others), f"{name}.{key}" if name else key) for key, each in value.items()
-    )
-    return next(filter(None, reasons), "")
+    for each in shape.needed:
+        if each not in value:
+            return f"{name + ' has' if name else 'it has'} no {each}"
+    for key, each in value.items():
+        inner = shape.named.get(key, shape.others)
+        if inner is object or _is_number(each, inner):
+            continue
+        if reason := misfit(each, inner, f"{name}.{key}" if name else key):
+            return reason
+    return ""
+
+
+def _is_number(value: Any, shape: Any) -> bool:
+    """Whether this is a number where one belongs: the quick way, for a log has many thousands of them."""
+    kind = type(value)
+    wanted = shape is float or (shape is int and kind is int)
+    return wanted and (kind is float or kind is int) and -LARGEST < value < LARGEST
+
+
+def _is_whole(value: Any, shape: Any) -> bool:
+    return shape is float and type(value) is int
 
 
 def _other(name: str, value: Any, wanted: str) -> str:

@@ -5,15 +5,25 @@ from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
 from dfkd_lab.teachers.calibration import Calibration
 from dfkd_lab.teachers.checkpoints import Card, near_by, save
 from dfkd_lab.teachers.loading import Teacher, adopt, find, load, locate, student_of, trained, typed
-from dfkd_lab.teachers.measurement import examine, examine_on, kept_measurement, measured
+from dfkd_lab.teachers.measurement import (
+    Measurement,
+    evaluation_of,
+    examine,
+    examine_on,
+    kept_measurement,
+    measured,
+    real_images,
+)
 
 __all__ = [
     "BUILT_IN",
     "NORMALIZATIONS",
     "Calibration",
     "Card",
+    "Measurement",
     "Teacher",
     "adopt",
+    "evaluation_of",
     "examine",
     "examine_on",
     "find",
@@ -22,6 +32,7 @@ __all__ = [
     "locate",
     "measured",
     "near_by",
+    "real_images",
     "save",
     "student_of",
     "train_built_in",

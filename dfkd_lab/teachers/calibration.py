@@ -53,6 +53,10 @@ class Calibration:
         rates |= {"confidence": self.confidence, "surest": self.surest}
         return {**{name: round(value, 6) for name, value in rates.items()}, "warning": self.warning()}
 
+    def words(self) -> str:
+        """In a few words."""
+        return f"{self.accuracy:.3f}, calibration error {self.error:.3f}"
+
     def warning(self) -> str:
         """A sentence about a teacher that is likely to distil badly; empty for one that looks as it should.
 

@@ -48,6 +48,11 @@ def near_by() -> list[str]:
     return [str(path) for path in sorted(set(files), key=lambda path: -path.stat().st_mtime)[:MOST_NEAR]]
 
 
+TASKS = ("classification", "segmentation")
+OPTIONAL = ("class_names", "task")
+"""Entries of a card that are written only where they say something."""
+
+
 @dataclass(frozen=True)
 class Card:
     """What there is to know about a checkpoint: enough to rebuild the network, and where it came from."""
@@ -61,6 +66,8 @@ class Card:
     recipe: str = ""
     class_names: tuple[str, ...] = ()
     """In the order of the outputs, where the training data brought them."""
+    task: str = "classification"
+    """Or "segmentation": logits [N, K, H, W], a class for every pixel."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,9 @@ def save(model: Classifier, card: Card, path: Path) -> None:
     # cloned, for tensors that share their memory, as tied weights do, are refused
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.net.state_dict().items()}
     facts = {**asdict(card), **nets.revision(card.net)}
-    if not card.class_names:  # as releases that knew none wrote it, and can read it
-        del facts["class_names"]
+    for name in OPTIONAL:  # as releases that knew none wrote it, and can read it
+        if getattr(card, name) == getattr(Card, name):
+            del facts[name]
     # not save_file, whose errors do not say what the system said
     write_atomically(path, serialized(weights, metadata={"dfkd_lab": json.dumps(facts, sort_keys=True)}), shared=True)
 
@@ -209,7 +217,7 @@ def _card(facts: Any, path: Path) -> Card | None:
         }
         card = Card(**tuples)
     except TypeError:
-        wanted = ", ".join(name for name in ALLOWED if name != "class_names")
+        wanted = ", ".join(name for name in ALLOWED if name not in OPTIONAL)
         raise SpecError(f"{path} has a card this version cannot read: it does not have the entries {wanted}") from None
     if len(card.mean) != len(card.std) or len(card.mean) not in (1, card.shape[0]):
         raise SpecError(
@@ -256,5 +264,6 @@ ALLOWED = {
     "data": (_is_text, f"printable text of up to {LONGEST_TEXT} characters"),
     "recipe": (_is_text, f"printable text of up to {LONGEST_TEXT} characters"),
     "class_names": (_are_texts, f"a list of up to {MOST_CLASSES} printable texts"),
+    "task": (lambda value: value in TASKS, " or ".join(TASKS)),
 }
 """Whether a value of a card can be, and what is allowed in words."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,11 +19,13 @@ from dfkd_lab.nets.batch_norms import keeps_statistics, running_statistics
 from dfkd_lab.nets.wrap import Classifier, Frozen, copied, uncompiled, unwrapped
 from dfkd_lab.spec import check_new, unknown
 from dfkd_lab.system.faults import article, reason
+from dfkd_lab.system.files import sha256_of
 from dfkd_lab.system.rng import preserved
-from dfkd_lab.teachers import bare, checkpoints, identify
+from dfkd_lab.teachers import bare, checkpoints, class_order, identify
 from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
 from dfkd_lab.teachers.calibration import Calibration
 from dfkd_lab.teachers.checkpoints import Card, save
+from dfkd_lab.teachers.dense import DenseMeasurement
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Teacher:
         return [layer for layer in self.model.modules() if keeps_statistics(layer)]
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of its outputs; their numbers where nobody has named them."""
+        return class_order.names_of(self.card) or tuple(map(str, range(self.card.classes)))
+
+    @property
     def data_at_hand(self) -> str:
         """The data set that the card names, if it is published and here; else "none".
 
@@ -51,13 +57,14 @@ class Teacher:
         row = data_sets.find(self.card.data)
         return self.card.data if row is not None and row.is_here else "none"
 
-    def describe(self, calibration: Calibration | None = None) -> dict[str, Any]:
+    def describe(self, calibration: Calibration | DenseMeasurement | None = None) -> dict[str, Any]:
         """The card as a table row, with what was measured if it was."""
         means, variances = zip(*map(running_statistics, self.norms), strict=True) if self.norms else ((), ())
         return {
             "name": _without_folders(self.name),
             "net": python_file.short(self.card.net),
             "parameters": nets.parameter_count(self.model),
+            "task": self.card.task,
             "classes": self.card.classes,
             "shape": list(self.card.shape),
             "batch_norm_layers": len(self.norms),
@@ -140,7 +147,7 @@ def trained(teacher: Teacher) -> Teacher:
     checkpoint = checkpoints.read(train_built_in(teacher.name))
     identify.load(teacher.model.net, checkpoint.weights, teacher.path, teacher.card.net)
     recipe = checkpoint.card.recipe if checkpoint.card else ""
-    return replace(teacher, card=replace(teacher.card, recipe=recipe), sha256=_sha256(teacher.path))
+    return replace(teacher, card=replace(teacher.card, recipe=recipe), sha256=sha256_of(teacher.path))
 
 
 def locate(name: str, normalization: str = "auto") -> tuple[str, Path | None]:
@@ -269,7 +276,7 @@ def _open(name: str, path: Path, weights: dict[str, Tensor] | None, card: Card, 
         net = nets.classifier(card.net, card.shape[0], card.classes)
     if weights is not None:
         identify.load(net, weights, path, card.net)
-    model, digest = Frozen(net, mean, std), "" if weights is None else _sha256(path)
+    model, digest = Frozen(net, mean, std), "" if weights is None else sha256_of(path)
     if digest:
         _examine(_without_folders(name), model, card)
     return Teacher(name, model, replace(card, mean=mean, std=std), path, digest)
@@ -283,11 +290,6 @@ def _examine(name: str, model: Frozen, card: Card) -> None:
         return
     with preserved(), torch.no_grad():
         trial.logits(who, model, trial.probe(2, card.shape), card.classes)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _range(tensors: Sequence[Tensor]) -> list[float]:

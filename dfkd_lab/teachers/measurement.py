@@ -10,15 +10,18 @@ from pathlib import Path
 import torch
 
 from dfkd_lab import data, nets
-from dfkd_lab.engine.metrics import Accuracy
+from dfkd_lab.engine.metrics import Accuracy, Evaluation
+from dfkd_lab.engine.segmentation import Segmentation
 from dfkd_lab.errors import DamagedFile, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Frozen, copied, folded
 from dfkd_lab.system.environment import cache
 from dfkd_lab.system.files import write_atomically
 from dfkd_lab.system.stored import Fields, read_json
-from dfkd_lab.teachers import class_order
+from dfkd_lab.teachers import class_order, dense
 from dfkd_lab.teachers.calibration import Calibration, logits_of
+from dfkd_lab.teachers.checkpoints import Card
+from dfkd_lab.teachers.dense import DenseMeasurement
 from dfkd_lab.teachers.loading import Teacher
 
 LOW = 0.9
@@ -27,7 +30,11 @@ MARGIN = 0.1
 """A difference in accuracy on some 500 images that is no accident."""
 
 
-def examine(teacher: Teacher, split: data.Split | None, device: torch.device | str = "cpu") -> Calibration | None:
+Measurement = Calibration | DenseMeasurement
+"""Of a teacher that gives every image a class, or every pixel."""
+
+
+def examine(teacher: Teacher, split: data.Split | None, device: torch.device | str = "cpu") -> Measurement | None:
     """How right and how sure the teacher is on ``split``, measured now; None without data.
 
     Args:
@@ -41,14 +48,21 @@ def examine(teacher: Teacher, split: data.Split | None, device: torch.device | s
     """
     if split is None:
         return None
-    shape = tuple(split.images.shape[1:])
-    class_order.check_names(teacher.card, split)
-    if shape != tuple(teacher.card.shape):
+    shape, is_dense = tuple(split.images.shape[1:]), teacher.card.task == "segmentation"
+    if is_dense:
+        dense.check(teacher.card, split)
+    elif split.labels.ndim > 1:
+        raise SpecError("the teacher gives every image a class, and the evaluation data have one for every pixel")
+    else:
+        class_order.check_names(teacher.card, split)
+    if not is_dense and shape != tuple(teacher.card.shape):
         raise SpecError(f"the teacher takes images {list(teacher.card.shape)}, the evaluation data has {list(shape)}")
     device = torch.device(device)
     found_model = folded(teacher.model, shape)
     on_copy = found_model is teacher.model and device.type != "cpu"
     model = (copied(found_model) if on_copy else found_model).to(device)
+    if is_dense:
+        return dense.measure(model, split, teacher.card.classes, device)
     logits = logits_of(model, split.images, device)
     found = Calibration.of(logits, split.labels)
     if found.accuracy < LOW:
@@ -57,7 +71,24 @@ def examine(teacher: Teacher, split: data.Split | None, device: torch.device | s
     return found
 
 
-def examine_on(teacher: Teacher, name: str) -> tuple[Calibration | None, str]:
+def evaluation_of(card: Card, split: data.Split) -> Evaluation:
+    """What measures a student of this teacher on ``split``."""
+    if card.task == "segmentation":
+        return Segmentation(split.images, split.labels, card.classes, split.ignore)
+    return Accuracy(split.images, split.labels)
+
+
+def real_images(card: Card, name: str) -> data.Split:
+    """The training split ``name`` as a reference is given it: of the size that the teacher was taught at.
+
+    Raises:
+        SpecError: as :func:`dfkd_lab.data.training_set`.
+    """
+    split = data.training_set(name, card.shape)
+    return dense.pieces(split, card.shape) if card.task == "segmentation" else split
+
+
+def examine_on(teacher: Teacher, name: str) -> tuple[Measurement | None, str]:
     """As :func:`examine`, on the evaluation set ``name``, and how its images were read, if it is a folder.
 
     Raises:
@@ -69,7 +100,7 @@ def examine_on(teacher: Teacher, name: str) -> tuple[Calibration | None, str]:
 
 def measured(
     teacher: Teacher, name: str, split: data.Split | None, device: torch.device | str = "cpu"
-) -> Calibration | None:
+) -> Measurement | None:
     """As :func:`examine`, from the cache where these weights were measured on this evaluation set before.
 
     Args:
@@ -92,14 +123,15 @@ def measured(
     return kept
 
 
-def kept_measurement(teacher: Teacher, name: str) -> Calibration | None:
+def kept_measurement(teacher: Teacher, name: str) -> Measurement | None:
     """What was measured of this teacher on the evaluation set ``name`` before; None if nothing was."""
     if not teacher.sha256 or name == "none":
         return None
     try:
-        needed = Fields(dict.fromkeys((each.name for each in fields(Calibration)), float))
+        class_ = DenseMeasurement if teacher.card.task == "segmentation" else Calibration
+        needed = Fields(dict.fromkeys((each.name for each in fields(class_)), float))
         values = read_json(_path(teacher, name), needed, "")
-        return Calibration(**{name: values[name] for name in needed.needed}) if values else None
+        return class_(**{name: values[name] for name in needed.needed}) if values else None
     except DamagedFile:
         return None  # it is only a cache: what cannot be read is measured anew
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ class TrainingRecipe:
     Labels are not smoothed, because a smoothed teacher distils badly (Müller et al., 2019, arXiv:1906.02629).
     """
 
+    name: ClassVar[str] = "SGD"
     batch: int = 256
     lr: float = 0.2
     lr_without_norm: float = 0.02
@@ -60,9 +62,25 @@ class TrainingRecipe:
         return ", ".join([*parts, "no label smoothing"])
 
 
+@dataclass(frozen=True)
+class AdamRecipe(TrainingRecipe):
+    """The same with AdamW, as dense networks that are small learn in a minute."""
+
+    name: ClassVar[str] = "AdamW"
+
+    def optimizer(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """AdamW with torch's weight decay."""
+        return torch.optim.AdamW(model.parameters(), lr=lr)
+
+    def __str__(self) -> str:
+        return f"weight decay 0.01, batch {self.batch}, warm-up {self.warm_up:.0%} then cosine"
+
+
 SHORT = TrainingRecipe()
 """In the manner of airbench (Jordan, 2024, arXiv:2404.00498): the whole set on the device, crops and flips by indexing,
 a warm-up and a fall, an average of the weights."""
+DENSE = AdamRecipe(batch=32, lr=4e-3, lr_without_norm=2e-3, averaging=0.0)
+"""Of networks that label every pixel."""
 DIGITS = TrainingRecipe(batch=128, lr=0.1, warm_up=0.0, averaging=0.0, decays_all=True, replacement=True)
 """What the teacher called "digits" was always trained by."""
 

@@ -10,25 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from dfkd_lab import data, nets
-from dfkd_lab.engine.metrics import Accuracy
 from dfkd_lab.engine.optimization import keep_counters_on_host
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Classifier, copied
-from dfkd_lab.primitives.batch import to_float
-from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import device_setting, setting
 from dfkd_lab.system.device import check_device, device_name, pick_device
 from dfkd_lab.system.environment import cache
 from dfkd_lab.system.files import write_atomically
-from dfkd_lab.system.rng import RNGState
+from dfkd_lab.system.rng import RNGState, preserved
 from dfkd_lab.teachers import checkpoints
 from dfkd_lab.teachers.checkpoints import Card
-from dfkd_lab.teachers.recipes import SHORT, TrainingRecipe, average, deterministic
+from dfkd_lab.teachers.lessons import lesson_of
+from dfkd_lab.teachers.recipes import TrainingRecipe, average, deterministic
 
 CHECKPOINT_S = 60.0
 
@@ -69,7 +66,7 @@ class TeacherSpec:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch was like: mean loss in nats, accuracy of the averaged weights on the held-out split, seconds."""
+    """What an epoch was like: mean loss in nats, accuracy (or mIoU) of the averaged weights on the held-out split."""
 
     number: int
     epochs: int
@@ -77,10 +74,11 @@ class Epoch:
     accuracy: float
     seconds: float
     left_s: float
+    metric: str = "accuracy"
 
     def __str__(self) -> str:
         left = f"{self.left_s / 60:.1f} min left" if self.left_s >= 60 else f"{self.left_s:.0f} s left"
-        figures = f"loss {self.loss:.4f}  accuracy {self.accuracy:.4f}  {self.seconds:.1f} s"
+        figures = f"loss {self.loss:.4f}  {self.metric} {self.accuracy:.4f}  {self.seconds:.1f} s"
         return f"epoch {self.number}/{self.epochs}  {figures}  {left}"
 
 
@@ -114,21 +112,22 @@ def finished(spec: TeacherSpec) -> Card | None:
 class TeacherTraining:
     """``for epoch in TeacherTraining(spec)``: a training from where its checkpoint stands to the finished file.
 
-    ``recipe`` is the short one unless told otherwise. It ends early, saved, when the spec's minutes are over or after
-    ``stop()``; then ``done`` is False. The same spec continues it bit for bit (on a GPU: on the same device with the
-    same versions), or does nothing if all is done.
+    ``recipe`` is the short one of the data's task unless told otherwise. It ends early, saved, when the spec's minutes
+    are over or after ``stop()``; then ``done`` is False. The same spec continues it bit for bit (on a GPU: on the same
+    device with the same versions), or does nothing if all is done.
 
     Raises:
         SpecError: if the spec or its data cannot be used, before anything is trained.
         RunError: if the checkpoint is another training's or cannot be read, or a loss is not a number.
     """
 
-    def __init__(self, spec: TeacherSpec, recipe: TrainingRecipe = SHORT):
+    def __init__(self, spec: TeacherSpec, recipe: TrainingRecipe | None = None):
         self._ends = time.monotonic() + (60 * spec.minutes or math.inf)
         self.done = finished(spec) is not None
-        self.spec, self.recipe, self.device = spec, recipe, pick_device(spec.device)
+        self.spec, self.device = spec, pick_device(spec.device)
         self.stopped, self.gpu = False, self.device.type == "cuda"
         self.card = self._read()
+        self.recipe = recipe = recipe or self.lesson.recipe
         self.batch = min(recipe.batch, len(self.labels))
         self.per_epoch = len(self.labels) // self.batch
         self.steps = spec.epochs * self.per_epoch
@@ -139,9 +138,6 @@ class TeacherTraining:
         normed = any(isinstance(layer, nn.BatchNorm2d) for layer in self.model.modules())
         self.lr = recipe.lr if normed else recipe.lr_without_norm
         self.optimizer = recipe.optimizer(self.model, self.lr)
-        row = data.find(spec.data)  # a folder's images are taken to mean the same in a mirror
-        padding = row.crop_padding if row else max(1, self.card.shape[1] // 8)
-        self.view = CropFlip(padding, row.mirrors if row else True)
         self.step, self.seconds = 0, 0.0
         self.order = torch.arange(len(self.labels), device=self.device)
         self.loss = torch.zeros((), device=self.device)
@@ -172,9 +168,8 @@ class TeacherTraining:
 
     def description(self) -> str:
         """What was done, in a line."""
-        flip = "flip" if self.view.flip else "no flip"
-        recipe = replace(self.recipe, batch=self.batch)
-        return f"{self.spec.command}: SGD {self.lr:g}, {recipe}, {self.steps} steps, crop {self.view.padding}, {flip}"
+        recipe, how = replace(self.recipe, batch=self.batch), self.recipe.name
+        return f"{self.spec.command}: {how} {self.lr:g}, {recipe}, {self.steps} steps, {self.lesson.variation}"
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""
@@ -193,13 +188,9 @@ class TeacherTraining:
         assert held_out is not None
         self.readings = [each.reading for each in (train, held_out) if each.reading]
         self.images, self.labels = train.images.to(self.device), train.labels.to(self.device)
-        self.evaluate = Accuracy(held_out.images.to(self.device), held_out.labels.to(self.device))
-        row = data.find(self.spec.data)
-        mean, std = row.normalization if row else data.normalization(train.images)
-        channels, height, width = train.images.shape[1:]
-        names = train.class_names
-        classes, net = len(names) or int(train.labels.max()) + 1, python_file.short(self.spec.net)
-        return Card(net, classes, (channels, height, width), mean, std, self.spec.data, class_names=names)
+        self.lesson = lesson = lesson_of(self.spec.data, train, held_out, self.device)
+        net, facts = python_file.short(self.spec.net), (lesson.shape, *lesson.normalization, self.spec.data)
+        return Card(net, lesson.classes, *facts, class_names=train.class_names, task=lesson.task)
 
     def _model(self) -> Classifier:
         with self.rng:
@@ -208,7 +199,8 @@ class TeacherTraining:
         if self.gpu:
             model.to(memory_format=torch.channels_last)
         try:
-            model.eval()(to_float(self.images[:2]))
+            with preserved(), torch.no_grad():
+                self.lesson.loss(model.eval(), self.images[:2], self.labels[:2])
         except Exception as error:
             said = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
             raise SpecError(f"'{self.card.net}' cannot take images {list(self.card.shape)} ({said})") from None
@@ -247,21 +239,18 @@ class TeacherTraining:
         number, loss = self.step // self.per_epoch, self.loss.item() / self.per_epoch
         if not math.isfinite(loss):
             raise RunError(f"epoch {number}: the loss is not a number; this recipe does not suit '{self.spec.net}'")
-        accuracy = self.evaluate(self.averaged)
+        accuracy = self.lesson.evaluate(self.averaged)
         seconds = time.monotonic() - start
         self.seconds += seconds
         left = self.seconds / self.step * (self.steps - self.step)
-        return Epoch(number, self.spec.epochs, loss, accuracy, seconds, left)
+        return Epoch(number, self.spec.epochs, loss, accuracy, seconds, left, self.lesson.evaluate.metric)
 
     def _step(self) -> None:
         rows = self._rows(self.step % self.per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate(self.step, self.steps, self.lr)
-        images = to_float(self.view(self.images[rows]))
-        if self.gpu:
-            images = images.to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.gpu):
-            loss = F.cross_entropy(self.model(images), self.labels[rows])
+            loss = self.lesson.loss(self.model, self.images[rows], self.labels[rows])
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -285,9 +274,9 @@ class TeacherTraining:
 
     def _finish(self) -> None:
         """Write the teacher, then forget the checkpoint."""
-        accuracy, n = self.evaluate(self.averaged), len(self.evaluate.labels)
+        accuracy, n, metric = self.lesson.evaluate(self.averaged), self.lesson.n, self.lesson.evaluate.metric
         precision = "bf16" if self.gpu else "float32"
-        measured = f"accuracy {accuracy:.4f} on the {n:,} held-out images after {self.seconds:.0f} s"
+        measured = f"{metric} {accuracy:.4f} on the {n:,} held-out images after {self.seconds:.0f} s"
         recipe = (
             f"{self.description()}; {measured} in {precision} on {device_name(self.device)}, torch {torch.__version__}"
         )

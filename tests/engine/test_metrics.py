@@ -55,10 +55,10 @@ def test_expected_accuracy_agrees_with_numpy() -> None:
 @pytest.mark.parametrize(("shift", "agreement"), [(0, 1.0), (1, 0.0)])
 def test_health_in_closed_form(shift: int, agreement: float) -> None:
     observer = Observer(Frozen(Says(4, math.log(3)), [0.0], [1.0]), Says(4, 1.0, shift).train())
-    values, predicted, confidence = health(observer, written([0, 1, 2, 3]))
+    values, seen = health(observer, written([0, 1, 2, 3]))
     # softmax of one logit log 3 and three of 0: 3/6 and 1/6; the four images cover the classes evenly
-    assert predicted.tolist() == [0, 1, 2, 3]
-    assert confidence.tolist() == pytest.approx([0.5] * 4)
+    assert seen.predicted.tolist() == [0, 1, 2, 3]
+    assert seen.confidence.tolist() == pytest.approx([0.5] * 4)
     assert values["agreement"] == agreement
     assert values["confidence"] == pytest.approx(0.5)
     assert values["entropy"] == pytest.approx(math.log(4))
@@ -71,7 +71,7 @@ def test_health_in_closed_form(shift: int, agreement: float) -> None:
 def test_health_measures_the_batch_norm_gap() -> None:
     net = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(4, 2))
     images = torch.rand(8, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    values, _, _ = health(Observer(Frozen(net, [0.0], [1.0]), net), images)
+    values, _ = health(Observer(Frozen(net, [0.0], [1.0]), net), images)
     assert values["bn_gap"] == pytest.approx(
         float(images.mean().abs() + (images.var(correction=0) - 1).abs()), rel=1e-5
     )

@@ -14,7 +14,7 @@ import torch
 
 from dfkd_lab import RunFolder, Session, launch, nets, plan, prepare, teachers
 from dfkd_lab.__main__ import main
-from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.errors import DamagedFile, RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import own_code, resolve
 from tests.support import own_file, tiny
@@ -191,10 +191,13 @@ def test_a_wrong_flag_is_refused(here: Path, arguments: list[str], sentence: str
 
 def test_a_manifest_of_nonsense_is_no_hash(here: Path) -> None:
     folder = stopped("run")
-    nonsense: list[Any] = [3, {"student": {}}, {"student": {"sha256": "\x1b[31m"}}]
+    nonsense: list[Any] = [{}, {"student": {}}, {"student": {"sha256": "\x1b[31m"}}]
     for sessions in ([], *([{"code": each}] for each in nonsense)):
         (folder.path / "manifest.json").write_text(json.dumps({"sessions": sessions}))
         assert own_code.recorded(folder, "student") == ""
+    (folder.path / "manifest.json").write_text(json.dumps({"sessions": [{"code": 3}]}))
+    with pytest.raises(DamagedFile, match=r"sessions\[0\].code is 3, not an object"):
+        own_code.recorded(folder, "student")
 
 
 def test_a_checkpoint_never_decides_what_is_executed(here: Path) -> None:

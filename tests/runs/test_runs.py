@@ -682,6 +682,6 @@ def test_a_fault_of_a_method_leaves_a_failed_run_and_its_traceback(
     status = session.folder.status()
     assert (status["state"], status["message"]) == (
         "failed",
-        "KeyError: 'nothing'; round 0 is saved and the same command continues from it",
+        "KeyError: 'nothing'; nothing is saved and the same command continues from it",
     )
     assert len(list(Session(make_spec("dafl")))) == 2

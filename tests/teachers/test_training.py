@@ -228,7 +228,8 @@ def test_a_teacher_whose_data_is_not_here_is_shown_unmeasured(
     card = dataclasses.replace(teacher.card, data=f"folder:{tmp_path}/absent")
     teachers.save(teacher.model, card, tmp_path / "far.safetensors")
     assert main(["teachers", str(tmp_path / "far.safetensors")]) == 0
-    assert "accuracy           not measured: data = 'folder:" in capsys.readouterr().out
+    said = f"accuracy           not measured; the file names {card.data}: to measure it there, add --data {card.data}\n"
+    assert said in capsys.readouterr().out
 
 
 def test_a_finished_training_says_so_and_does_nothing(

@@ -78,6 +78,8 @@ async def send(address: str, kernel: str, kind: str, content: dict[str, object],
         answer = await asyncio.wait_for(connection.read_message(), 30)
         seen += " " + (json.loads(answer)["header"]["msg_type"] if isinstance(answer, str) else "")
     connection.close()
+    while await connection.read_message() is not None:
+        pass  # until the socket is closed
     return seen
 
 

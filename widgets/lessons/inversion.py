@@ -86,7 +86,7 @@ def figure(found: Mapping[tuple[str, int], Inverted], real_gap: float, steps: in
 def _inverted(observer: Observer, folder: RunFolder) -> Inverted:
     kept = stored(folder)
     images, target = kept["images"], kept["labels"]
-    health, _, _ = metrics.health(observer, images)
+    health, _ = metrics.health(observer, images)
     classes, confidences = drawing.seen_as(observer.teacher, images[:, 0])
     as_target = float((classes == target).float().mean())
     facts = {"bn_gap": health["bn_gap"], "confidence": health["confidence"], "as_target": as_target}

@@ -12,6 +12,16 @@ from dfkd_lab.primitives.losses import Loss
 from dfkd_lab.primitives.losses import cam as activation_maps
 from dfkd_lab.primitives.synthesizers import NoiseGenerator
 
+DENSE_STUDENT = {"rounds": 72, "s_steps": 12, "batch": 32, "optimizer": "adam", "s_lr": 5e-3}
+"""References where every pixel has a class: as many student steps as :data:`DENSE` has after its warm-up."""
+DENSE = {
+    **{"rounds": 90, "z_dim": 64, "width": 32, "batch": 32, "g_steps": 5, "s_steps": 12, "warm_up": 18, "g_lr": 3e-3},
+    **{"label": 0.0, "bn_gap": 1.0, "gap": 0.5, "bn_momentum": 0.0, "temperature": 1.0, "padding": 0, "flip": False},
+    **{"terms": "balance=11.5,confidence=0.5", "optimizer": "adam", "s_lr": 5e-3},
+}
+"""FastDFKD and its followers where every pixel has a class. Inferred: no paper says what stands for the target class;
+here a balance over all pixels, and confidence. What one weighs in 32 pixels was tried on scenes."""
+
 
 def dafl_losses(confidence: float, balance: float, activation: float) -> dict[str, WeightedLoss]:
     """DAFL's losses of a batch: one-hot predictions, evenly spread (entropy in base 10), and active features."""

@@ -1,6 +1,7 @@
 """What a loss is, and how it says what it needs."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -40,6 +41,30 @@ def needs(*names: str) -> Callable[[LossFunction], LossFunction]:
         return loss
 
     return mark
+
+
+def per_sample(loss: LossFunction) -> LossFunction:
+    """Average over an image what a loss gives for each of its pixels (dense prediction); what is [N] already stays.
+
+    Args:
+        loss: Gives [N], or [N, H, W] for dense logits.
+
+    Returns:
+        A loss that gives [N]; ``loss`` itself is its ``per_pixel``, for what masks or bounds it pixel by pixel.
+    """
+
+    @needs(*needs_of(loss))
+    @wraps(loss)
+    def averaged(observation: Observation) -> Tensor:
+        return over_pixels(loss(observation))
+
+    averaged.per_pixel = loss  # type: ignore[attr-defined]
+    return averaged
+
+
+def over_pixels(values: Tensor) -> Tensor:
+    """Values [N] as they are, or the mean [N] over the pixels of values [N, ...]."""
+    return values.flatten(1).mean(1) if values.ndim > 1 else values
 
 
 def needs_of(loss: Any) -> frozenset[str]:

@@ -1,4 +1,8 @@
-"""Discrepancies of teacher and student: the student's loss, and with the sign turned the generator's in the game."""
+"""Discrepancies of teacher and student: the student's loss, and with the sign turned the generator's in the game.
+
+Of dense predictions [N, K, H, W] a discrepancy of an image is the mean over its pixels, never the sum: the field's
+``batchmean`` is larger by H W there.
+"""
 
 import math
 
@@ -6,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfkd_lab.primitives.losses.base import LossFunction, needs, needs_of
+from dfkd_lab.primitives.losses.base import LossFunction, needs, needs_of, per_sample
 from dfkd_lab.primitives.observer import Observation
 
 
@@ -20,6 +24,7 @@ def kl(temperature: float = 1.0) -> LossFunction:
         A loss that gives [N], in nats.
     """
 
+    @per_sample
     @needs("student")
     def divergence(observation: Observation) -> Tensor:
         assert observation.student is not None
@@ -31,6 +36,7 @@ def kl(temperature: float = 1.0) -> LossFunction:
     return divergence
 
 
+@per_sample
 @needs("student")
 def l1(observation: Observation) -> Tensor:
     """Mean absolute difference of the logits (DFAD).
@@ -57,6 +63,7 @@ def js(temperature: float = 3.0, form: str = "true") -> LossFunction:
     Differs: DeepInversion's code sums the same over classes; here it gets the true one.
     """
 
+    @per_sample
     @needs("student")
     def divergence(observation: Observation) -> Tensor:
         assert observation.student is not None
@@ -84,10 +91,12 @@ def bounded(discrepancy: LossFunction, bound: float) -> LossFunction:
     Returns:
         A loss that gives [N].
     """
+    each = getattr(discrepancy, "per_pixel", discrepancy)
 
+    @per_sample
     @needs(*needs_of(discrepancy))
     def clipped(observation: Observation) -> Tensor:
-        return discrepancy(observation).clamp(max=bound)
+        return each(observation).clamp(max=bound)
 
     return clipped
 
@@ -98,14 +107,15 @@ def adversarial(discrepancy: LossFunction, agreeing: bool = False, bound: float 
     Args:
         discrepancy: D, the student's loss, gives [N].
         agreeing: Whether only samples count on which teacher and student predict the same class (CMI, FastDFKD); the
-            others give 0.
+            others give 0. Of dense predictions it is decided pixel by pixel.
         bound: Of D, see :func:`bounded`.
 
     Returns:
         A loss that gives [N].
     """
-    clipped = bounded(discrepancy, bound)
+    clipped = bounded(discrepancy, bound).per_pixel  # type: ignore[attr-defined]
 
+    @per_sample
     @needs("student")
     def gap(observation: Observation) -> Tensor:
         assert observation.student is not None

@@ -1,4 +1,7 @@
-"""Losses of the teacher's prediction on synthetic images: sure, of the target class, evenly spread, active."""
+"""Losses of the teacher's prediction on synthetic images: sure, of the target class, evenly spread, active.
+
+Where the teacher labels every pixel, a loss of an image is the mean over its pixels.
+"""
 
 import math
 
@@ -6,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfkd_lab.primitives.losses.base import LossFunction, needs
+from dfkd_lab.primitives.batch import class_shares
+from dfkd_lab.primitives.losses.base import LossFunction, needs, per_sample
 from dfkd_lab.primitives.observer import Observation
 
 
+@per_sample
 def confidence(observation: Observation) -> Tensor:
     """Cross entropy to the teacher's own prediction (DAFL, L_oh): 0 for a one-hot prediction.
 
@@ -43,7 +48,7 @@ def balance(base: float = math.e) -> LossFunction:
 
     def negative_entropy(observation: Observation) -> Tensor:
         # of the mean prediction, not the mean of entropies: each image may be sure, the batch shall cover all classes
-        mean = observation.logits.softmax(1).mean(0)
+        mean = class_shares(observation.logits.softmax(1))
         return torch.special.entr(mean).sum().neg() / math.log(base)
 
     return negative_entropy

@@ -4,20 +4,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfkd_lab.primitives.losses.base import LossFunction, needs
+from dfkd_lab.primitives.losses.base import LossFunction, needs, per_sample
 from dfkd_lab.primitives.observer import Observation, same_size
 
+IGNORED = 255
+"""The label of a pixel that counts nowhere, as the field's masks have it."""
 
+
+@per_sample
 @needs("student", "labels")
 def student_label(observation: Observation) -> Tensor:
-    """Cross entropy of the student to the target class (CGDD).
+    """Cross entropy of the student to the target class (CGDD), or to that of each pixel.
 
     Returns:
         The loss [N], in nats.
     """
     assert observation.student is not None
     assert observation.labels is not None
-    return F.cross_entropy(observation.student, observation.labels, reduction="none")
+    ignored = IGNORED if observation.labels.ndim > 1 else -100  # torch's word for none
+    return F.cross_entropy(observation.student, observation.labels, reduction="none", ignore_index=ignored)
 
 
 def attention(stages: int) -> LossFunction:

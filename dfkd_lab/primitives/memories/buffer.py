@@ -27,6 +27,7 @@ class ImageBuffer(nn.Module):
         capacity: In images.
         shape: Of an image, [C, H, W].
         evict: "oldest" or "worst".
+        pixel_classes: K where the teacher labels every pixel, so that an image counts in each class by its share.
     """
 
     reads_labels, draws = "written", False
@@ -42,9 +43,11 @@ class ImageBuffer(nn.Module):
     rounds: Tensor
     certainty: Tensor | None
     """The probability [capacity] by which an image is kept, where the worst is evicted."""
+    shares: Tensor | None
+    """The share [capacity, K] of each class in an image, of dense predictions."""
     _shares: Tensor | None
 
-    def __init__(self, capacity: int, shape: tuple[int, int, int], evict: str = "oldest"):
+    def __init__(self, capacity: int, shape: tuple[int, int, int], evict: str = "oldest", pixel_classes: int = 0):
         super().__init__()
         self.capacity, self.evict = capacity, evict
         self.register_buffer("certainty", torch.zeros(capacity) if evict == "worst" else None)
@@ -52,6 +55,7 @@ class ImageBuffer(nn.Module):
         self.register_buffer("images", torch.from_numpy(np.zeros((capacity, *shape), np.uint8)))
         self.register_buffer("labels", torch.full((capacity,), -1))
         self.register_buffer("predicted", torch.zeros(capacity, dtype=torch.long))
+        self.register_buffer("shares", torch.zeros(capacity, pixel_classes) if pixel_classes else None)
         self.register_buffer("written", torch.zeros((), dtype=torch.long, device="cpu"))
         self.register_buffer("born", torch.zeros(capacity, dtype=torch.int32, device="cpu"))
         self.register_buffer("rounds", torch.zeros((), dtype=torch.int32, device="cpu"))
@@ -97,6 +101,8 @@ class ImageBuffer(nn.Module):
             self.labels[place] = batch.labels[-n:]
         if batch.predicted is not None:
             self.predicted[place] = batch.predicted[-n:]
+        if self.shares is not None and batch.shares is not None:
+            self.shares[place] = batch.shares[-n:]
         self.written += n
         self.latest = place
         self._count += n
@@ -122,7 +128,9 @@ class ImageBuffer(nn.Module):
         """Nothing to do: every image is as likely as any other."""
 
     def class_shares(self, classes: int) -> Tensor:
-        """The share [K] of stored images in each class the teacher predicted; zeros while the buffer is empty."""
+        """The share [K] of stored images, or of their pixels, in each class the teacher predicted; of nothing zeros."""
+        if self.shares is not None:
+            return self.shares[: len(self)].sum(0) / max(1, len(self))
         if self._shares is None:  # asked at every step, changed by a write
             stored = self.predicted[: len(self)]
             # not bincount, which waits for the device to learn how many classes there are
@@ -133,11 +141,12 @@ class ImageBuffer(nn.Module):
     def summary(self, classes: int) -> dict[str, Any]:
         """images, capacity, oldest, classes."""
         n = len(self)
+        of_pixels = None if self.shares is None else (n * self.class_shares(classes)).tolist()
         return {
             "images": n,
             "capacity": self.capacity,
             "oldest": int(self.rounds - self.born[:n].min()) if n else 0,
-            "classes": torch.bincount(self.predicted[:n], minlength=classes).tolist(),
+            "classes": of_pixels or torch.bincount(self.predicted[:n], minlength=classes).tolist(),
         }
 
     def restored(self) -> None:

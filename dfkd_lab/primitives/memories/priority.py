@@ -25,12 +25,21 @@ class PriorityBuffer(ImageBuffer):
         alpha: In [0, 1]; 0 reads uniformly.
         beta: In [0, 1], at the start.
         evict: "oldest" or "worst".
+        pixel_classes: As for an :class:`ImageBuffer`.
     """
 
     priorities: Tensor
 
-    def __init__(self, capacity: int, shape: tuple[int, int, int], alpha: float, beta: float, evict: str = "oldest"):
-        super().__init__(capacity, shape, evict)
+    def __init__(
+        self,
+        capacity: int,
+        shape: tuple[int, int, int],
+        alpha: float,
+        beta: float,
+        evict: str = "oldest",
+        pixel_classes: int = 0,
+    ):
+        super().__init__(capacity, shape, evict, pixel_classes)
         self.alpha, self.beta, self._exponent = alpha, beta, beta
         self.register_buffer("priorities", torch.zeros(capacity))
         self._score_all()

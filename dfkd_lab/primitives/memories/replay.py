@@ -41,7 +41,9 @@ class ReplayMixture(nn.Module, ABC):
 
     def write(self, batch: Batch) -> None:
         """Count the classes; what is remembered are images the student saw."""
-        if batch.predicted is not None:
+        if batch.shares is not None:
+            self.seen += batch.shares.sum(0)
+        elif batch.predicted is not None:
             # not bincount, which waits for the device to learn how many classes there are
             self.seen.scatter_add_(0, batch.predicted, self.seen.new_ones(len(batch.predicted)))
 

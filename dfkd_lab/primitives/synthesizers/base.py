@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from dfkd_lab.primitives.batch import Batch
+from dfkd_lab.primitives.batch import Batch, of_images
 from dfkd_lab.primitives.observer import Observation
 
 Labels = Literal["balanced", "random"]
@@ -66,13 +66,15 @@ class Best:
             observation: What the teacher said of them.
         """
         # whole batches are compared: losses like balance and the batch-norm gap belong to a batch, not to an image
-        images, probabilities = rendered.images.detach(), observation.logits.detach().softmax(1)
+        images, is_dense = rendered.images.detach(), observation.logits.ndim > 2
+        probabilities = of_images(observation.logits.detach().softmax(1))
         predicted = probabilities.argmax(1)
         class_ = predicted if rendered.labels is None else rendered.labels
         certainty = probabilities.gather(1, class_[:, None]).squeeze(1)
         if self.loss is None or self.batch is None:
             self.loss = loss.detach().clone()
-            self.batch = Batch(images.clone(), rendered.labels, predicted, certainty)
+            shares = probabilities if is_dense else None
+            self.batch = Batch(images.clone(), rendered.labels, predicted, certainty, shares=shares)
             return
         assert self.batch.predicted is not None
         assert self.batch.certainty is not None
@@ -81,6 +83,8 @@ class Best:
         torch.where(better, images, self.batch.images, out=self.batch.images)
         torch.where(better, predicted, self.batch.predicted, out=self.batch.predicted)
         torch.where(better, certainty, self.batch.certainty, out=self.batch.certainty)
+        if self.batch.shares is not None:
+            torch.where(better, probabilities, self.batch.shares, out=self.batch.shares)
 
     def take(self) -> Batch:
         """The best batch; starts afresh."""

@@ -76,11 +76,13 @@ class FixedImages(FixedSource):
 
         Args:
             images: [N, C, H, W], uint8 or in [0, 1].
-            labels: [N].
+            labels: [N], or [N, H, W] of every pixel.
         """
         if self.count is not None:
-            chosen = stratified_sample(labels, self.count or len(labels))
-            images, labels = images[chosen], labels[chosen]
+            n = self.count or len(labels)
+            is_dense = labels.ndim > 1  # every image is of several classes
+            order = torch.randperm(len(labels), device=labels.device)[:n] if is_dense else stratified_sample(labels, n)
+            images, labels = images[order], labels[order]
         self.images, self.labels = images, labels
 
     def sample(self, n: int) -> Batch:

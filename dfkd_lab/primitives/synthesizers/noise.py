@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_lab.nets.generators import draw_latent
-from dfkd_lab.primitives.batch import Batch
+from dfkd_lab.primitives.batch import Batch, class_and_shares
 from dfkd_lab.primitives.observer import Observation
 from dfkd_lab.primitives.synthesizers.base import Labels, draw_labels
 
@@ -68,7 +68,7 @@ class NoiseGenerator(nn.Module):
 
     def step(self, loss: Tensor, observation: Observation) -> None:
         """One Adam step on the generator."""
-        self._rendered.predicted = observation.logits.detach().argmax(1)
+        self._rendered.predicted, self._rendered.shares = class_and_shares(observation.logits.detach())
         self.optimizer.zero_grad()  # before, not after: a loss that learns still needs what this step leaves
         loss.backward()
         if self.clip is not None:
@@ -82,7 +82,7 @@ class NoiseGenerator(nn.Module):
         """The images of the last step."""
         # not the best: this generator goes on, and its images with it
         made = self._rendered
-        return Batch(made.images.detach(), made.labels, made.predicted)
+        return Batch(made.images.detach(), made.labels, made.predicted, shares=made.shares)
 
     @torch.no_grad()
     def sample(self, n: int) -> Batch:
