@@ -17,6 +17,7 @@ from dataclasses import MISSING, dataclass, field
 from typing import Any, TypeVar
 
 from dfkd_lab.errors import SpecError
+from dfkd_lab.system.text import printable
 
 T = TypeVar("T")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
@@ -78,7 +79,7 @@ def unknown(name: str, known: Iterable[str], what: str, yours: str = "") -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     everything = f"known: {', '.join(known)}" + (f", and what {yours} makes known in this process" if yours else "")
     hint = f"did you mean '{near[0]}'?" if near else everything
-    return f"'{name}' is not a {what}; {hint}"
+    return f"'{printable(name)[:LONGEST_SHOWN]}' is not a {what}; {hint}"
 
 
 def check_new(name: str, known: Iterable[str], what: str) -> None:

@@ -10,7 +10,6 @@ from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
 from dfkd_lab.methods.common import recipes, settings
 from dfkd_lab.primitives import losses
 from dfkd_lab.primitives.memories import ImageBuffer
-from dfkd_lab.primitives.synthesizers import MetaGenerator
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import setting
 
@@ -65,9 +64,8 @@ class FastDFKD:
         """
         view = CropFlip(self.padding, self.flip)
         return Recipe(
-            synthesizer=MetaGenerator(
-                context.generator(self.z_dim, self.width), self.batch, self.z_dim, context.classes,
-                lr=self.g_lr, z_lr=self.z_lr, steps=self.g_steps, meta=self.meta,
+            synthesizer=recipes.meta_generator(
+                context, self.z_dim, self.width, self.batch, self.g_lr, self.z_lr, self.g_steps, self.meta
             ),
             view=view,
             losses=recipes.inversion_losses(

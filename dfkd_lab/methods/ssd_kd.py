@@ -20,7 +20,6 @@ from dfkd_lab.primitives.batch import of_images
 from dfkd_lab.primitives.losses.modulated import Modulated
 from dfkd_lab.primitives.memories import ImageBuffer, Memory, PriorityBuffer
 from dfkd_lab.primitives.observer import Observation
-from dfkd_lab.primitives.synthesizers import MetaGenerator
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import setting
 
@@ -39,8 +38,7 @@ class SSDKD:
                    "g_steps": 8, "padding": 1, "flip": False, "s_lr": 0.1, "temperature": 4.0},
         "small_gray": {"rounds": 154, "z_dim": 100, "width": 16, "batch": 128, "s_steps": 40, "warm_up": 4,
                        "g_steps": 8, "padding": 2, "temperature": 4.0, "capacity": 2000, "modulate": "target"},
-        "cifar": {},
-        "segmentation": {**recipes.DENSE, "capacity": 1000},
+        "cifar": {}, "segmentation": {**recipes.DENSE, "capacity": 1000},
     }  # fmt: skip
     by_teacher: ClassVar[dict[str, dict[str, Any]]] = FastDFKD.by_teacher
 
@@ -73,25 +71,22 @@ class SSDKD:
 
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots."""
-        pixels = context.pixel_classes
-        uniform = ImageBuffer(self.capacity, context.shape, self.evict, pixels)
-        by_priority = PriorityBuffer(self.capacity, context.shape, self.alpha, self.beta, self.evict, pixels)
+        kept, rest = (self.capacity, context.shape), (self.evict, context.pixel_classes)
+        memory = PriorityBuffer(*kept, self.alpha, self.beta, *rest) if self.priority else ImageBuffer(*kept, *rest)
         phi = Modulation(context.classes, self.gamma, self.diversity, self.difficulty, self.modulate)
-        kd = losses.kl(self.temperature)
-        view = CropFlip(self.padding, self.flip)
+        kd, view = losses.kl(self.temperature), CropFlip(self.padding, self.flip)
         return Recipe(
-            synthesizer=MetaGenerator(
-                context.generator(self.z_dim, self.width), self.batch, self.z_dim, context.classes,
-                lr=self.g_lr, z_lr=self.z_lr, steps=self.g_steps,
+            synthesizer=recipes.meta_generator(
+                context, self.z_dim, self.width, self.batch, self.g_lr, self.z_lr, self.g_steps
             ),
             view=view,
             losses=recipes.inversion_losses(
                 context, self.label, self.bn_gap, self.gap, momentum=self.bn_momentum, start=max(0, self.warm_up - 1),
-                label_loss=Modulated(losses.label, phi),
+                label_loss=Modulated(recipes.loss_of_label(context), phi),
             ),
             student_losses={"kd": WeightedLoss(1.0, Modulated(kd, phi) if self.modulate_student else kd)},
             student_view=view,
-            memory=by_priority if self.priority else uniform,
+            memory=memory,
             schedule=recipes.phase_schedule(self.g_steps, self.s_steps, self.batch, self.s_lr, self.warm_up),
         )  # fmt: skip
 
@@ -103,8 +98,6 @@ class Modulation:
     class ("confidence") or the target class ("target", the focal loss of Lin et al., arXiv:1708.02002).
     """
 
-    memory: Memory
-
     def __init__(self, classes: int, gamma: float, diversity: bool, difficulty: bool, modulate: str):
         self.classes, self.gamma, self.diversity, self.difficulty = classes, gamma, diversity, difficulty
         self.by_target = modulate == "target"
@@ -112,20 +105,16 @@ class Modulation:
 
     def bind(self, memory: Memory) -> None:
         """Read the class shares from ``memory``, whichever the run has."""
-        self.memory = memory
+        self.memory: Memory = memory
 
     def __call__(self, observation: Observation) -> Tensor:
         probabilities = observation.logits.detach().softmax(1)
-        if probabilities.ndim > 2:
-            return self._of_pixels(probabilities)
-        class_ = observation.labels if self.by_target else probabilities.argmax(1)
-        assert class_ is not None
-        p = probabilities.gather(1, class_[:, None]).squeeze(1)
-        diversity = 1 - self.memory.class_shares(self.classes)[class_] if self.diversity else 1.0
-        return diversity * ((1 - p) ** self.gamma if self.difficulty else 1.0) + 0 * p  # of shape [N] in any case
-
-    def _of_pixels(self, probabilities: Tensor) -> Tensor:
-        """The same of probabilities [N, K, H, W]: mean confidence of the pixels, and classes by their shares."""
-        shares, p = of_images(probabilities), probabilities.amax(1).flatten(1).mean(1)
-        diversity = 1 - shares @ self.memory.class_shares(self.classes).to(shares) if self.diversity else 1.0
-        return diversity * ((1 - p) ** self.gamma if self.difficulty else 1.0) + 0 * p
+        shares = self.memory.class_shares(self.classes) if self.diversity else probabilities.new_zeros(self.classes)
+        if probabilities.ndim > 2:  # of a scene the mean confidence of its pixels, and its classes by their shares
+            p, filled = probabilities.amax(1).flatten(1).mean(1), of_images(probabilities) @ shares.to(probabilities)
+        else:
+            class_ = (
+                observation.labels if self.by_target and observation.labels is not None else probabilities.argmax(1)
+            )
+            p, filled = probabilities.gather(1, class_[:, None]).squeeze(1), shares[class_]
+        return (1 - filled) * ((1 - p) ** self.gamma if self.difficulty else 1.0) + 0 * p  # of shape [N] in any case

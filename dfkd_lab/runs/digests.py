@@ -12,7 +12,8 @@ from dfkd_lab.errors import DamagedFile
 from dfkd_lab.system.files import sha256_of, write_atomically
 from dfkd_lab.system.stored import Fields, read_json
 
-SHAPE = Fields(others=[Fields(needed={"sha256": str})])
+LOG = Fields(needed={"bytes": int, "sha256": str})
+SHAPE = Fields(others=[Fields(needed={"sha256": str}, known={"round": int, "events": LOG, "spec": Fields()})])
 GENERATIONS = 2
 
 

@@ -5,9 +5,12 @@ import json
 import os
 import random
 import resource
+import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+from subprocess import Popen
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # also so that a child can be forked
 
@@ -16,6 +19,7 @@ import torch
 from dfkd_lab.system.device import provenance
 from tests.abuse.campaign import Campaign, Outcome, as_json, figures
 
+KINDS = ("mutation", "limit", "kill")
 MOST_MEMORY = 6 * 2**30
 """Of the process: a file that asks for more than it is worth ends it."""
 
@@ -26,9 +30,13 @@ def main() -> int:
     for kind in ("mutations", "limits", "kills"):
         parser.add_argument(f"--{kind}", type=int, default=0, help="cases of that kind")
     parser.add_argument("--seed", type=int, default=random.randrange(2**31), help="another one each time if not given")
-    parser.add_argument("--first", type=int, default=0, help="number of the first case of each kind")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case of each kind, from 0")
+    parser.add_argument("--step", type=int, default=1, help="do every so manieth case")
+    parser.add_argument("--processes", type=int, default=1, help="that share the cases")
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     asked = parser.parse_args()
+    if asked.processes > 1:
+        return share(asked)
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, resource.RLIM_INFINITY))
     start = time.monotonic()
@@ -36,11 +44,36 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         outcomes = run(Campaign(Path(place), asked.seed), asked)
     faults = [each for each in outcomes if each.is_fault]
-    facts = {"seed": asked.seed, "first": asked.first, **figures(outcomes), "faults": len(faults)}
+    write(asked, figures(outcomes), len(faults), start)
+    return 1 if faults else 0
+
+
+def write(asked: argparse.Namespace, found: dict[str, dict[str, int]], faults: int, start: float) -> None:
+    """Print the figures, and keep them."""
+    facts = {"seed": asked.seed, "processes": asked.processes, **found, "faults": faults}
     facts |= {"seconds": round(time.monotonic() - start, 1), **provenance(torch.device("cpu"))}
     print(json.dumps(facts, indent=1))
     if asked.out:
         asked.out.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def share(asked: argparse.Namespace) -> int:
+    """Have processes of their own do the cases in turns, and add their figures up."""
+    start, total, faults = time.monotonic(), {kind: Counter[str]() for kind in KINDS}, 0
+    with tempfile.TemporaryDirectory() as place:
+        files = [Path(place, str(number)) for number in range(asked.processes)]
+        counts = [
+            word for kind in ("mutations", "limits", "kills") for word in (f"--{kind}", str(getattr(asked, kind)))
+        ]
+        same = [sys.executable, "-m", "tests.abuse", *counts, "--seed", str(asked.seed), "--step", str(len(files))]
+        started = [Popen([*same, "--first", str(n), "--out", str(file)]) for n, file in enumerate(files)]
+        for process in started:
+            process.wait()
+        for part in (json.loads(file.read_text()) for file in files):
+            faults += part["faults"]
+            for kind, found in total.items():
+                found.update(part.get(kind, {}))
+    write(asked, {kind: dict(found) for kind, found in total.items() if found}, faults, start)
     return 1 if faults else 0
 
 
@@ -49,7 +82,7 @@ def run(campaign: Campaign, asked: argparse.Namespace) -> list[Outcome]:
     kinds = ((campaign.mutation, asked.mutations), (campaign.limit, asked.limits), (campaign.kill, asked.kills))
     outcomes = []
     for case, cases in kinds:
-        for number in range(asked.first, asked.first + cases):
+        for number in range(asked.first, cases, asked.step):
             outcomes.append(case(number))
             if outcomes[-1].is_fault:
                 print(as_json(outcomes[-1]), flush=True)
