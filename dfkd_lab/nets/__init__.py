@@ -1,5 +1,6 @@
 """Networks by name: ours for small images, torchvision's and timm's for large ones, and those of a user's own file."""
 
+from collections import ChainMap
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -12,8 +13,10 @@ from dfkd_lab.nets import python_file, zoo
 from dfkd_lab.nets.batch_norms import keeps_statistics
 from dfkd_lab.nets.classifiers import ConvNet, LeNet5
 from dfkd_lab.nets.generators import Generator
+from dfkd_lab.nets.outputs import Task
 from dfkd_lab.nets.python_file import trust
 from dfkd_lab.nets.resnet import ResNet, WideResNet
+from dfkd_lab.nets.unet import UNet
 from dfkd_lab.nets.vae import Encoder
 from dfkd_lab.nets.wrap import uncompiled, unwrapped
 from dfkd_lab.spec import check_new, unknown
@@ -21,10 +24,13 @@ from dfkd_lab.system.faults import article, reason
 from dfkd_lab.system.rng import preserved
 
 
-def _with_stem(family: str, *details: Any, channels: int, classes: int) -> nn.Module:
-    """A network of :mod:`dfkd_lab.nets.stems`, which is imported late because it imports torchvision."""
-    made: nn.Module = getattr(import_module("dfkd_lab.nets.stems"), family)(*details, channels, classes)
+def _of_torchvision(file: str, family: str, *details: Any, channels: int, classes: int) -> nn.Module:
+    """A network of a ``file`` beside this one, which is imported late because it imports torchvision."""
+    made: nn.Module = getattr(import_module(f"dfkd_lab.nets.{file}"), family)(*details, channels, classes)
     return made
+
+
+_with_stem = partial(_of_torchvision, "stems")
 
 
 CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
@@ -46,7 +52,16 @@ CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
 Which public code each of them equals is in docs/networks.md.
 """
 
-PUBLISHED = frozenset(CLASSIFIERS)
+SEGMENTERS: dict[str, Callable[..., nn.Module]] = {
+    **{f"unet_{width}": partial(UNet, width) for width in (24, 16, 12, 8)},
+    "deeplabv3_mobilenet_v2": partial(_of_torchvision, "deeplab", "deeplabv3_mobilenet_v2"),
+}
+"""Our networks that give a class for each pixel, by name."""
+
+NETWORKS = ChainMap(SEGMENTERS, CLASSIFIERS)
+"""All of them, with those that :func:`register` makes known, whatever these are for."""
+
+PUBLISHED = frozenset(NETWORKS)
 """Those that are not a user's own."""
 
 REDEFINED = {"vgg11": "vgg11_5pool", "vgg16": "vgg16_5pool"}
@@ -56,10 +71,12 @@ REDEFINED = {"vgg11": "vgg11_5pool", "vgg16": "vgg16_5pool"}
 def register(name: str, build: Callable[[int, int], nn.Module]) -> None:
     """Make a network of your own known under ``name``, in this process; ``build(channels, classes)`` gives a fresh one.
 
+    Whether it is for classification or segmentation, the shape of its logits says.
+
     Raises:
         SpecError: if the name is taken or cannot be a name.
     """
-    check_new(name, CLASSIFIERS, "network")
+    check_new(name, NETWORKS, "network")
     CLASSIFIERS[name] = lambda channels, classes: build(channels, classes)
 
 
@@ -73,14 +90,14 @@ def check(name: str) -> None:
         python_file.check(name)
     elif ":" in name:
         zoo.check(name)
-    elif name not in CLASSIFIERS:
-        raise SpecError(unknown(name, CLASSIFIERS, "network", yours="nets.register"))
+    elif name not in NETWORKS:
+        raise SpecError(unknown(name, NETWORKS, "network", yours="nets.register"))
 
 
 def classifier(name: str, channels: int, classes: int) -> nn.Module:
-    """A fresh classifier for images with ``channels`` channels and ``classes`` classes.
+    """A fresh network for images with ``channels`` channels and ``classes`` classes, of images or of their pixels.
 
-    ``name`` is one of ``CLASSIFIERS``, "torchvision:NAME", "timm:NAME", or "FILE.py:NAME" of a file that :func:`trust`
+    ``name`` is one of ``NETWORKS``, "torchvision:NAME", "timm:NAME", or "FILE.py:NAME" of a file that :func:`trust`
     executed.
 
     Raises:
@@ -92,9 +109,9 @@ def classifier(name: str, channels: int, classes: int) -> nn.Module:
     if ":" in name:
         return zoo.build(name, channels, classes)
     if is_published(name):
-        return CLASSIFIERS[name](channels=channels, classes=classes)
+        return NETWORKS[name](channels=channels, classes=classes)
     try:
-        made = CLASSIFIERS[name](channels=channels, classes=classes)
+        made = NETWORKS[name](channels=channels, classes=classes)
     except Exception as error:
         raise SpecError(f"'{name}' cannot be made ({reason(error)})") from None
     if not isinstance(made, nn.Module):
@@ -107,6 +124,20 @@ def is_published(name: str) -> bool:
     return name in PUBLISHED or (":" in name and not python_file.names_file(name))
 
 
+def task_of(name: str) -> Task | None:
+    """What the network called ``name`` is for; None for one of a user's own, which may be for either.
+
+    Of that, :func:`dfkd_lab.nets.trial.task_of` reads it in the shape of its logits.
+
+    Raises:
+        SpecError: as :func:`check`.
+    """
+    check(name)
+    if not is_published(name):
+        return None
+    return "segmentation" if name in SEGMENTERS or zoo.is_segmentation(name) else "classification"
+
+
 def maker(name: str) -> object:
     """What makes the network called ``name``: it is the same network as long as this is the same.
 
@@ -114,7 +145,7 @@ def maker(name: str) -> object:
         SpecError: as :func:`check`.
     """
     check(name)
-    return python_file.identity(name) if python_file.names_file(name) else CLASSIFIERS.get(name)
+    return python_file.identity(name) if python_file.names_file(name) else NETWORKS.get(name)
 
 
 def is_normed(name: str, channels: int, classes: int) -> bool:
@@ -144,4 +175,17 @@ def parameter_count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-__all__ = ["CLASSIFIERS", "ConvNet", "Encoder", "Generator", "check", "classifier", "parameter_count", "trust"]
+__all__ = [
+    "CLASSIFIERS",
+    "NETWORKS",
+    "SEGMENTERS",
+    "ConvNet",
+    "Encoder",
+    "Generator",
+    "Task",
+    "check",
+    "classifier",
+    "parameter_count",
+    "task_of",
+    "trust",
+]

@@ -8,21 +8,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from dfkd_lab import nets
 from dfkd_lab.errors import SpecError
-from dfkd_lab.nets import python_file
+from dfkd_lab.nets import outputs, python_file
+from dfkd_lab.nets.outputs import Task
 from dfkd_lab.nets.wrap import Classifier, copied, named_logits
-from dfkd_lab.system.faults import article, reason
+from dfkd_lab.system.faults import reason
 from dfkd_lab.system.rng import preserved
 
+SUCH_AS: dict[Task, str] = {"classification": "resnet20", "segmentation": "unet_12"}
+"""A network of each task, to name one."""
 
-def logits(who: str, net: nn.Module, images: Tensor, classes: int | None = None, file: Path | None = None) -> Tensor:
-    """What ``net`` gives for ``images`` [N, C, H, W], as logits [N, ``classes``] (or of any number of classes).
+
+def logits(
+    who: str,
+    net: nn.Module,
+    images: Tensor,
+    classes: int | None = None,
+    file: Path | None = None,
+    task: Task = "classification",
+) -> Tensor:
+    """What ``net`` gives for ``images`` [N, C, H, W], as logits of ``classes`` K (or of any number of them).
 
     Args:
         who: What the network is called, for a sentence.
@@ -30,63 +41,90 @@ def logits(who: str, net: nn.Module, images: Tensor, classes: int | None = None,
         images: As it takes them, two or more if they shall tell logits from probabilities.
         classes: K.
         file: The Python file that it is from.
+        task: Of the network.
+
+    Returns:
+        [N, K]; for segmentation [N, K, H, W], H and W being those of the images.
 
     Raises:
         SpecError: if it does not take them, or gives something else.
     """
-    wanted = f"logits [{len(images)}, {classes or 'classes'}]"
-    try:
-        output = named_logits(net(images))
-    except Exception as error:
-        raise SpecError(f"{who} cannot take images {list(images.shape)} ({reason(error, file)})") from None
-    is_dense = isinstance(output, Tensor) and output.layout is torch.strided and not output.is_nested
-    if not is_dense:
-        cure = "so return them alone, or in a dictionary or object that calls them 'logits'"
-        raise SpecError(f"{who} gives {_kind(output)} for images; allowed: {wanted}, {cure}")
-    if output.ndim != 2 or output.shape[1] != (classes or output.shape[1]) or len(output) != len(images):
-        cure = ", so end it with nn.AdaptiveAvgPool2d(1) and nn.Flatten()" if output.ndim == 4 else ""
+    wanted = outputs.wanted(task, images, classes)
+    output = _output(who, net, images, wanted, file)
+    if outputs.task_of_shape(output, images) != task or output.shape[1] != (classes or output.shape[1]):
+        cure = outputs.cure_of_shape(output, images, task)
         raise SpecError(f"{who} gives {list(output.shape)} for {len(images)} images; allowed: {wanted}{cure}")
     if not output.is_floating_point() or not output.isfinite().all():
         raise SpecError(f"{who} gives no finite numbers ({output.dtype}); allowed: {wanted}")
-    if problem := _no_logits(net, images, output.detach().float()):
+    if problem := outputs.no_logits(net, images, output.detach().float()):
         raise SpecError(f"{who} gives {problem}")
     return output
 
 
-def _kind(output: Any) -> str:
-    return f"a tensor of layout {output.layout}" if isinstance(output, Tensor) else article(output)
-
-
-def _no_logits(net: nn.Module, images: Tensor, output: Tensor) -> str:
-    """What an output [N, K] is in place of logits, and the cure; empty if it may be logits."""
-    if output.shape[1] == 1:
-        return (
-            "one logit, and softmax over one class is always 1; allowed: one for each class, as 0 and this one for two"
-        )
-    if bool((output >= 0).all()) and torch.allclose(output.sum(1), output.new_ones(()), atol=1e-4):
-        return "probabilities; allowed: logits, so leave out the softmax"
-    if torch.allclose(output.logsumexp(1), output.new_zeros(()), atol=1e-4):
-        return "logarithms of probabilities; allowed: logits, so leave out the log_softmax"
-    if bool((output >= 0).all() and (output <= 1).all() and output.std() > 0) and _is_bounded(net, images):
-        return "numbers between 0 and 1; allowed: logits, so leave out the sigmoid"
-    return ""
-
-
-@torch.no_grad()
-def _is_bounded(net: nn.Module, images: Tensor) -> bool:
-    """Whether the outputs stay between 0 and 1 with a last layer a hundred times as large."""
+def _output(who: str, net: nn.Module, images: Tensor, wanted: str, file: Path | None) -> Tensor:
+    """The tensor that ``net`` gives for ``images``, where ``wanted`` is allowed."""
     try:
-        enlarged = copied(net)
-        for parameter in list(enlarged.parameters())[-2:]:
-            parameter.mul_(100)
-        output = named_logits(enlarged(images))
-    except Exception:  # what cannot be copied here is refused for that elsewhere
-        return False
-    return bool((output >= 0).all() and (output <= 1).all())
+        output = named_logits(net(images))
+    except Exception as error:
+        raise SpecError(f"{who} cannot take images {list(images.shape)} ({reason(error, file)})") from None
+    if not isinstance(output, Tensor) or output.layout is not torch.strided or output.is_nested:
+        cure = "so return them alone, or in a dictionary or object that calls them 'logits'"
+        raise SpecError(f"{who} gives {outputs.kind(output)} for images; allowed: {wanted}, {cure}")
+    return output
+
+
+def task_of(name: str, shape: tuple[int, ...], classes: int) -> Task:
+    """What the network called ``name`` is for; one of a user's own is for what the shape of its output says.
+
+    Args:
+        name: As in :func:`dfkd_lab.nets.classifier`.
+        shape: Of its images, [C, H, W].
+        classes: K.
+
+    Raises:
+        SpecError: as :func:`dfkd_lab.nets.classifier` and :func:`task_of_network`.
+    """
+    if known := nets.task_of(name):
+        return known
+    who, file = f"'{python_file.short(name)}'", python_file.file_of(name)
+    with preserved():
+        net = nets.classifier(name, shape[0], classes)
+        _set_mode(who, net, False, file)
+        return task_of_network(who, net, shape, file)
+
+
+def task_of_network(who: str, net: nn.Module, shape: tuple[int, ...], file: Path | None = None) -> Task:
+    """What a network is for, by the shape of its output: [N, K], or [N, K, H, W] with the images' own H and W.
+
+    Args:
+        who: What it is called.
+        net: In eval mode, on the CPU.
+        shape: Of its images, [C, H, W].
+        file: The Python file that it is from.
+
+    Raises:
+        SpecError: if it does not take such images, or its output is of another shape.
+    """
+    images = probe(2, shape)
+    either = " or ".join(outputs.wanted(task, images, None) for task in get_args(Task))
+    with preserved(), torch.no_grad():
+        output = _output(who, net, images, either, file)
+    if (task := outputs.task_of_shape(output, images)) is None:
+        ways = (
+            f"{outputs.wanted(each, images, None)}{outputs.cure_of_shape(output, images, each)}"
+            for each in get_args(Task)
+        )
+        raise SpecError(f"{who} gives {list(output.shape)} for {len(images)} images; allowed: {', or '.join(ways)}")
+    return task
 
 
 def examine_teacher(
-    who: str, model: Classifier, shape: tuple[int, ...], classes: int, file: Path | None = None
+    who: str,
+    model: Classifier,
+    shape: tuple[int, ...],
+    classes: int,
+    file: Path | None = None,
+    task: Task = "classification",
 ) -> None:
     """Have images go through a network of a user's own, in eval mode as a run will: two, three, and one.
 
@@ -96,6 +134,7 @@ def examine_teacher(
         shape: Of its images, [C, H, W].
         classes: K.
         file: The Python file that it is from.
+        task: What it is for.
 
     Raises:
         SpecError: if it does not give the same logits for the same images, or the images get no gradient from them.
@@ -104,9 +143,9 @@ def examine_teacher(
     with preserved():
         with torch.no_grad():
             before = _sizes(who, model, file)
-            first, second = (logits(who, model, images.clone(), classes, file) for _ in range(2))
+            first, second = (logits(who, model, images.clone(), classes, file, task) for _ in range(2))
             for n in (3, 1):
-                logits(who, model, probe(n, shape), classes, file)
+                logits(who, model, probe(n, shape), classes, file, task)
         if not torch.allclose(first, second, rtol=1e-3, atol=1e-4 * float(first.abs().max())):
             raise SpecError(
                 f"{who} gives other logits for the same images in eval mode; allowed: the same, so leave out what "
@@ -114,11 +153,13 @@ def examine_teacher(
             )
         _refuse_other_state(who, before, _sizes(who, model, file))
         images.requires_grad_()
-        _refuse_no_gradient(who, logits(who, model, images, classes, file), [images], "images", file)
+        _refuse_no_gradient(who, logits(who, model, images, classes, file, task), [images], "images", file)
 
 
 @lru_cache(maxsize=64)
-def examine_student(name: str, identity: object, shape: tuple[int, ...], classes: int) -> None:
+def examine_student(
+    name: str, identity: object, shape: tuple[int, ...], classes: int, task: Task = "classification"
+) -> None:
     """Have two images go through a fresh network called ``name`` in both modes, and learn from them, as a run will.
 
     One of a user's own is made twice from one seed, for a run that is resumed must not depend on anybody else's random
@@ -129,15 +170,19 @@ def examine_student(name: str, identity: object, shape: tuple[int, ...], classes
         identity: Of what makes it, see :func:`dfkd_lab.nets.maker`: what was found right is not looked at again.
         shape: Of the images, [C, H, W].
         classes: K.
+        task: The teacher's.
 
     Raises:
-        SpecError: if it gives no logits [N, ``classes``], cannot be trained, or is another one each time.
+        SpecError: if it is for another task, gives no logits of ``classes`` classes, cannot be trained, or is another
+            one each time.
     """
+    if (known := nets.task_of(name)) not in (task, None):
+        raise SpecError(f"'{name}' is a network of {known}; allowed: one of {task}, such as '{SUCH_AS[task]}'")
     is_own = not nets.is_published(name)
-    first = _trial(name, shape, classes, is_own)
+    first = _trial(name, shape, classes, task)
     if not is_own:
         return
-    second = _trial(name, shape, classes, is_own)
+    second = _trial(name, shape, classes, task)
     if len(first) != len(second) or not all(torch.equal(one, other) for one, other in zip(first, second, strict=True)):
         raise SpecError(f"'{python_file.short(name)}' is not the same twice from one seed; draw random numbers from "
                         "torch alone")  # fmt: skip
@@ -148,8 +193,9 @@ def probe(n: int, shape: tuple[int, ...]) -> Tensor:
     return torch.rand(n, *shape, generator=torch.Generator().manual_seed(0))
 
 
-def _trial(name: str, shape: tuple[int, ...], classes: int, is_own: bool) -> list[Tensor]:
+def _trial(name: str, shape: tuple[int, ...], classes: int, task: Task) -> list[Tensor]:
     """What a fresh network is made of, and gives in both modes."""
+    is_own = not nets.is_published(name)
     who, file = f"'{python_file.short(name)}'", python_file.file_of(name)
     with preserved():
         torch.default_generator.manual_seed(0)
@@ -160,11 +206,11 @@ def _trial(name: str, shape: tuple[int, ...], classes: int, is_own: bool) -> lis
         before = _sizes(who, net, file)
         with torch.no_grad():
             _set_mode(who, net, False, file)
-            given = [logits(who, net, images.clone(), classes, file)]
+            given = [logits(who, net, images.clone(), classes, file, task)]
             for n in (3, 1) if is_own else ():
-                given.append(logits(who, net, torch.randn(n, *shape), classes, file))
+                given.append(logits(who, net, torch.randn(n, *shape), classes, file, task))
         _set_mode(who, net, True, file)
-        output = logits(f"{who} in train mode", net, images.clone(), classes, file)
+        output = logits(f"{who} in train mode", net, images.clone(), classes, file, task)
         parameters = [each for each in net.parameters() if each.requires_grad]
         _refuse_no_gradient(who, output, parameters, "parameters", file)
         _refuse_other_state(who, before, _sizes(who, net, file))

@@ -22,7 +22,7 @@ WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 
 
 class Classifier(nn.Module):
-    """A network with its input normalization: images [N, C, H, W] in [0, 1] -> logits [N, K].
+    """A network with its input normalization: images [N, C, H, W] in [0, 1] -> logits [N, K], or [N, K, H, W].
 
     Args:
         net: Takes images in network units, (images - mean) / std; gives logits, or an object or a mapping that has them

@@ -32,7 +32,7 @@ def check(name: str) -> None:
     source, _, net = name.partition(":")
     if source not in SOURCES:
         raise SpecError(unknown(source, SOURCES, "source of networks"))
-    known = _models().list_models(_models()) if source == "torchvision" else _timm_names()
+    known = _torchvision_names() if source == "torchvision" else _timm_names()
     if net not in known:
         raise SpecError(unknown(net, known, f"network of {source}").partition("; known")[0])
 
@@ -51,7 +51,8 @@ def build(name: str, channels: int, classes: int) -> nn.Module:
     if channels != 3:
         raise SpecError(f"the networks of torchvision take images of 3 channels, not {channels}")
     old = {"init_weights": False} if net in ("googlenet", "inception_v3") else {}  # these warn if it is not said
-    made = _models().get_model(net, weights=None, num_classes=classes, **old)
+    bare: dict[str, Any] = {"weights_backbone": None} if is_segmentation(name) else {}  # else it is downloaded
+    made = _models().get_model(net, weights=None, num_classes=classes, **old, **bare)
     return made
 
 
@@ -65,15 +66,26 @@ def input_of(name: str) -> Input:
     source, _, net = name.partition(":")
     if source == "torchvision":
         preset = _models().get_model_weights(net).DEFAULT.transforms()
-        return Input(preset.crop_size[0], tuple(preset.mean), tuple(preset.std))
+        side = getattr(preset, "crop_size", preset.resize_size)[0]  # for segmentation images are resized, not cropped
+        return Input(side, tuple(preset.mean), tuple(preset.std))
     config: Any = _timm().get_pretrained_cfg(net)
     return Input(config.input_size[-1], tuple(config.mean), tuple(config.std))
+
+
+def is_segmentation(name: str) -> bool:
+    """Whether "torchvision:NAME" is a network of torchvision that gives a class for each pixel."""
+    source, _, net = name.partition(":")
+    return source == "torchvision" and net in _models().list_models(_models().segmentation)
 
 
 def _models() -> ModuleType:
     from torchvision import models  # here, so that `check` of the command line can name a broken torchvision
 
     return models
+
+
+def _torchvision_names() -> list[str]:
+    return [name for module in (_models(), _models().segmentation) for name in _models().list_models(module)]
 
 
 def _timm_names() -> list[str]:
