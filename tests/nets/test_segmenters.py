@@ -13,6 +13,7 @@ from dfkd_lab.engine.precision import Autocast
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets import trial, zoo
 from dfkd_lab.nets.wrap import Classifier, Frozen, folded, named_logits
+from dfkd_lab.primitives.layers import layers_of
 from dfkd_lab.primitives.observer import Observer
 
 pytestmark = pytest.mark.slow
@@ -185,6 +186,30 @@ def test_operations_of_a_unet_by_hand() -> None:
     middle = 9 * (2 * width**2 + 4 * width**2 + 4 * width**2 + 2 * width**2) * size // 16
     coarse = 9 * (8 * width**2 + 16 * width**2 + 8 * width**2) * size // 64
     assert counted == 2 * (fine + middle + coarse + width * 4 * size // 4)
+
+
+class Pooled(nn.Module):
+    """Maps and their spatial means, each behind a batch norm; a class for each pixel, or for the image."""
+
+    def __init__(self, is_dense: bool):
+        super().__init__()
+        self.is_dense, self.shared = is_dense, nn.BatchNorm2d(4)
+        self.first, self.maps, self.means = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.shared(self.maps(self.first(x)))
+        means = self.shared(self.means(maps.mean((2, 3), keepdim=True)))
+        return maps + means if self.is_dense else means.flatten(1)
+
+
+def test_a_batch_norm_of_single_pixels_is_observed_in_classification_alone() -> None:
+    dense, plain = Pooled(True), Pooled(False)
+    assert layers_of(dense, (3, 8, 8)).batch_norms == [dense.maps, dense.shared, dense.shared]
+    assert layers_of(plain, (3, 8, 8)).batch_norms == [plain.maps, plain.shared, plain.means, plain.shared]
+    net: Any = nets.classifier("deeplabv3_mobilenet_v2", 3, 4)
+    every = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
+    pooled = net.classifier[0].convs[4][2]
+    assert layers_of(net, (3, 32, 32)).batch_norms == [layer for layer in every if layer is not pooled]
 
 
 REFUSED = {
