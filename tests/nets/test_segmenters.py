@@ -83,13 +83,17 @@ def test_deeplab_on_mobilenet_v2_works_at_an_eighth_of_the_size_with_dropout() -
     torch.manual_seed(0)
     net: Any = nets.classifier("deeplabv3_mobilenet_v2", 3, 11).eval()
     mobilenet_v2, last = 3_504_872 - 1281 * 1000, 320 * 1280 + 2 * 1280
-    branches = 320 * 256 * (1 + 3 * 9 + 1) + 5 * 512
-    head = branches + 5 * 256 * 256 + 512 + 9 * 256 * 256 + 512 + 257 * 11
+    pyramid = 320 * 256 * (1 + 3 * 9 + 1) + 5 * 512
+    head = pyramid + 5 * 256 * 256 + 512 + 9 * 256 * 256 + 512 + 257 * 11
     assert nets.parameter_count(net) == mobilenet_v2 - last + head
     assert net.backbone(images_of(3, 64, 128)).shape == (2, 320, 8, 16)
     dilations = [layer.dilation[0] for layer in net.backbone.modules() if getattr(layer, "kernel_size", 0) == (3, 3)]
     assert dilations == [1] * 11 + [2] * 6 + [4]
+    branches = [branch[0].dilation[0] for branch in net.classifier[0].convs[1:4]]
+    assert branches == [12, 24, 32], "DFAD's, not torchvision's"
     assert [layer.p for layer in net.modules() if isinstance(layer, nn.Dropout)] == [0.5]
+    deep = net.backbone[17].conv[2].weight.detach()
+    assert float(deep.std()) == pytest.approx((2 / deep[0].numel()) ** 0.5, rel=0.02), "over inputs"
     images = images_of(1, 32, 32)
     gray = nets.classifier("deeplabv3_mobilenet_v2", 1, 3).eval()
     assert gray(images).shape == (2, 3, 32, 32)
@@ -122,6 +126,14 @@ def test_a_unet_learns_where_a_pixel_is() -> None:
         optimizer.step()
     right = net(images).argmax(1) == classes
     assert min(float(right[classes == class_].float().mean()) for class_ in range(3)) > 0.9
+
+
+def test_a_unet_starts_by_kaimings_over_outputs() -> None:
+    torch.manual_seed(0)
+    net: Any = nets.classifier("unet_24", 1, 11)
+    widest = net.stages[2][0].weight.detach()
+    assert float(widest.std()) == pytest.approx((2 / (9 * 96)) ** 0.5, rel=0.02)
+    assert not net.head.bias.any()
 
 
 def test_odd_sizes_are_seen_in_a_frame_of_zeros_that_is_cut_off_again() -> None:
