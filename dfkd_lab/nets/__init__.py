@@ -13,7 +13,6 @@ from dfkd_lab.nets import python_file, zoo
 from dfkd_lab.nets.batch_norms import keeps_statistics
 from dfkd_lab.nets.classifiers import ConvNet, LeNet5
 from dfkd_lab.nets.generators import Generator
-from dfkd_lab.nets.outputs import Task
 from dfkd_lab.nets.python_file import trust
 from dfkd_lab.nets.resnet import ResNet, WideResNet
 from dfkd_lab.nets.unet import UNet
@@ -124,7 +123,7 @@ def is_published(name: str) -> bool:
     return name in PUBLISHED or (":" in name and not python_file.names_file(name))
 
 
-def task_of(name: str) -> Task | None:
+def task_of(name: str) -> str | None:
     """What the network called ``name`` is for; None for one of a user's own, which may be for either.
 
     Of that, :func:`dfkd_lab.nets.trial.task_of` reads it in the shape of its logits.
@@ -182,7 +181,6 @@ __all__ = [
     "ConvNet",
     "Encoder",
     "Generator",
-    "Task",
     "check",
     "classifier",
     "parameter_count",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from dfkd_lab.nets.wrap import copied, named_logits
 from dfkd_lab.system.faults import article
 
-Task = Literal["classification", "segmentation"]
+TASKS = ("classification", "segmentation")
 """A class for each image, logits [N, K], or one for each pixel, logits [N, K, H, W]."""
 
 
-def wanted(task: Task, images: Tensor, classes: int | None) -> str:
+def wanted(task: str, images: Tensor, classes: int | None) -> str:
     """The logits of ``images`` [N, C, H, W], in words."""
     size = images.shape[2:] if task == "segmentation" else ()
     return f"logits [{', '.join(map(str, (len(images), classes or 'classes', *size)))}]"
@@ -25,7 +25,7 @@ def kind(output: Any) -> str:
     return f"a tensor of layout {output.layout}" if isinstance(output, Tensor) else article(output)
 
 
-def task_of_shape(output: Tensor, images: Tensor) -> Task | None:
+def task_of_shape(output: Tensor, images: Tensor) -> str | None:
     """The task whose logits of ``images`` [N, C, H, W] have the shape of ``output``; None if there is none."""
     if output.shape[:1] != images.shape[:1]:
         return None
@@ -34,7 +34,7 @@ def task_of_shape(output: Tensor, images: Tensor) -> Task | None:
     return "classification" if output.ndim == 2 else None
 
 
-def cure_of_shape(output: Tensor, images: Tensor, task: Task) -> str:
+def cure_of_shape(output: Tensor, images: Tensor, task: str) -> str:
     """What to do about an output that has not the shape of the task's logits, to follow them; empty if unknown."""
     if task == "classification":
         return ", so end it with nn.AdaptiveAvgPool2d(1) and nn.Flatten()" if output.ndim == 4 else ""

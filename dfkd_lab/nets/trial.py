@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from dfkd_lab import nets
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets import outputs, python_file
-from dfkd_lab.nets.outputs import Task
 from dfkd_lab.nets.wrap import Classifier, copied, named_logits
 from dfkd_lab.system.faults import reason
 from dfkd_lab.system.rng import preserved
 
-SUCH_AS: dict[Task, str] = {"classification": "resnet20", "segmentation": "unet_12"}
+SUCH_AS: dict[str, str] = {"classification": "resnet20", "segmentation": "unet_12"}
 """A network of each task, to name one."""
 
 
@@ -31,7 +30,7 @@ def logits(
     images: Tensor,
     classes: int | None = None,
     file: Path | None = None,
-    task: Task = "classification",
+    task: str = "classification",
 ) -> Tensor:
     """What ``net`` gives for ``images`` [N, C, H, W], as logits of ``classes`` K (or of any number of them).
 
@@ -41,7 +40,7 @@ def logits(
         images: As it takes them, two or more if they shall tell logits from probabilities.
         classes: K.
         file: The Python file that it is from.
-        task: Of the network.
+        task: Of the network, one of ``outputs.TASKS``.
 
     Returns:
         [N, K]; for segmentation [N, K, H, W], H and W being those of the images.
@@ -73,7 +72,7 @@ def _output(who: str, net: nn.Module, images: Tensor, wanted: str, file: Path | 
     return output
 
 
-def task_of(name: str, shape: tuple[int, ...], classes: int) -> Task:
+def task_of(name: str, shape: tuple[int, ...], classes: int) -> str:
     """What the network called ``name`` is for; one of a user's own is for what the shape of its output says.
 
     Args:
@@ -93,7 +92,7 @@ def task_of(name: str, shape: tuple[int, ...], classes: int) -> Task:
         return task_of_network(who, net, shape, file)
 
 
-def task_of_network(who: str, net: nn.Module, shape: tuple[int, ...], file: Path | None = None) -> Task:
+def task_of_network(who: str, net: nn.Module, shape: tuple[int, ...], file: Path | None = None) -> str:
     """What a network is for, by the shape of its output: [N, K], or [N, K, H, W] with the images' own H and W.
 
     Args:
@@ -106,13 +105,13 @@ def task_of_network(who: str, net: nn.Module, shape: tuple[int, ...], file: Path
         SpecError: if it does not take such images, or its output is of another shape.
     """
     images = probe(2, shape)
-    either = " or ".join(outputs.wanted(task, images, None) for task in get_args(Task))
+    either = " or ".join(outputs.wanted(task, images, None) for task in outputs.TASKS)
     with preserved(), torch.no_grad():
         output = _output(who, net, images, either, file)
     if (task := outputs.task_of_shape(output, images)) is None:
         ways = (
             f"{outputs.wanted(each, images, None)}{outputs.cure_of_shape(output, images, each)}"
-            for each in get_args(Task)
+            for each in outputs.TASKS
         )
         raise SpecError(f"{who} gives {list(output.shape)} for {len(images)} images; allowed: {', or '.join(ways)}")
     return task
@@ -124,7 +123,7 @@ def examine_teacher(
     shape: tuple[int, ...],
     classes: int,
     file: Path | None = None,
-    task: Task = "classification",
+    task: str = "classification",
 ) -> None:
     """Have images go through a network of a user's own, in eval mode as a run will: two, three, and one.
 
@@ -158,7 +157,7 @@ def examine_teacher(
 
 @lru_cache(maxsize=64)
 def examine_student(
-    name: str, identity: object, shape: tuple[int, ...], classes: int, task: Task = "classification"
+    name: str, identity: object, shape: tuple[int, ...], classes: int, task: str = "classification"
 ) -> None:
     """Have two images go through a fresh network called ``name`` in both modes, and learn from them, as a run will.
 
@@ -193,7 +192,7 @@ def probe(n: int, shape: tuple[int, ...]) -> Tensor:
     return torch.rand(n, *shape, generator=torch.Generator().manual_seed(0))
 
 
-def _trial(name: str, shape: tuple[int, ...], classes: int, task: Task) -> list[Tensor]:
+def _trial(name: str, shape: tuple[int, ...], classes: int, task: str) -> list[Tensor]:
     """What a fresh network is made of, and gives in both modes."""
     is_own = not nets.is_published(name)
     who, file = f"'{python_file.short(name)}'", python_file.file_of(name)
