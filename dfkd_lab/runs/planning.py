@@ -166,8 +166,8 @@ def _settle(spec: RunSpec) -> Settled:
     build(class_, spec.settings, also=settings_of(RunSpec))  # before a file is read
     teacher = _find_teacher(spec)
     try:
-        maker = nets.maker(spec.student)
-        trial.examine_student(spec.student, maker, tuple(teacher.card.shape), teacher.card.classes)
+        maker, card = nets.maker(spec.student), teacher.card
+        trial.examine_student(spec.student, maker, tuple(card.shape), card.classes, card.task)
     except SpecError as error:
         raise SpecError(f"student: {error}") from None
     if methods.remark(class_) and spec.data == "none":

@@ -107,8 +107,9 @@ def _with_classes(card: Card, made: nn.Module, classes: int | None = None) -> Ca
     """``card`` with as many classes as two images get, ``classes`` or as the network has."""
     who, file = f"'{python_file.short(card.net)}'", python_file.file_of(card.net)
     with preserved(), torch.no_grad():
-        logits = trial.logits(who, made, trial.probe(2, card.shape), classes, file)
-    return replace(card, classes=logits.shape[1])
+        task = trial.task_of_network(who, made, card.shape, file)
+        logits = trial.logits(who, made, trial.probe(2, card.shape), classes, file, task)
+    return replace(card, classes=logits.shape[1], task=task)
 
 
 def _bare_card(net: str, channels: int, classes: int, normalization: str, data: str) -> Card:
@@ -120,7 +121,7 @@ def _bare_card(net: str, channels: int, classes: int, normalization: str, data: 
     mean, std = _normalization(net if published else "", normalization, data)
     known = row or data_sets.find(normalization)
     side = known.shape[1] if known else zoo.input_of(net).side if published else DEFAULT_SIDE
-    return Card(net, classes, (channels, side, side), mean, std)
+    return Card(net, classes, (channels, side, side), mean, std, task=nets.task_of(net) or "classification")
 
 
 def _normalization(net: str, name: str, data: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

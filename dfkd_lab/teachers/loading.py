@@ -194,8 +194,9 @@ def adopt(
 
     Args:
         name: To be known by in this process.
-        model: Takes images ``shape`` as ``normalization`` makes them, and gives logits [N, ``classes``]: alone, or in
-            an object or a mapping that calls them "logits" (or "out"), as Hugging Face's models do.
+        model: Takes images ``shape`` as ``normalization`` makes them, and gives logits [N, ``classes``], or
+            [N, ``classes``, H, W] if it labels every pixel: alone, or in an object or a mapping that calls them
+            "logits" (or "out"), as Hugging Face's models do.
         shape: [C, H, W].
         classes: K, two or more.
         normalization: One of ``NORMALIZATIONS``.
@@ -208,14 +209,15 @@ def adopt(
     """
     if normalization not in NORMALIZATIONS:
         raise SpecError(unknown(normalization, NORMALIZATIONS, "normalization"))
-    check_new(name, nets.CLASSIFIERS, "network")
+    check_new(name, nets.NETWORKS, "network")
     who, (mean, std) = f"teacher '{name}'", NORMALIZATIONS[normalization]
     _check_sizes(who, shape, classes, normalization)
     mine = Classifier(_own_copy(who, model), mean, std)
-    trial.examine_teacher(who, mine, shape, classes)
+    task = trial.task_of_network(who, mine, shape)
+    trial.examine_teacher(who, mine, shape, classes, task=task)
     path = Path(folder) / f"{name}.safetensors"
     try:
-        save(mine, Card(name, classes, shape, mean, std, recipe="adopted in a notebook or script"), path)
+        save(mine, Card(name, classes, shape, mean, std, recipe="adopted in a notebook or script", task=task), path)
     except OSError as error:
         raise SpecError(
             f"folder = '{folder}': cannot write {path} ({error.strerror}); allowed: one that is there"
@@ -286,10 +288,10 @@ def _examine(name: str, model: Frozen, card: Card) -> None:
     """Two images go through a teacher before it is used; one of a user's own network is looked at closer."""
     who = f"teacher = '{name}'"
     if not nets.is_published(card.net):
-        trial.examine_teacher(who, model, card.shape, card.classes, python_file.file_of(card.net))
+        trial.examine_teacher(who, model, card.shape, card.classes, python_file.file_of(card.net), card.task)
         return
     with preserved(), torch.no_grad():
-        trial.logits(who, model, trial.probe(2, card.shape), card.classes)
+        trial.logits(who, model, trial.probe(2, card.shape), card.classes, task=card.task)
 
 
 def _range(tensors: Sequence[Tensor]) -> list[float]:

@@ -369,8 +369,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "dictionary without logits": (lambda: Giving(lambda y: {"scores": y}), "gives a dict for images; allowed"),
     "nothing": (lambda: Giving(lambda y: None), "gives nothing for images"),
     "logits of a map": (
-        lambda: nn.Sequential(*body(), nn.Conv2d(6, 4, 1)),
-        r"gives \[2, 4, 8, 8\] .*AdaptiveAvgPool2d",
+        lambda: nn.Sequential(*body(), nn.Conv2d(6, 4, 1, stride=2)),
+        r"gives \[2, 4, 4, 4\] .*AdaptiveAvgPool2d",
     ),
     "logits of one place": (
         lambda: nn.Sequential(*body(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(6, 4, 1)),
