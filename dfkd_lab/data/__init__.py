@@ -53,6 +53,14 @@ def check(name: str) -> None:
         raise SpecError("data: " + unknown(name, (*EVALUATION_SETS, FOLDER + "PATH"), "data set"))
 
 
+def task(name: str) -> str:
+    """What the labels of the data set ``name`` are for, "classification" or "segmentation"; "" of "none"."""
+    row = find(name)
+    if name == "none":
+        return ""
+    return row.task if row else "classification"
+
+
 def training_set(name: str, shape: tuple[int, int, int] | None = None) -> Split:
     """The training split called ``name``, for references and teachers; no image of it is in the evaluation set.
 
@@ -115,5 +123,6 @@ __all__ = [
     "find",
     "identity",
     "normalization",
+    "task",
     "training_set",
 ]

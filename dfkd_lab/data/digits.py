@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from dfkd_lab.data.split import Split
 
@@ -15,12 +16,16 @@ def read(train: bool) -> Split:
 
     The 8x8 originals are enlarged bilinearly, and kept as float, because what was measured on them was.
     """
+    originals, labels = read_originals(train)
+    images = F.interpolate(originals[:, None] / 16, size=SIDE, mode="bilinear", align_corners=False)
+    return Split(images, labels)
+
+
+def read_originals(train: bool) -> tuple[Tensor, Tensor]:
+    """One split as it comes: images [N, 8, 8] of whole numbers from 0 (paper) to 16 (ink), as float, and labels [N]."""
     from sklearn.datasets import load_digits
 
     originals = load_digits()
-    images = torch.from_numpy(originals.images).float()[:, None] / 16
-    images = F.interpolate(images, size=SIDE, mode="bilinear", align_corners=False)
-    labels = torch.from_numpy(originals.target).long()
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(originals.target), generator=torch.Generator().manual_seed(0))
     chosen = order[HELD_OUT:] if train else order[:HELD_OUT]
-    return Split(images[chosen], labels[chosen])
+    return torch.from_numpy(originals.images).float()[chosen], torch.from_numpy(originals.target).long()[chosen]

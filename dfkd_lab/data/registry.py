@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from dfkd_lab.data import digits, published
+from dfkd_lab.data import digits, published, scenes
 from dfkd_lab.data.split import Split
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -24,7 +24,7 @@ class DataSet:
     read: Callable[[bool], Split]
     """``read(train)`` gives a split."""
     shape: tuple[int, int, int]
-    """Of an image, [C, H, W]."""
+    """Of an image as it is measured on, [C, H, W]."""
     classes: int
     normalization: Statistics
     presets: tuple[str, ...]
@@ -32,13 +32,21 @@ class DataSet:
     mirrors: bool
     """Whether an image means the same in a mirror."""
     crop_padding: int
-    """Pixels of the usual random crop."""
+    """Pixels by which the usual random crop moves."""
     class_names: tuple[str, ...] = ()
     task: str = "classification"
+    """Or "segmentation", where labels are of pixels."""
     ignore: int | None = None
     """A label that counts nowhere."""
     source: str = ""
     """Its class in torchvision.datasets, where that reads it."""
+    crop: tuple[int, int] | None = None
+    """[H, W] of the random crops that are learned from and synthesized; None where whole images are."""
+
+    @property
+    def synthesis_shape(self) -> tuple[int, int, int]:
+        """Of an image that is learned from or synthesized, [C, H, W]."""
+        return (self.shape[0], *self.crop) if self.crop else self.shape
 
     @property
     def is_here(self) -> bool:
@@ -115,6 +123,17 @@ ROWS: dict[str, DataSet] = {
         mirrors=False,
         crop_padding=4,
         class_names=DIGITS,
+    ),
+    "scenes": DataSet(
+        read=scenes.read,
+        shape=(1, scenes.SIDE, scenes.SIDE),
+        classes=len(scenes.CLASS_NAMES),
+        normalization=((0.3206,), (0.285,)),
+        presets=("segmentation",),
+        mirrors=False,
+        crop_padding=2,
+        class_names=scenes.CLASS_NAMES,
+        task="segmentation",
     ),
 }
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Split:
-    """Images [N, C, H, W], uint8 or float in [0, 1], and their labels [N].
+    """Images [N, C, H, W], uint8 or float in [0, 1], and their labels: [N], or [N, H, W] of pixels (uint8 or long).
 
     uint8 keeps a set at a byte a pixel; :func:`dfkd_lab.primitives.batch.to_float` makes floats of a batch.
     """
@@ -19,9 +19,24 @@ class Split:
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...] = ()
-    """In the order of the labels; of a folder, which brings its own."""
+    """In the order of the labels; of a folder, which brings its own, and of what is labelled pixel by pixel."""
     reading: str = ""
     """Of a folder: what was read, what was left out, the order of the classes, what was done to images; in words."""
+    ignore: int | None = None
+    """A label that counts nowhere, and is no class."""
+
+    @property
+    def task(self) -> str:
+        """What the labels are for: "classification", or "segmentation" where each pixel has its own."""
+        return "segmentation" if self.labels.ndim == 3 else "classification"
+
+    @property
+    def classes(self) -> int:
+        """How many there are: as many as have names, or as the largest label says."""
+        if self.class_names:
+            return len(self.class_names)
+        labels = self.labels if self.ignore is None else self.labels[self.labels != self.ignore]
+        return int(labels.max()) + 1
 
     ignore: int | None = None
     """A label of pixels that counts nowhere."""

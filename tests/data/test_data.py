@@ -245,9 +245,14 @@ def test_torchvision_downloads_into_the_cache_once(
 
 
 def test_every_set_can_be_planned_and_all_but_none_can_be_learned_from() -> None:
-    assert {"digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "svhn", "none"} == set(data.EVALUATION_SETS)
+    classified = {"digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "svhn"}
+    assert {name: data.task(name) for name in data.EVALUATION_SETS} == {
+        **dict.fromkeys(classified, "classification"),
+        **dict.fromkeys(("scenes",), "segmentation"),
+        "none": "",
+    }
     assert set(data.EVALUATION_SETS) - set(data.TRAINING_SETS) == {"none"}
-    for name in data.TRAINING_SETS:
+    for name in classified:
         assert settled({"method": "kd", "data": name, "teacher": "digits"}).data == name
     with pytest.raises(SpecError, match="data: 'cifar-10' is not a data set; did you mean 'cifar10'"):
         runs.plan(data="cifar-10")
