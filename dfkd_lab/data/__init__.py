@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
-from dfkd_lab.data import folder, published
+from dfkd_lab.data import files, folder, published
 from dfkd_lab.data.registry import NORMALIZATIONS, ROWS, DataSet, find
 from dfkd_lab.data.split import Split, normalization
 from dfkd_lab.errors import SpecError
@@ -104,8 +104,7 @@ def identity(name: str, shape: tuple[int, int, int]) -> str:
     row = find(name)
     if name.startswith(FOLDER):
         root = folder.find(name.removeprefix(FOLDER), folder.EVALUATION)
-        facts = [(str(path.relative_to(root)), path.stat()) for path in sorted(folder.visible_files(root))]
-        text = repr((name, shape, folder.READING, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in facts]))
+        text = repr((name, shape, folder.READING, files.facts(root)))
     else:
         text = repr((name, published.files_of(row.source, train=False) if row and row.source else ()))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,12 +30,32 @@ LARGE = 2**24
 """Pixels from which on images are decoded one at a time, so that threads do not hold several of them at once."""
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
 """Tags of a TIFF."""
+UPRIGHT = {"FLIP_LEFT_RIGHT", "FLIP_TOP_BOTTOM", "ROTATE_180"}
+"""The turns after which an image is as wide as before."""
 
 _one_large_image = threading.Lock()
+T = TypeVar("T")
 
 
 class Unfit(Exception):
     """What is wrong with an image, as the end of a sentence that begins with its path."""
+
+
+class Frame(NamedTuple):
+    """How an image lies in its file: its size in pixels, and what shows it as the camera was held."""
+
+    width: int
+    height: int
+    turn: Image.Transpose | None
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Height and width of what is shown."""
+        is_upright = self.turn is None or self.turn.name in UPRIGHT
+        return (self.height, self.width) if is_upright else (self.width, self.height)
+
+    def __str__(self) -> str:
+        return f"{self.width} x {self.height} pixels" + (", turned by EXIF" if self.turn is not None else "")
 
 
 def is_image(path: Path) -> bool:
@@ -45,7 +66,7 @@ def is_image(path: Path) -> bool:
     """
     with _opened(path) as file:
         try:
-            _image(file).close()
+            open_image(file).close()
         except Unfit:
             return True  # of too many pixels
         except Exception:  # what is no image leads a decoder to any of them
@@ -53,8 +74,8 @@ def is_image(path: Path) -> bool:
     return True
 
 
-def read(path: Path, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """The pixels as uint8 ``shape`` [1 or 3, H, W], and what was done to them, a few words each.
+def read(path: Path, shape: tuple[int, int, int]) -> tuple[Tensor, list[str], Frame]:
+    """The pixels as uint8 ``shape`` [1 or 3, H, W], what was done to them, a few words each, and how the image lies.
 
     The image is resized (bilinear) until its shorter side fits, and cropped at its center. Transparency is put on
     white; pixels of more than 8 bits are scaled by their depth, floats must be in [0, 1].
@@ -62,15 +83,37 @@ def read(path: Path, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     Raises:
         SpecError: if the file cannot be opened or decoded, has too many pixels, or values of unknown scale.
     """
+    return decode(path, lambda image: _fitted(image, shape))
+
+
+def decode(path: Path, content: Callable[[Image.Image], T]) -> T:
+    """What ``content`` makes of an image, of which nothing but the header is read before.
+
+    Raises:
+        SpecError: naming the file, if it cannot be opened, has too many pixels, or ``content`` raises anything.
+    """
     with _opened(path) as file:
         try:
-            return _fitted(file, shape)
+            with open_image(file) as image, _alone(image):
+                return content(image)
         except Unfit as error:
             raise SpecError(f"{printable(path)} {error}") from None
         except Exception as error:  # a damaged file leads a decoder to any of them
             raise SpecError(
                 f"{printable(path)} is not a readable image ({_why(error)}); replace or remove it"
             ) from None
+
+
+def shape_of(image: Image.Image) -> tuple[int, int, int]:
+    """[1 or 3, H, W] of what is shown."""
+    from PIL import Image
+
+    return 1 if Image.getmodebase(image.mode) == "L" else 3, *frame_of(image).seen
+
+
+def frame_of(image: Image.Image) -> Frame:
+    """How ``image`` lies in its file; a PNG may say so only behind its pixels, which are decoded then."""
+    return Frame(*image.size, _turn(image))
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -88,7 +131,7 @@ def _why(error: Exception) -> str:
     return printable((str(error) or type(error).__name__).splitlines()[0][:120])
 
 
-def _image(file: IO[bytes]) -> Image.Image:
+def open_image(file: IO[bytes]) -> Image.Image:
     """The image with its header read, and no pixel.
 
     Raises:
@@ -107,26 +150,30 @@ def _image(file: IO[bytes]) -> Image.Image:
     return image
 
 
-def _fitted(file: IO[bytes], shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
+def _alone(image: Image.Image) -> AbstractContextManager[object]:
+    """Around decoding ``image``."""
+    return _one_large_image if image.width * image.height > LARGE else nullcontext()
+
+
+def _fitted(image: Image.Image, shape: tuple[int, int, int]) -> tuple[Tensor, list[str], Frame]:
     from PIL import Image, ImageOps
 
     channels, height, width = shape
     done: list[str] = []
-    with _image(file) as image, _one_large_image if image.width * image.height > LARGE else nullcontext():
-        if getattr(image, "is_animated", False) and image.format != "MPO":  # that has previews of the same
-            done.append("of several images, the first read")
-        image.load()
-        turn = _turn(image)
-        pixels = _on_white(_eight_bits(image, done), done)
-        if turn is not None:
-            pixels = pixels.transpose(turn)
-            done.append("turned as EXIF says")
-        if pixels.mode == "LAB":  # which Pillow makes nothing but colors of
-            pixels = pixels.convert("RGB")
-        if channels == 1 and Image.getmodebase(image.mode) != "L":
-            done.append("stored in color, made gray")
-        fitted = ImageOps.fit(pixels.convert(MODES[channels]), (width, height), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(fitted)).view(height, width, channels).permute(2, 0, 1), done
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # that has previews of the same
+        done.append("of several images, the first read")
+    image.load()
+    frame = frame_of(image)
+    pixels = _on_white(_eight_bits(image, done), done)
+    if frame.turn is not None:
+        pixels = pixels.transpose(frame.turn)
+        done.append("turned as EXIF says")
+    if pixels.mode == "LAB":  # which Pillow makes nothing but colors of
+        pixels = pixels.convert("RGB")
+    if channels == 1 and Image.getmodebase(image.mode) != "L":
+        done.append("stored in color, made gray")
+    fitted = ImageOps.fit(pixels.convert(MODES[channels]), (width, height), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(fitted)).view(height, width, channels).permute(2, 0, 1), done, frame
 
 
 def _eight_bits(image: Image.Image, done: list[str]) -> Image.Image:

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from dfkd_lab import data, nets, teachers
 from dfkd_lab.__main__ import main
-from dfkd_lab.data import folder as folders
-from dfkd_lab.data import image_file, registry
+from dfkd_lab.data import files, image_file, registry
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets.wrap import Classifier
 from widgets import cards
@@ -328,7 +327,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(folder: Path, monke
 
 def test_large_images_are_decoded_one_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_file, "LARGE", SIDE * SIDE)
-    monkeypatch.setattr(folders, "AT_ONCE", 1)
+    monkeypatch.setattr(files, "AT_ONCE", 1)
     at_work, most = [], []
     convert = image_file._on_white
 
@@ -350,9 +349,9 @@ def test_large_images_are_decoded_one_at_a_time(folder: Path, monkeypatch: pytes
 def test_images_that_memory_has_no_room_for_are_refused_before_they_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folders, "free_memory", lambda device: 383)
+    monkeypatch.setattr(files, "free_memory", lambda device: 383)
     assert "2 images of [3, 8, 8] take 0.0 GiB of memory" in refusal(folder)
-    monkeypatch.setattr(folders, "free_memory", lambda device: 384)
+    monkeypatch.setattr(files, "free_memory", lambda device: 384)
     assert len(read(folder).labels) == 2
 
 
