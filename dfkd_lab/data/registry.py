@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from dfkd_lab.data import digits, published, scenes
+from dfkd_lab.data import digits, pairs, published, scenes
 from dfkd_lab.data.split import Split
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
@@ -15,6 +15,8 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 DIGITS = tuple("0123456789")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+CAMVID = ("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian",
+          "Bicyclist")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class DataSet:
     """A label that counts nowhere."""
     source: str = ""
     """Its class in torchvision.datasets, where that reads it."""
+    folder: str = ""
+    """Where it lies below the places of data sets, as pairs of images and masks, which nobody downloads."""
     crop: tuple[int, int] | None = None
     """[H, W] of the random crops that are learned from and synthesized; None where whole images are."""
 
@@ -51,12 +55,31 @@ class DataSet:
     @property
     def is_here(self) -> bool:
         """Whether it can be read without a download."""
+        if self.folder:
+            return pairs.is_here(self.folder)
         return not self.source or published.is_here(self.source, train=False)
 
 
 def from_torchvision(name: str, source: str, **facts: object) -> DataSet:
     """A row that torchvision reads, verifies and downloads."""
     return DataSet(read=partial(published.read, name, source), source=source, **facts)  # type: ignore[arg-type]
+
+
+def from_pairs(name: str, shape: tuple[int, int, int], class_names: tuple[str, ...], **facts: object) -> DataSet:
+    """A row of images and masks of class numbers, which lie as ``name``/{train,test}/{images,masks}; 255 is ignored.
+
+    They are fitted to ``shape``; ``$DFKD_DATA`` or the user's cache has that folder.
+    """
+    return DataSet(
+        read=partial(pairs.read_published, name, shape, class_names),
+        shape=shape,
+        classes=len(class_names),
+        class_names=class_names,
+        task="segmentation",
+        ignore=pairs.IGNORE,
+        folder=name,
+        **facts,  # type: ignore[arg-type]
+    )
 
 
 ROWS: dict[str, DataSet] = {
@@ -134,6 +157,16 @@ ROWS: dict[str, DataSet] = {
         crop_padding=2,
         class_names=scenes.CLASS_NAMES,
         task="segmentation",
+    ),
+    "camvid": from_pairs(
+        "camvid",
+        shape=(3, 180, 240),
+        class_names=CAMVID,
+        normalization=((0.5,) * 3, (0.5,) * 3),
+        presets=("segmentation",),
+        mirrors=True,
+        crop_padding=0,
+        crop=(128, 128),
     ),
 }
 

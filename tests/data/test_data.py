@@ -248,7 +248,7 @@ def test_every_set_can_be_planned_and_all_but_none_can_be_learned_from() -> None
     classified = {"digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "svhn"}
     assert {name: data.task(name) for name in data.EVALUATION_SETS} == {
         **dict.fromkeys(classified, "classification"),
-        **dict.fromkeys(("scenes",), "segmentation"),
+        **dict.fromkeys(("scenes", "camvid"), "segmentation"),
         "none": "",
     }
     assert set(data.EVALUATION_SETS) - set(data.TRAINING_SETS) == {"none"}
