@@ -38,9 +38,6 @@ class Split:
         labels = self.labels if self.ignore is None else self.labels[self.labels != self.ignore]
         return int(labels.max()) + 1
 
-    ignore: int | None = None
-    """A label of pixels that counts nowhere."""
-
     def hashes(self) -> dict[str, str]:
         """SHA-256 of images and labels, for a record of what was measured or learned from."""
         digest = lambda tensor: hashlib.sha256(tensor.contiguous().numpy()).hexdigest()  # noqa: E731
