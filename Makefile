@@ -14,7 +14,7 @@ DOCUMENTED := dfkd_lab dfkd_lab.spec dfkd_lab.primitives dfkd_lab.engine dfkd_la
 	dfkd_lab.teachers dfkd_lab.data dfkd_lab.runs dfkd_lab.bench
 
 .DEFAULT_GOAL := help
-.PHONY: abuse setup demo demo-class gpu speed check test test-long compile-check lab lint docs clean help
+.PHONY: abuse setup demo demo-scenes demo-class gpu speed check test test-long compile-check lab lint docs clean help
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -37,6 +37,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup  ## distil a small network without data, in a minute
 	$(BIN)/python -m dfkd_lab demo
+
+demo-scenes: setup  ## the same where every pixel has a class, in three minutes
+	$(BIN)/python -m dfkd_lab demo --data scenes
 
 demo-class: setup  ## serve the workbench as an app for a class, on 127.0.0.1:$PORT
 	$(BIN)/voila notebooks/00_workbench.ipynb --no-browser --Voila.ip=127.0.0.1 --port=$(PORT) --theme=light

@@ -137,7 +137,8 @@ def teacher_card(facts: Mapping[str, Any], measured: str, warning: str = "") -> 
     return _card(
         f"Teacher {facts['name']}",
         f"{facts['net']}, {facts['parameters']:,} parameters, {norms} batch-norm layers",
-        f"{facts['classes']} classes, images {channels} x {height} x {width}; accuracy {measured}",
+        f"{facts['classes']} classes, images {channels} x {height} x {width}; "
+        f"{'' if facts.get('task') == 'segmentation' else 'accuracy '}{measured}",
         f"input (x - mean) / std, mean {_numbers(facts['mean'])}, std {_numbers(facts['std'])}",
         f"sha256 {facts['sha256'][:12]}" + (f"; trained on {facts['data']}" if facts["data"] else ""),
         *([f"Warning: {warning}"] if warning else []),

@@ -186,8 +186,8 @@ def _curves(
 ) -> list[go.Scatter]:
     evaluated = [report for report in reports if report.accuracy is not None]
     means = expected_accuracy(reports) if expected is None else expected
-    measured = bool(evaluated)
-    student = _line(evaluated, "student accuracy", accuracy, color=COLORS[0], legend=measured)
+    measured, what = bool(evaluated), reports[-1].metric if len(reports) else "accuracy"
+    student = _line(evaluated, f"student {what}", accuracy, color=COLORS[0], legend=measured)
     agreeing = _line(reports, "agreement on synthetic images", agreement, color=COLORS[1], legend=True)
     agreeing.line.width = 1.2 if measured else 2
     known = teacher_accuracy is not None and len(reports) > 0
@@ -195,13 +195,13 @@ def _curves(
     teacher = go.Scatter(
         x=np.asarray(ends, np.float32),
         y=np.asarray([teacher_accuracy] * len(ends), np.float32),
-        name="teacher accuracy" if teacher_accuracy is None else f"teacher accuracy {teacher_accuracy:.3f}",
+        name=f"teacher {what}" if teacher_accuracy is None else f"teacher {what} {teacher_accuracy:.3f}",
         mode="lines",
         line={"color": TEXT, "dash": "dash", "width": 1.5},
         showlegend=known,
     )
     mean = _line(
-        evaluated, "expected accuracy μ", lambda report: means.get(report.round), color=COLORS[4], legend=measured
+        evaluated, f"expected {what} μ", lambda report: means.get(report.round), color=COLORS[4], legend=measured
     )
     mean.line.dash = "dot"
     return [student, agreeing, teacher, mean.update(mode="lines")]

@@ -84,10 +84,10 @@ def page(folder: RunFolder) -> str:
 
 
 def _headline(result: Mapping[str, Any], teacher: Mapping[str, Any], student: Mapping[str, Any]) -> str:
-    ours, theirs = student.get("parameters"), teacher.get("parameters")
+    ours, theirs, what = student.get("parameters"), teacher.get("parameters"), result.get("metric", "accuracy")
     cells = {
-        "student accuracy, last round": _fraction(result.get("last")),
-        "teacher accuracy": _fraction(result.get("teacher")),
+        f"student {what}, last round": _fraction(result.get("last")),
+        f"teacher {what}": _fraction(result.get("teacher")),
         "agreement, last round": _fraction(result.get("agreement")),
         "mean over rounds, μ": _fraction(result.get("mu")),
         "deviation over rounds, σ": _fraction(result.get("sigma")),

@@ -51,7 +51,7 @@ def line(status: Mapping[str, Any], reports: Reports, teacher_accuracy: float | 
     if evaluated := next((report for report in reversed(reports) if report.accuracy is not None), None):
         where = "" if evaluated is last else f" in round {evaluated.round}"
         comparison = f" (teacher {teacher_accuracy:.3f})" if teacher_accuracy is not None else ""
-        words.append(f"accuracy {evaluated.accuracy:.3f}{where}{comparison}")
+        words.append(f"{evaluated.metric} {evaluated.accuracy:.3f}{where}{comparison}")
     if last:
         words.append(f"agreement {last.health['agreement']:.3f}")
     words.append(escape(status.get("message") or ""))

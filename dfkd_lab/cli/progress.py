@@ -58,6 +58,6 @@ class Progress:
 
 def postfix(report: Report) -> str:
     """Accuracy and health of a round, for behind a progress bar."""
-    accuracy = [] if report.accuracy is None else [f"accuracy {report.accuracy:.3f}"]
+    accuracy = [] if report.accuracy is None else [f"{report.metric} {report.accuracy:.3f}"]
     shown = [f"{name} {report.health[name]:.2f}" for name in ("agreement", "entropy", "confidence")]
     return " ".join(accuracy + shown)

@@ -40,10 +40,11 @@ TRUST = "--trust-code"
 
 @dataclasses.dataclass(frozen=True)
 class Demo:
-    """SSD-KD on scikit-learn's digits with a buffer of 1,000 images; needs no file but the installation."""
+    """SSD-KD with a buffer of 1,000 images, on scikit-learn's digits or on scenes of them; needs no other file."""
 
+    data: str = setting("digits", "scenes have a class for every pixel", choices=("digits", "scenes"))
     seed: int = setting(0, "seed of all random numbers of the run", low=0, high=2**31 - 1)
-    out: str = setting("", "run folder; empty is runs/demo-seed<seed>")
+    out: str = setting("", "run folder; empty is runs/demo-seed<seed>, or runs/demo-scenes-seed<seed>")
 
 
 def demo(arguments: list[str]) -> None:
@@ -51,8 +52,9 @@ def demo(arguments: list[str]) -> None:
     if not {"-h", "--help"}.isdisjoint(arguments):
         tyro.cli(Demo, prog="dfkd_lab demo", args=["--help"])
     request = read(Demo, arguments, "demo")
-    out = request.out or f"runs/demo-seed{request.seed}"
-    folder = notebook.execute("10_run", {"method": "ssd_kd", "seed": str(request.seed), "out": out})
+    scenes = {"teacher": "scenes", "student": "unet_12", "data": "scenes"} if request.data == "scenes" else {}
+    out = request.out or f"runs/demo-{'scenes-' if scenes else ''}seed{request.seed}"
+    folder = notebook.execute("10_run", {"method": "ssd_kd", "seed": str(request.seed), "out": out, **scenes})
     assert folder is not None
     print(f"report {folder.path / 'report.html'}")
     conclude(folder)

@@ -31,6 +31,10 @@ def show(arguments: list[str]) -> None:
     names = list(takewhile(lambda word: not word.startswith("-"), arguments))
     request = read(Measured, arguments[len(names) :], "teachers")
     for name in names or teachers.BUILT_IN:
+        built_in = teachers.BUILT_IN.get(name)
+        if not names and name != "digits" and built_in and not built_in.path.exists():
+            print(f"{'name':18} {name}, which is trained when it is first used (teachers {name}: now)")
+            continue
         _print_teacher(name, request.normalization, "" if request.data == "auto" else request.data)
 
 
@@ -39,7 +43,10 @@ def _print_teacher(name: str, normalization: str, evaluation: str) -> None:
     known = evaluation or teacher.data_at_hand
     try:
         calibration, reading = teachers.examine_on(teacher, known)
-        measured = f"{calibration.accuracy:.4f} on the held-out {known}" if calibration else "not measured"
+        measured = "not measured"
+        if calibration:
+            figure = calibration.words() if teacher.card.task == "segmentation" else f"{calibration.accuracy:.4f}"
+            measured = f"{figure} on the held-out {known}"
         if calibration is None and not evaluation and teacher.card.data:
             measured += f"; the file names {teacher.card.data}: to measure it there, add --data {teacher.card.data}"
     except SpecError as error:

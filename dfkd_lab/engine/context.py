@@ -34,6 +34,18 @@ class MethodContext:
         """K where the teacher labels every pixel, else 0."""
         return self.classes if self.task == "segmentation" else 0
 
+    def refuse_pixels(self) -> None:
+        """For what draws images of a target class.
+
+        Raises:
+            RecipeError: if the teacher labels every pixel.
+        """
+        if self.pixel_classes:
+            raise RecipeError(
+                "this method's generator draws an image of a target class, and this teacher labels every pixel; choose "
+                "a method without target classes, as dfad, dafl, fast or ssd_kd"
+            )
+
     @property
     def mean(self) -> Tensor:
         """Per-channel mean [C, 1, 1] of the teacher's normalization."""
@@ -70,11 +82,8 @@ class MethodContext:
         Raises:
             RecipeError: if the run names a generator that this method cannot use.
         """
-        if conditional and self.pixel_classes:
-            raise RecipeError(
-                "this method's generator draws an image of a target class, and this teacher labels every pixel; choose "
-                "a method without target classes, as dfad, dafl, fast or ssd_kd"
-            )
+        if conditional:
+            self.refuse_pixels()
         if self.generator_name != "auto":
             # eps is that of the shared one's batch norms, the published ones have their own
             given = {name: value for name, value in details.items() if value and name != "eps"}

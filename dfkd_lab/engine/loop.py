@@ -245,7 +245,7 @@ class Run:
             terms=losses,
             student=student,
             health=health,
-            alarms=metrics.alarms(health, {**losses, **student}, self.classes, seen),
+            alarms=metrics.alarms(health, {**losses, **student}, self.classes, seen, trained=bool(student)),
             accuracy=accuracy,
             s_lr=self.optimizer.param_groups[0]["lr"],
             cost=Cost(**vars(self.cost)),

@@ -149,12 +149,19 @@ LARGEST_SHARE, LARGEST_OTHER, SMALLEST_SHARE = 0.85, 0.30, 0.005
 
 
 def alarms(
-    health: Mapping[str, float], losses: Mapping[str, float], classes: int, seen: Seen | None = None
+    health: Mapping[str, float],
+    losses: Mapping[str, float],
+    classes: int,
+    seen: Seen | None = None,
+    trained: bool = True,
 ) -> list[str]:
-    """What looks wrong, in words: collapse of the images, or a loss that is stuck at exactly 0."""
+    """What looks wrong, in words: collapse of the images, or a loss that is stuck at exactly 0.
+
+    Of dense predictions also what networks see on the images; the student's once it is being ``trained``.
+    """
     alarms = [f"the loss '{name}' is exactly 0" for name, value in losses.items() if value == 0]
     if seen is not None and seen.shares:
-        alarms += [*_collapse("teacher", seen.shares), *_collapse("student", seen.student_shares)]
+        alarms += _collapse("teacher", seen.shares) + (_collapse("student", seen.student_shares) if trained else [])
     elif health["entropy"] < 0.5 * math.log(classes):
         alarms.append(f"the images cover few classes (entropy {health['entropy']:.2f} of {math.log(classes):.2f} nats)")
     if health["distance"] < 0.02:

@@ -72,6 +72,7 @@ class NAYER:
         times, not twice; after it only those rounds count that follow it. The student is in eval mode in the synthesis
         of each turn; theirs is in train mode from a round's second on. The learning rate falls step by step.
         """
+        context.refuse_pixels()
         view = CropFlip(self.padding, self.flip)
         code = NoisyLabels(table(self.embeddings, context.classes), self.z_dim)
         return Recipe(

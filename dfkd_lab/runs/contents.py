@@ -34,11 +34,12 @@ MANIFEST = Fields(
         "sessions": [SESSION],
     }
 )
+RESULT = Fields(needed={"rounds": int, "seconds": float}, known={"metric": str}, others=(float, None))
 STATUS = Fields(
     needed={"state": str, "round": int},
     known={
         **{"rounds": int, "message": str, "pid": int, "process_started": (int, None), "host": str, "time": float},
-        **{"events_bytes": int, "result": Fields(needed={"rounds": int, "seconds": float}, others=(float, None))},
+        **{"events_bytes": int, "result": RESULT},
     },
 )
 NOTES = Fields(needed={"notes": [str]})

@@ -189,7 +189,9 @@ def summary(folder: RunFolder) -> str:
     result = folder.result()
     shown = {name: "none" if result.get(name) is None else f"{result[name]:.3f}" for name in ("last", "teacher")}
     note = f"({text}) " if (text := remark(folder)) else ""
-    return f"student {shown['last']} teacher {shown['teacher']} seconds {result['seconds']:.1f} {note}run {folder.path}"
+    what = f"{result['metric']} " if "metric" in result else ""
+    took = f"seconds {result['seconds']:.1f}"
+    return f"student {what}{shown['last']} teacher {shown['teacher']} {took} {note}run {folder.path}"
 
 
 def remark(folder: RunFolder) -> str:

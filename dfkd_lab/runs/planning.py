@@ -165,13 +165,14 @@ def _settle(spec: RunSpec) -> Settled:
     data.check(spec.data)
     build(class_, spec.settings, also=settings_of(RunSpec))  # before a file is read
     teacher = _find_teacher(spec)
+    _refuse_other_task(spec, teacher)
     try:
         maker, card = nets.maker(spec.student), teacher.card
         trial.examine_student(spec.student, maker, tuple(card.shape), card.classes, card.task)
     except SpecError as error:
         raise SpecError(f"student: {error}") from None
     if methods.remark(class_) and spec.data == "none":
-        names = ", ".join((*data.TRAINING_SETS, "folder:PATH"))
+        names = ", ".join((*data.TRAINING_SETS, "folder:PATH", "folder-pairs:PATH"))
         raise SpecError(f"'{spec.method}' learns from real images, and data = '{spec.data}' has none; choose: {names}")
     if spec.out:
         named_folder(spec.out)
@@ -209,6 +210,16 @@ def _laid_out(spec: RunSpec, minutes: float, composed: ComposedRun, teacher: Tea
         if is_same_run(folder, begun):
             return begun
     return dataclasses.replace(spec, rounds=rounds)
+
+
+def _refuse_other_task(spec: RunSpec, teacher: Teacher) -> None:
+    """A class for every pixel is another thing than one for an image."""
+    known = {"classification": "an image", "segmentation": "a pixel"}
+    if spec.data != "none" and (task := data.task(spec.data)) != teacher.card.task:
+        raise SpecError(
+            f"data = '{spec.data}' has a class for {known[task]}, and teacher = '{spec.teacher}' gives one for "
+            f"{known[teacher.card.task]}; choose data and a teacher of the same task, or data = 'none'"
+        )
 
 
 def _find_teacher(spec: RunSpec) -> Teacher:

@@ -76,7 +76,7 @@ class Session:
         """Measure the teacher, make the run, and take it to where the folder's checkpoint is."""
         self.recorder = Recorder(self.folder, self.spec)
         self.teacher = teachers.trained(self.resolved.teacher)
-        split = data.evaluation_set(self.spec.data, self.teacher.card.shape)
+        split = teachers.evaluation_images(self.teacher.card, self.spec.data)
         if is_new and split is not None:
             self._status("running", f"measuring the teacher on {len(split.labels):,} images, unless that is known")
         self.calibration = teachers.measured(self.teacher, self.spec.data, split, self.device)

@@ -39,6 +39,7 @@ def result_of(last: Report | None, accuracies: Iterable[float | None]) -> dict[s
     return {
         "rounds": last.round if last else 0,
         **metrics.expected([each for each in accuracies if each is not None]),
+        **({} if last is None or last.metric == "accuracy" else {"metric": last.metric}),
         "agreement": last.health.get("agreement") if last else None,
         "seconds": cost.seconds,
         **(vars(cost) if last else {}),

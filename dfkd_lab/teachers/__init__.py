@@ -7,6 +7,7 @@ from dfkd_lab.teachers.checkpoints import Card, near_by, save
 from dfkd_lab.teachers.loading import Teacher, adopt, find, load, locate, student_of, trained, typed
 from dfkd_lab.teachers.measurement import (
     Measurement,
+    evaluation_images,
     evaluation_of,
     examine,
     examine_on,
@@ -23,6 +24,7 @@ __all__ = [
     "Measurement",
     "Teacher",
     "adopt",
+    "evaluation_images",
     "evaluation_of",
     "examine",
     "examine_on",

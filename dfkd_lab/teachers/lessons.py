@@ -83,12 +83,10 @@ class DenseLesson(Lesson):
         return f"pieces of {self.shape[1]} x {self.shape[2]}, {'flip' if self.flip else 'no flip'}{weighed}"
 
     def _shape(self, train: data.Split, row: data.DataSet | None) -> tuple[int, int, int]:
-        return row.shape if row else super()._shape(train, row)
+        return row.synthesis_shape if row else super()._shape(train, row)
 
     def _classes(self, train: data.Split, row: data.DataSet | None) -> int:
-        if row or train.class_names:
-            return row.classes if row else len(train.class_names)
-        return int(train.labels[train.labels != (-1 if train.ignore is None else train.ignore)].max()) + 1
+        return row.classes if row else train.classes
 
     def _evaluation(self, held_out: data.Split, device: torch.device) -> Evaluation:
         evaluate = Segmentation(held_out.images, held_out.labels, self.classes, held_out.ignore)

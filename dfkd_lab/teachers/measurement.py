@@ -71,6 +71,15 @@ def examine(teacher: Teacher, split: data.Split | None, device: torch.device | s
     return found
 
 
+def evaluation_images(card: Card, name: str) -> data.Split | None:
+    """The evaluation set ``name`` as a teacher of this card is measured on it; None for "none".
+
+    Raises:
+        SpecError: as :func:`dfkd_lab.data.evaluation_set`.
+    """
+    return data.evaluation_set(name, card.shape, card.classes)
+
+
 def evaluation_of(card: Card, split: data.Split) -> Evaluation:
     """What measures a student of this teacher on ``split``."""
     if card.task == "segmentation":
@@ -84,7 +93,7 @@ def real_images(card: Card, name: str) -> data.Split:
     Raises:
         SpecError: as :func:`dfkd_lab.data.training_set`.
     """
-    split = data.training_set(name, card.shape)
+    split = data.training_set(name, card.shape, card.classes)
     return dense.pieces(split, card.shape) if card.task == "segmentation" else split
 
 
@@ -94,7 +103,7 @@ def examine_on(teacher: Teacher, name: str) -> tuple[Measurement | None, str]:
     Raises:
         SpecError: as :func:`examine`, or if there is no such set.
     """
-    split = data.evaluation_set(name, teacher.card.shape)
+    split = evaluation_images(teacher.card, name)
     return examine(teacher, split), split.reading if split else ""
 
 

@@ -46,7 +46,7 @@ class TeacherSpec:
     @property
     def command(self) -> str:
         """What decides the weights, as it is typed."""
-        side = f" --side {self.side}" if self.data.startswith(data.FOLDER) else ""
+        side = f" --side {self.side}" if self.data.startswith((data.FOLDER, data.PAIRS)) else ""
         net = python_file.short(self.net)
         code = f" ({python_file.identity(self.net)})" if python_file.names_file(self.net) else ""
         return f"train-teacher {net} --data {self.data}{side} --epochs {self.epochs} --seed {self.seed}{code}"

@@ -22,7 +22,7 @@ def student_label(observation: Observation) -> Tensor:
     assert observation.student is not None
     assert observation.labels is not None
     ignored = IGNORED if observation.labels.ndim > 1 else -100  # torch's word for none
-    return F.cross_entropy(observation.student, observation.labels, reduction="none", ignore_index=ignored)
+    return F.cross_entropy(observation.student, observation.labels.long(), reduction="none", ignore_index=ignored)
 
 
 def attention(stages: int) -> LossFunction:
