@@ -1,9 +1,8 @@
 """The section of RESULTS.md on the abuse campaign, from results/abuse.json."""
 
-import json
 from typing import Any
 
-from rows import FOLDER, table
+from rows import recorded, table
 
 HEAD = """## Abuse
 
@@ -18,8 +17,7 @@ KINDS = {"mutation": "files changed", "limit": "byte limits", "kill": "processes
 
 def section() -> str:
     """How many cases came to what."""
-    file = FOLDER / "abuse.json"
-    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    found: dict[str, Any] = recorded("abuse")
     lines = [
         [text, f"{sum(found[kind].values()):,}", ", ".join(f"{count:,} {what}" for what, count in found[kind].items())]
         for kind, text in KINDS.items()

@@ -9,6 +9,7 @@ import abuse_page
 import curves
 import gpu_page
 import mnist_page
+import scenes_page
 import speed_page
 from rows import FOLDER, percent, put_between, recorded, shown, spread, table
 
@@ -196,6 +197,7 @@ def render() -> None:
         f"{LADDER}{runs_table('ladder')}\n",
         mnist_page.mnist(pictures),
         mnist_page.ladder(pictures),
+        scenes_page.section(),
         *cifar_sections(),
         "## Teachers\n\n" + table(TEACHER_HEAD, teacher_lines()) + "\n",
         speed_page.section(),
