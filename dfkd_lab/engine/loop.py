@@ -37,7 +37,8 @@ class Run:
 
     Args:
         composed: The method with its networks; it is this run's from now on, and moves to the run's device.
-        evaluate: Measures a student, every ``evaluate_every`` rounds and in the last one; None for a run without data.
+        evaluate: Measures a student, every ``evaluate_every`` rounds and in the last one, and may say what it measures
+            (:class:`~dfkd_lab.engine.metrics.Evaluation`); None for a run without data.
         evaluate_every: In rounds.
         on_step: Called before every step; it may block (pause) or raise (stop now).
         compile: Whether to compile the networks, for the shapes of the steps.
@@ -47,7 +48,7 @@ class Run:
         self,
         composed: ComposedRun,
         *,
-        evaluate: metrics.Evaluation | None = None,
+        evaluate: Callable[[nn.Module], float] | None = None,
         evaluate_every: int = 1,
         on_step: Callable[[], None] = lambda: None,
         compile: bool = False,
@@ -252,8 +253,8 @@ class Run:
             memory=self.recipe.memory.summary(self.classes),
             samples=batch,
             seen=seen,
-            metric=self.evaluate.metric if self.evaluate else "accuracy",
-            details=self.evaluate.details if self.evaluate and due else {},
+            metric=getattr(self.evaluate, "metric", "accuracy"),
+            details=getattr(self.evaluate, "details", {}) if due else {},
             shares={"teacher": seen.shares, "student": seen.student_shares} if seen.shares else {},
         )
 

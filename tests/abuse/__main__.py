@@ -1,14 +1,17 @@
 """``python -m tests.abuse --mutations 10000 --limits 500 --kills 200``: a campaign, and its figures."""
 
 import argparse
+import contextlib
 import json
 import os
 import random
 import resource
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen
 
@@ -19,6 +22,8 @@ import torch
 from dfkd_lab.system.device import provenance
 from tests.abuse.campaign import Campaign, Outcome, as_json, figures
 
+EVERY = 250
+"""Cases of a process after which it says how far it is."""
 KINDS = ("mutation", "limit", "kill")
 MOST_MEMORY = 6 * 2**30
 """Of the process: a file that asks for more than it is worth ends it."""
@@ -42,7 +47,11 @@ def main() -> int:
     start = time.monotonic()
     print(f"seed {asked.seed}", flush=True)
     with tempfile.TemporaryDirectory() as place:
-        outcomes = run(Campaign(Path(place), asked.seed), asked)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run would take it for its own
+        outcomes: list[Outcome] = []
+        with contextlib.suppress(KeyboardInterrupt):  # what was tried until then counts
+            for outcome in run(Campaign(Path(place), asked.seed), asked):
+                outcomes.append(outcome)
     faults = [each for each in outcomes if each.is_fault]
     write(asked, figures(outcomes), len(faults), start)
     return 1 if faults else 0
@@ -67,7 +76,10 @@ def share(asked: argparse.Namespace) -> int:
         ]
         same = [sys.executable, "-m", "tests.abuse", *counts, "--seed", str(asked.seed), "--step", str(len(files))]
         started = [Popen([*same, "--first", str(n), "--out", str(file)]) for n, file in enumerate(files)]
-        for process in started:
+        with contextlib.suppress(KeyboardInterrupt):
+            for process in started:
+                process.wait()
+        for process in started:  # which were interrupted too, and write what they have
             process.wait()
         for part in (json.loads(file.read_text()) for file in files):
             faults += part["faults"]
@@ -77,16 +89,17 @@ def share(asked: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def run(campaign: Campaign, asked: argparse.Namespace) -> list[Outcome]:
-    """All cases that are asked for; a fault is printed as it comes."""
+def run(campaign: Campaign, asked: argparse.Namespace) -> Iterator[Outcome]:
+    """All cases that are asked for; a fault is printed as it comes, and how far it is."""
     kinds = ((campaign.mutation, asked.mutations), (campaign.limit, asked.limits), (campaign.kill, asked.kills))
-    outcomes = []
     for case, cases in kinds:
         for number in range(asked.first, cases, asked.step):
-            outcomes.append(case(number))
-            if outcomes[-1].is_fault:
-                print(as_json(outcomes[-1]), flush=True)
-    return outcomes
+            outcome = case(number)
+            if outcome.is_fault:
+                print(as_json(outcome), flush=True)
+            if (number - asked.first) % (EVERY * asked.step) == 0:
+                print(f"{outcome.kind} {number:,} of {cases:,}", flush=True)
+            yield outcome
 
 
 if __name__ == "__main__":

@@ -238,6 +238,7 @@ class Campaign:
             status = 70
             try:
                 os.close(listen)
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 os.dup2(speak, 2)
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 if file_bytes:
@@ -278,6 +279,8 @@ def attempt(action: Callable[[], object], seconds: float = LONGEST_S) -> tuple[s
         return "hang", "".join(traceback.format_exc()[-2000:])
     except AnotherStudentError:
         return "another student", ""
+    except KeyboardInterrupt:
+        raise
     except BaseException:
         return "traceback", printed.getvalue()[-500:] + traceback.format_exc()[-2000:]
     return "read", ""
