@@ -120,7 +120,7 @@ def test_a_published_generator_runs_or_is_refused_in_a_sentence(
 def test_a_synthesizer_of_another_size_is_refused_before_the_run(
     make_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dfkd_lab.engine.recipe.Generator", lambda z, shape, *rest, **more: Generator(
+    monkeypatch.setattr("dfkd_lab.engine.context.Generator", lambda z, shape, *rest, **more: Generator(
         z, (shape[0], shape[1] + 4, shape[2]), *rest, **more))  # fmt: skip
     with pytest.raises(RecipeError, match=r"takes images of 1x16x16 .*, and NoiseGenerator draws 1x20x16"):
         make_run("dfad")

@@ -91,7 +91,7 @@ def test_a_data_free_method_cannot_get_at_them(make_spec: MakeSpec, monkeypatch:
 @pytest.mark.parametrize("name", METHODS)
 def test_what_a_method_may_know_holds_no_data(name: str) -> None:
     assert {each.name for each in dataclasses.fields(MethodContext)} == {
-        "teacher", "observer", "shape", "classes", "rounds", "generator_name",
+        "teacher", "observer", "shape", "classes", "rounds", "generator_name", "task",
     }  # fmt: skip
     source = catalogue.compose_on_digits(name).synthesizer
     assert isinstance(source, FixedImages) is bool(methods.remark(METHODS[name]))

@@ -64,6 +64,7 @@ def switches() -> list[tuple[str, str]]:
 
 def facts(thing: Any, path: str) -> Iterator[tuple[str, Any]]:
     """What a recipe is made of: types, and plain values found in attributes, parts and closures, by path."""
+    thing = getattr(thing, "per_pixel", thing)  # what is averaged over pixels
     yield path, type(thing).__name__ if not callable(thing) else getattr(thing, "__qualname__", type(thing).__name__)
     inside = {key: value for key, value in getattr(thing, "__dict__", {}).items() if not key.startswith("_")}
     inside |= dict(thing.named_children()) if isinstance(thing, nn.Module) else {}

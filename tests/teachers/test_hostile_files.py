@@ -427,7 +427,7 @@ def test_a_card_makes_nothing_be_downloaded_or_read(
     monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DFKD_DATA", raising=False)
     asked: list[str] = []
-    monkeypatch.setattr(data, "evaluation_set", lambda name, shape=None: asked.append(name))
+    monkeypatch.setattr(data, "evaluation_set", lambda name, *_: asked.append(name))
     assert main(["teachers", str(carded(tmp_path / "file.safetensors", weights, data=wish))]) == 0
     assert asked == ["none"]
     assert f"not measured; the file names {wish}" in capsys.readouterr().out

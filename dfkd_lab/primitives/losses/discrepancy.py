@@ -91,12 +91,12 @@ def bounded(discrepancy: LossFunction, bound: float) -> LossFunction:
     Returns:
         A loss that gives [N].
     """
-    each = getattr(discrepancy, "per_pixel", discrepancy)
+    discrepancy = getattr(discrepancy, "per_pixel", discrepancy)
 
     @per_sample
     @needs(*needs_of(discrepancy))
     def clipped(observation: Observation) -> Tensor:
-        return each(observation).clamp(max=bound)
+        return discrepancy(observation).clamp(max=bound)
 
     return clipped
 
