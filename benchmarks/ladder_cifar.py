@@ -6,7 +6,6 @@ uniform reads and FastDFKD stand beside. One run folder an arm and seed below ``
 stopped, a finished one is read, and results/ladder_cifar.json is written after each. ``--minutes`` ends then, saved.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import tyro
 from cifar import teacher_of
 from results_page import render
-from rows import FOLDER, curve, folder_of, is_finished, measure, recorded, with_run
+from rows import curve, folder_of, is_finished, measure, put, recorded
 
 from dfkd_lab import RunFolder
 from dfkd_lab.runs.planning import settled
@@ -34,7 +33,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "FastDFKD, 2,000 images, the worst evicted": {"method": "fast", "capacity": 2000, "evict": "worst"},
     "FastDFKD, 2,000 images, the oldest evicted": {"method": "fast", "capacity": 2000},
 }
-RESULTS = FOLDER / "ladder_cifar.json"
 
 
 def main(
@@ -64,14 +62,7 @@ def run(arm: str, stem: str, settings: dict[str, Any], seed: int, end: float, ou
     folder = folder_of(out, stem, seed)
     result = measure(settled({**BUDGET, **settings, **given}), folder, end)
     if is_finished(folder):
-        keep(arm, settings, {**result, "curve": curve(RunFolder(folder))})
-
-
-def keep(arm: str, settings: dict[str, Any], result: dict[str, Any]) -> None:
-    """Put a finished run into the results; read anew, for another process may have written meanwhile."""
-    found = recorded("ladder_cifar")
-    found[arm] = {"settings": {**BUDGET, **settings}, "runs": with_run(found.get(arm, {}).get("runs", []), result)}
-    RESULTS.write_text(json.dumps({name: found[name] for name in ARMS if name in found}, indent=1) + "\n")
+        put("ladder_cifar", ARMS, arm, {**result, "curve": curve(RunFolder(folder))}, settings={**BUDGET, **settings})
 
 
 if __name__ == "__main__":

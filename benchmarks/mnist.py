@@ -5,14 +5,13 @@ preset for small gray images, at a budget of minutes of one core; ``BUDGET`` say
 folder a row and seed; a finished one is read, an unfinished one goes on. ``--minutes`` ends after that time, saved.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import tyro
 from results_page import render
-from rows import FOLDER, curve, folder_of, is_finished, measure, recorded, with_run
+from rows import all_settings, curve, folder_of, is_finished, measure, put, recorded
 
 from dfkd_lab import RunFolder
 from dfkd_lab.runs.planning import settled
@@ -34,7 +33,6 @@ BUDGET: dict[str, dict[str, Any]] = {
 }
 POINTS = 20
 """Of a curve."""
-RESULTS = FOLDER / "mnist.json"
 
 
 def main(
@@ -76,12 +74,8 @@ def run(method: str, seed: int, teacher: Path, out: Path, end: float) -> None:
 
 
 def keep(method: str, folder: RunFolder, result: dict[str, Any]) -> None:
-    """Put a finished run into the results; read anew, for another process may have written meanwhile."""
-    found, spec = recorded("mnist"), folder.spec()
-    settings = {"rounds": spec.rounds, "optimizer": spec.optimizer, "terms": spec.terms, **spec.settings}
-    run = {**result, "curve": curve(folder), "settings": settings}
-    found[method] = {"runs": with_run(found.get(method, {}).get("runs", []), run)}
-    RESULTS.write_text(json.dumps({name: found[name] for name in BUDGET if name in found}, indent=1) + "\n")
+    """Put a finished run into the results."""
+    put("mnist", BUDGET, method, {**result, "curve": curve(folder), "settings": all_settings(folder.spec())})
 
 
 if __name__ == "__main__":

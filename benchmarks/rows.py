@@ -5,6 +5,7 @@ import json
 import math
 import statistics
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,22 @@ def with_run(runs: list[dict[str, Any]], run: dict[str, Any]) -> list[dict[str, 
     """``runs`` by seed with ``run`` among them, in place of one of the same seed."""
     others = [each for each in runs if each["seed"] != run["seed"]]
     return sorted([*others, run], key=lambda each: each["seed"])
+
+
+def put(name: str, order: Iterable[str], row: str, run: dict[str, Any], **facts: Any) -> None:
+    """Put a finished run into results/``name``.json, rows in ``order``; ``facts`` are the row's.
+
+    The file is read anew, for another process may have written meanwhile.
+    """
+    found = recorded(name)
+    found[row] = {**facts, "runs": with_run(found.get(row, {}).get("runs", []), run)}
+    kept = {each: found[each] for each in order if each in found}
+    (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def all_settings(spec: RunSpec) -> dict[str, Any]:
+    """What decides a run, for its row."""
+    return {"rounds": spec.rounds, "optimizer": spec.optimizer, "terms": spec.terms, **spec.settings}
 
 
 def percent(runs: list[dict[str, Any]], name: str) -> str:

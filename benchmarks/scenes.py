@@ -4,14 +4,13 @@ The teacher is the built-in one. Every row has about 864 student steps, which is
 ``BUDGET``. One run folder a row and seed; a finished one is read, an unfinished one goes on.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import tyro
 from results_page import render
-from rows import FOLDER, curve, folder_of, is_finished, measure, recorded, with_run
+from rows import all_settings, curve, folder_of, is_finished, measure, put, recorded
 
 from dfkd_lab import RunFolder
 from dfkd_lab.runs.planning import settled
@@ -28,7 +27,6 @@ BUDGET: dict[str, dict[str, Any]] = {
     "noise": {},
     "untrained": {},
 }
-RESULTS = FOLDER / "scenes.json"
 
 
 def main(
@@ -58,12 +56,9 @@ def run(method: str, seed: int, out: Path, end: float) -> None:
 
 def keep(method: str, folder: RunFolder, result: dict[str, Any]) -> None:
     """Put a finished run into the results, with what was measured of its last student."""
-    found, spec = recorded("scenes"), folder.spec()
-    settings = {"rounds": spec.rounds, "optimizer": spec.optimizer, "terms": spec.terms, **spec.settings}
     last = folder.reports()[-1]
-    run = {**result, **last.details, "shares": last.shares, "curve": curve(folder), "settings": settings}
-    found[method] = {"runs": with_run(found.get(method, {}).get("runs", []), run)}
-    RESULTS.write_text(json.dumps({name: found[name] for name in BUDGET if name in found}, indent=1) + "\n")
+    facts = {**last.details, "shares": last.shares, "curve": curve(folder), "settings": all_settings(folder.spec())}
+    put("scenes", BUDGET, method, {**result, **facts})
 
 
 if __name__ == "__main__":

@@ -238,7 +238,9 @@ class RunSpec:
     student: str = setting(
         "convnet_8", "student network; also torchvision:NAME, timm:NAME, or FILE.py:NAME of your own"
     )
-    data: str = setting("digits", "evaluation set, never trained on, or folder:PATH; none runs without any data")
+    data: str = setting(
+        "digits", "evaluation set, or folder:PATH, or folder-pairs:PATH with masks; none runs without data"
+    )
     preset: str = setting("auto", "settings to start from; auto takes what suits the evaluation set", choices=PRESETS)
     synthesizer: str = setting("", "synthesizer of another method: pixels, meta, ... or a method; empty keeps the own")
     memory: str = setting("", "memory of another method: ring, vae, ... or a method; its options follow a colon")

@@ -35,8 +35,12 @@ class Split:
         """How many there are: as many as have names, or as the largest label says."""
         if self.class_names:
             return len(self.class_names)
-        labels = self.labels if self.ignore is None else self.labels[self.labels != self.ignore]
-        return int(labels.max()) + 1
+        return int(self.counted.max()) + 1
+
+    @property
+    def counted(self) -> Tensor:
+        """The labels but for those that are ignored, of pixels in one row."""
+        return self.labels if self.ignore is None else self.labels[self.labels != self.ignore]
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of images and labels, for a record of what was measured or learned from."""

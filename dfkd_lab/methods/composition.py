@@ -172,8 +172,10 @@ def method_of(spec: RunSpec, mirrors: bool = True) -> Method:
 
 
 def replaced(spec: RunSpec) -> dict[str, str]:
-    """The slots, and "terms", that ``spec`` replaces, as it says them."""
-    return {name: value for name in (*KINDS, "terms") if (value := getattr(spec, name))}
+    """The slots, and "terms", that ``spec`` replaces, as it says them; what its preset brings replaces nothing."""
+    preset = getattr(methods.METHODS.get(spec.method), "presets", {}).get(spec.preset, {})
+    said = {name: getattr(spec, name) for name in (*KINDS, "terms")}
+    return {name: value for name, value in said.items() if value and value != preset.get(name)}
 
 
 def compose(

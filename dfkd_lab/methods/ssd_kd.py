@@ -8,7 +8,7 @@ product, gamma = 2, ``modulate``; alpha and beta are prioritized replay's (arXiv
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
@@ -113,8 +113,6 @@ class Modulation:
         if probabilities.ndim > 2:  # of a scene the mean confidence of its pixels, and its classes by their shares
             p, filled = probabilities.amax(1).flatten(1).mean(1), of_images(probabilities) @ shares.to(probabilities)
         else:
-            class_ = (
-                observation.labels if self.by_target and observation.labels is not None else probabilities.argmax(1)
-            )
+            class_ = cast(Tensor, observation.labels) if self.by_target else probabilities.argmax(1)
             p, filled = probabilities.gather(1, class_[:, None]).squeeze(1), shares[class_]
         return (1 - filled) * ((1 - p) ** self.gamma if self.difficulty else 1.0) + 0 * p  # of shape [N] in any case

@@ -127,11 +127,13 @@ def status(folder: Path) -> dict[str, Any]:
 def sample(path: Path) -> dict[str, Any]:
     """What is known of a grid of samples; empty in folders from before that was kept."""
     cure = "remove it, and the grid is shown without"
-    found = read_json(path, Fields(), cure)
-    if "legend" in found:
-        return read_json(path, MAPS, cure)
-    found = read_json(path, SAMPLE, cure)
-    if found and not (0 < found["rows"] <= 1000 and min(found["width"], found["height"]) > 0):
+    if (text := read_text(path, cure)) is None:
+        return {}
+    found = parsed(text, Fields(), path, cure)
+    is_dense = "legend" in found
+    if reason := misfit(found, MAPS if is_dense else SAMPLE):
+        raise DamagedFile(f"{path} is damaged ({reason}); {cure}")
+    if not is_dense and not (0 < found["rows"] <= 1000 and min(found["width"], found["height"]) > 0):
         raise DamagedFile(f"{path} is damaged (no such grid); {cure}")
     return found
 

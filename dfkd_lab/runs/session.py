@@ -83,7 +83,7 @@ class Session:
         self.teacher_accuracy = self.calibration.accuracy if self.calibration else None
         is_reference = methods.remark(self.resolved.method)
         self.real = teachers.real_images(self.teacher.card, self.spec.data) if is_reference else None
-        evaluate = None if split is None else teachers.evaluation_of(self.teacher.card, split)
+        evaluate = None if split is None else teachers.evaluation_of(split, self.teacher.card.classes)
         self.seal = self.resolved.seal
         self.seal.allow(self.folder.path)
         samples.prepare()

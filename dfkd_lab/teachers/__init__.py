@@ -4,11 +4,11 @@ from dfkd_lab.data import NORMALIZATIONS
 from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
 from dfkd_lab.teachers.calibration import Calibration
 from dfkd_lab.teachers.checkpoints import Card, near_by, save
+from dfkd_lab.teachers.dense import evaluation_of
 from dfkd_lab.teachers.loading import Teacher, adopt, find, load, locate, student_of, trained, typed
 from dfkd_lab.teachers.measurement import (
     Measurement,
     evaluation_images,
-    evaluation_of,
     examine,
     examine_on,
     kept_measurement,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_lab import data
+from dfkd_lab.engine.metrics import Accuracy, Evaluation
 from dfkd_lab.engine.segmentation import Segmentation
 from dfkd_lab.errors import SpecError
 from dfkd_lab.primitives.batch import to_float
@@ -51,19 +52,25 @@ class DenseMeasurement:
         return f"mIoU {self.accuracy:.3f} is that of a network that hardly tells classes apart; is it the right file?"
 
 
+def evaluation_of(split: data.Split, classes: int) -> Evaluation:
+    """What measures a network of ``classes`` classes on ``split``: accuracy, or mIoU where every pixel has a label."""
+    if split.task == "segmentation":
+        return Segmentation(split.images, split.labels, classes, split.ignore)
+    return Accuracy(split.images, split.labels)
+
+
 def check(card: Card, split: data.Split) -> None:
     """Refuse evaluation data that the teacher's maps cannot be held against.
 
     Raises:
         SpecError: for labels of whole images, other channels, or a class that the teacher does not know.
     """
-    if split.labels.ndim == 1:
+    if split.task != "segmentation":
         raise SpecError("the teacher labels every pixel, and the evaluation data have a class an image")
     channels = split.images.shape[1]
     if channels != card.shape[0]:
         raise SpecError(f"the teacher takes images of {card.shape[0]} channels, the evaluation data have {channels}")
-    known = split.labels[split.labels != split.ignore] if split.ignore is not None else split.labels
-    if (largest := int(known.max())) >= card.classes:
+    if (largest := int(split.counted.max())) >= card.classes:
         raise SpecError(
             f"the teacher knows {card.classes} classes, and a mask of the evaluation data has class {largest}"
         )
@@ -72,7 +79,7 @@ def check(card: Card, split: data.Split) -> None:
 @torch.no_grad()
 def measure(model: nn.Module, split: data.Split, classes: int, device: torch.device) -> DenseMeasurement:
     """Measure ``model``, which is on ``device`` and in eval mode, on images with a label for every pixel."""
-    evaluate = Segmentation(split.images, split.labels, classes, split.ignore)
+    evaluate = evaluation_of(split, classes)
     evaluate.to(device)
     evaluate(model)
     some = to_float(split.images[:: max(1, len(split.images) // 64)].to(device))
@@ -87,17 +94,12 @@ def measure(model: nn.Module, split: data.Split, classes: int, device: torch.dev
     )
 
 
-def class_weights(labels: Tensor, classes: int, ignore: int | None) -> Tensor | None:
+def class_weights(split: data.Split) -> Tensor | None:
     """The weight [K] of each class in a teacher's loss; None if no class is so thin that it would not be learned.
 
     1 / ln(1.02 + share of the pixels), of mean 1 (ENet, arXiv:1606.02147).
-
-    Args:
-        labels: [N, H, W].
-        classes: K.
-        ignore: A label that counts nowhere.
     """
-    counts = torch.bincount(labels[labels != (-1 if ignore is None else ignore)].long(), minlength=classes).double()
+    counts = torch.bincount(split.counted.flatten().long(), minlength=split.classes).double()
     shares = counts / counts.sum()
     if shares.min() >= THIN:
         return None

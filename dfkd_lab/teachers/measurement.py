@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 
 from dfkd_lab import data, nets
-from dfkd_lab.engine.metrics import Accuracy, Evaluation
-from dfkd_lab.engine.segmentation import Segmentation
+from dfkd_lab.engine.metrics import Accuracy
 from dfkd_lab.errors import DamagedFile, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Frozen, copied, folded
@@ -51,7 +50,7 @@ def examine(teacher: Teacher, split: data.Split | None, device: torch.device | s
     shape, is_dense = tuple(split.images.shape[1:]), teacher.card.task == "segmentation"
     if is_dense:
         dense.check(teacher.card, split)
-    elif split.labels.ndim > 1:
+    elif split.task == "segmentation":
         raise SpecError("the teacher gives every image a class, and the evaluation data have one for every pixel")
     else:
         class_order.check_names(teacher.card, split)
@@ -78,13 +77,6 @@ def evaluation_images(card: Card, name: str) -> data.Split | None:
         SpecError: as :func:`dfkd_lab.data.evaluation_set`.
     """
     return data.evaluation_set(name, card.shape, card.classes)
-
-
-def evaluation_of(card: Card, split: data.Split) -> Evaluation:
-    """What measures a student of this teacher on ``split``."""
-    if card.task == "segmentation":
-        return Segmentation(split.images, split.labels, card.classes, split.ignore)
-    return Accuracy(split.images, split.labels)
 
 
 def real_images(card: Card, name: str) -> data.Split:

@@ -24,8 +24,8 @@ from dfkd_lab.system.files import write_atomically
 from dfkd_lab.system.rng import RNGState, preserved
 from dfkd_lab.teachers import checkpoints
 from dfkd_lab.teachers.checkpoints import Card
-from dfkd_lab.teachers.lessons import lesson_of
 from dfkd_lab.teachers.recipes import TrainingRecipe, average, deterministic
+from dfkd_lab.teachers.tasks import task_of
 
 CHECKPOINT_S = 60.0
 
@@ -127,7 +127,7 @@ class TeacherTraining:
         self.spec, self.device = spec, pick_device(spec.device)
         self.stopped, self.gpu = False, self.device.type == "cuda"
         self.card = self._read()
-        self.recipe = recipe = recipe or self.lesson.recipe
+        self.recipe = recipe = recipe or self.task.recipe
         self.batch = min(recipe.batch, len(self.labels))
         self.per_epoch = len(self.labels) // self.batch
         self.steps = spec.epochs * self.per_epoch
@@ -169,7 +169,7 @@ class TeacherTraining:
     def description(self) -> str:
         """What was done, in a line."""
         recipe, how = replace(self.recipe, batch=self.batch), self.recipe.name
-        return f"{self.spec.command}: {how} {self.lr:g}, {recipe}, {self.steps} steps, {self.lesson.variation}"
+        return f"{self.spec.command}: {how} {self.lr:g}, {recipe}, {self.steps} steps, {self.task.variation}"
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""
@@ -188,9 +188,9 @@ class TeacherTraining:
         assert held_out is not None
         self.readings = [each.reading for each in (train, held_out) if each.reading]
         self.images, self.labels = train.images.to(self.device), train.labels.to(self.device)
-        self.lesson = lesson = lesson_of(self.spec.data, train, held_out, self.device)
-        net, facts = python_file.short(self.spec.net), (lesson.shape, *lesson.normalization, self.spec.data)
-        return Card(net, lesson.classes, *facts, class_names=train.class_names, task=lesson.task)
+        self.task = task = task_of(self.spec.data, train, held_out, self.device)
+        net, facts = python_file.short(self.spec.net), (task.shape, *task.normalization, self.spec.data)
+        return Card(net, task.classes, *facts, class_names=train.class_names, task=task.name)
 
     def _model(self) -> Classifier:
         with self.rng:
@@ -200,7 +200,7 @@ class TeacherTraining:
             model.to(memory_format=torch.channels_last)
         try:
             with preserved(), torch.no_grad():
-                self.lesson.loss(model.eval(), self.images[:2], self.labels[:2])
+                self.task.loss(model.eval(), self.images[:2], self.labels[:2])
         except Exception as error:
             said = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
             raise SpecError(f"'{self.card.net}' cannot take images {list(self.card.shape)} ({said})") from None
@@ -239,18 +239,18 @@ class TeacherTraining:
         number, loss = self.step // self.per_epoch, self.loss.item() / self.per_epoch
         if not math.isfinite(loss):
             raise RunError(f"epoch {number}: the loss is not a number; this recipe does not suit '{self.spec.net}'")
-        accuracy = self.lesson.evaluate(self.averaged)
+        accuracy = self.task.evaluate(self.averaged)
         seconds = time.monotonic() - start
         self.seconds += seconds
         left = self.seconds / self.step * (self.steps - self.step)
-        return Epoch(number, self.spec.epochs, loss, accuracy, seconds, left, self.lesson.evaluate.metric)
+        return Epoch(number, self.spec.epochs, loss, accuracy, seconds, left, self.task.evaluate.metric)
 
     def _step(self) -> None:
         rows = self._rows(self.step % self.per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate(self.step, self.steps, self.lr)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.gpu):
-            loss = self.lesson.loss(self.model, self.images[rows], self.labels[rows])
+            loss = self.task.loss(self.model, self.images[rows], self.labels[rows])
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -274,7 +274,7 @@ class TeacherTraining:
 
     def _finish(self) -> None:
         """Write the teacher, then forget the checkpoint."""
-        accuracy, n, metric = self.lesson.evaluate(self.averaged), self.lesson.n, self.lesson.evaluate.metric
+        accuracy, n, metric = self.task.evaluate(self.averaged), self.task.n, self.task.evaluate.metric
         precision = "bf16" if self.gpu else "float32"
         measured = f"{metric} {accuracy:.4f} on the {n:,} held-out images after {self.seconds:.0f} s"
         recipe = (

@@ -10,12 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from dfkd_lab import METHODS, RunFolder, Session, nets, plan, teachers
+from dfkd_lab import METHODS, RunFolder, Session, data, nets, plan, teachers
 from dfkd_lab.__main__ import main
 from dfkd_lab.engine.segmentation import Segmentation
-from dfkd_lab.errors import SpecError
+from dfkd_lab.errors import DamagedFile, SpecError
 from dfkd_lab.nets.wrap import Classifier
-from dfkd_lab.runs import maps
+from dfkd_lab.runs import contents, maps
+from dfkd_lab.runs.folder import default_folder
 from dfkd_lab.teachers import Card, dense
 from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining
 from tests.support import events_of, tiny
@@ -130,6 +131,22 @@ def test_maps_are_kept_shown_and_reported(
     assert folder.result()["metric"] == "mIoU"
 
 
+def test_what_a_preset_brings_is_no_replacement(settings: Callable[..., dict[str, Any]]) -> None:
+    spec = plan(**settings("ssd_kd", out="")).spec
+    assert spec.terms == "balance=11.5"
+    assert default_folder(spec).name == "ssd_kd-unet-unet_8-seed0"
+    asked = plan(**settings("ssd_kd", out="", terms="balance=3")).spec
+    assert default_folder(asked).name.startswith("ssd_kd+terms_balance=3")
+
+
+def test_a_damaged_legend_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "round_0000001.json"
+    for text in ('{"legend": 3}', '{"legend": [{"name": 3}]}', '{"rows": 1}', "[1]"):
+        file.write_text(text)
+        with pytest.raises(DamagedFile, match=r"is damaged \(.*\); remove it, and the grid is shown without"):
+            contents.sample(file)
+
+
 def test_colors_are_many_and_different() -> None:
     made = maps.colors(40)
     assert len(set(made)) == 40
@@ -151,12 +168,13 @@ def test_a_crop_takes_image_and_labels_alike() -> None:
 def test_thin_classes_weigh_more() -> None:
     labels = torch.zeros(1, 20, 20, dtype=torch.uint8)
     labels[0, 0, 0], labels[0, 10:], labels[0, 1] = 1, 2, 255
-    weights = dense.class_weights(labels, 3, 255)
+    split = data.Split(labels[:, None], labels, ("a", "b", "c"), ignore=255)
+    weights = dense.class_weights(split)
     assert weights is not None
     assert float(weights.mean()) == pytest.approx(1)
     assert weights[1] > weights[0] >= weights[2] * 0.9
     labels[0, :5] = 1
-    assert dense.class_weights(labels, 3, 255) is None
+    assert dense.class_weights(split) is None
 
 
 @pytest.mark.slow
@@ -177,8 +195,6 @@ def test_a_dense_teacher_is_trained_and_says_so(tmp_path: Path, capsys: pytest.C
 
 
 def test_pieces_are_drawn_once_and_leave_random_numbers_alone() -> None:
-    from dfkd_lab import data
-
     labels = torch.arange(2 * 40 * 50).view(2, 40, 50).to(torch.int32)
     split = data.Split(labels[:, None].to(torch.uint8), labels, ignore=255)
     before = torch.get_rng_state()

@@ -7,15 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_lab import data
-from dfkd_lab.engine.metrics import Accuracy, Evaluation
-from dfkd_lab.engine.segmentation import Segmentation
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.teachers import dense
 from dfkd_lab.teachers.recipes import DENSE, SHORT, TrainingRecipe
 
 
-class Lesson:
+class Classification:
     """A class for every image: random crops of the padded image, mirrored if that keeps the meaning; cross entropy.
 
     Args:
@@ -25,19 +23,19 @@ class Lesson:
         device: Where it is trained.
     """
 
-    task = "classification"
+    name = "classification"
     recipe: TrainingRecipe = SHORT
-    evaluate: Evaluation
 
     def __init__(self, name: str, train: data.Split, held_out: data.Split, device: torch.device):
         row = data.find(name)  # a folder's images are taken to mean the same in a mirror
         self.flip = row.mirrors if row else True
         self.normalization = row.normalization if row else data.normalization(train.images)
         self.shape, self.n = self._shape(train, row), len(held_out.labels)
-        self.classes = self._classes(train, row)
+        self.classes = train.classes
         padding = row.crop_padding if row else max(1, self.shape[1] // 8)
         self.view = CropFlip(padding, self.flip)
-        self.evaluate = self._evaluation(held_out, device)
+        self.evaluate = dense.evaluation_of(held_out, self.classes)
+        self.evaluate.to(device)
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """The loss of ``model`` on a batch of uint8 ``images`` [N, C, H, W] as they are varied now."""
@@ -52,25 +50,19 @@ class Lesson:
         channels, height, width = train.images.shape[1:]
         return channels, height, width
 
-    def _classes(self, train: data.Split, row: data.DataSet | None) -> int:
-        return len(train.class_names) or int(train.labels.max()) + 1
 
-    def _evaluation(self, held_out: data.Split, device: torch.device) -> Evaluation:
-        return Accuracy(held_out.images.to(device), held_out.labels.to(device))
-
-
-class DenseLesson(Lesson):
+class Segmentation(Classification):
     """A class for every pixel: random pieces of the size that the data set is taught at; cross entropy over the pixels.
 
     Thin classes weigh more, see :func:`dfkd_lab.teachers.dense.class_weights`.
     """
 
-    task, recipe = "segmentation", DENSE
+    name, recipe = "segmentation", DENSE
 
     def __init__(self, name: str, train: data.Split, held_out: data.Split, device: torch.device):
         super().__init__(name, train, held_out, device)
         self.ignore = train.ignore
-        weights = dense.class_weights(train.labels, self.classes, self.ignore)
+        weights = dense.class_weights(train)
         self.weights = None if weights is None else weights.to(device)
 
     def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -85,18 +77,10 @@ class DenseLesson(Lesson):
     def _shape(self, train: data.Split, row: data.DataSet | None) -> tuple[int, int, int]:
         return row.synthesis_shape if row else super()._shape(train, row)
 
-    def _classes(self, train: data.Split, row: data.DataSet | None) -> int:
-        return row.classes if row else train.classes
 
-    def _evaluation(self, held_out: data.Split, device: torch.device) -> Evaluation:
-        evaluate = Segmentation(held_out.images, held_out.labels, self.classes, held_out.ignore)
-        evaluate.to(device)
-        return evaluate
-
-
-def lesson_of(name: str, train: data.Split, held_out: data.Split, device: torch.device) -> Lesson:
-    """The lesson of a data set, by whether it has a class for every image or for every pixel."""
-    return (DenseLesson if train.labels.ndim > 1 else Lesson)(name, train, held_out, device)
+def task_of(name: str, train: data.Split, held_out: data.Split, device: torch.device) -> Classification:
+    """What a data set asks of a teacher, by whether it has a class for every image or for every pixel."""
+    return (Segmentation if train.task == "segmentation" else Classification)(name, train, held_out, device)
 
 
 def _prepared(images: Tensor) -> Tensor:
