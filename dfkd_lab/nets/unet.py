@@ -14,8 +14,8 @@ class UNet(nn.Module):
     U-Net is at full size, and small images need none of it. Any height and width: an odd one gets a line of zeros that
     the logits lose again, and the pools round up. The five stages are the three levels going down and the two going up.
 
-    Differs: of the paper's, beside the size, skip connections are added, not concatenated (a tenth fewer parameters, as
-    good in the same time), convolutions keep the size of their maps, and batch norm stands behind each. No published
+    Differs: of the paper's, beside the size, skip connections are added, not concatenated (a tenth fewer
+    parameters), convolutions keep the size of their maps, and batch norm stands behind each. No published
     network; weights start by Kaiming's, over outputs.
     """
 
