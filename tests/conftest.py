@@ -22,6 +22,7 @@ from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.loop import Run
 from dfkd_lab.methods import composition
 from dfkd_lab.nets import python_file
+from dfkd_lab.nets.wrap import Classifier
 from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.environment import cache
@@ -39,6 +40,18 @@ def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         if not os.environ.get("DFKD_CACHE"):
             monkeypatch.setenv("DFKD_CACHE", str((base.parent if WORKER else base) / "cache"))
         yield cache()
+
+
+@pytest.fixture(scope="session")
+def scenes_teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An untrained U-Net with a card: what it says is nothing, and it says it everywhere alike."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Classifier(nets.classifier("unet_8", 1, 11), (0.3,), (0.3,))
+    file = tmp_path_factory.mktemp("dense") / "unet.safetensors"
+    card = teachers.Card("unet_8", 11, (1, 32, 32), (0.3,), (0.3,), "scenes", task="segmentation")
+    teachers.save(model, card, file)
+    return str(file)
 
 
 @pytest.fixture(autouse=True)

@@ -26,11 +26,12 @@ TRAIN = "import sys; from dfkd_lab.teachers import train_built_in; train_built_i
 class Cards:
     """The teacher's card and the student's; ``show`` comes back at once, and a thread measures what is not known.
 
-    ``problem`` is why the evaluation set cannot be read, once that is known; ``on_problem`` is called then.
+    ``problem`` is why the evaluation set cannot be read, once that is known; ``on_problem`` is called then. ``task`` is
+    the teacher's, as far as one was found.
     """
 
     def __init__(self, on_problem: Callable[[], None] = lambda: None) -> None:
-        self.problem, self.on_problem = "", on_problem
+        self.problem, self.on_problem, self.task = "", on_problem, "classification"
         self.teacher, self.student = (
             ipywidgets.HTML(layout=ipywidgets.Layout(flex=flex, min_width="0", margin="2px 12px 2px 0"))
             for flex in ("3 1 340px", "1 1 200px")
@@ -48,6 +49,7 @@ class Cards:
             return
         self._shown, self.problem = shown, ""
         facts, known = teacher.describe(), resolved.calibration
+        self.task = teacher.card.task
         waiting = "measured when the run starts" if teacher.sha256 else "being trained ..."
         measured = words(known, spec.data) if known else "being measured ..." if teacher.sha256 else waiting
         self._say(
@@ -70,7 +72,7 @@ class Cards:
         except (SpecError, OSError) as error:
             self._say(shown, _card("Teacher", str(error)), _card("Student", student))
             return
-        facts = teacher.describe()
+        facts, self.task = teacher.describe(), teacher.card.task
         try:
             card = student_card(student, facts)
         except SpecError as error:

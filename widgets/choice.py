@@ -188,9 +188,17 @@ class Choice:
         except (SpecError, RunError) as error:
             self.problem = str(error)
             self.cards.show_found(self.values())
+        self._offer_students()
         self._blame()
         self._name_changes([field.name for field in fields.values() if field.changed])
         self.on_change()
+
+    def _offer_students(self) -> None:
+        """Those of the teacher's task."""
+        offered = tuple(nets.SEGMENTERS if self.cards.task == "segmentation" else nets.CLASSIFIERS)
+        control = self.run_form.fields["student"].control
+        if tuple(control.options) != offered:
+            control.options = offered
 
     def _fields(self) -> dict[str, form.Field]:
         forms = (self.run_form, self.more_form, self.slot_form, self.method_form)

@@ -6,7 +6,7 @@ import dataclasses
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
@@ -24,14 +24,21 @@ from widgets.samples import Samples
 
 PERIOD_S, IMAGE_PERIOD_S = 0.5, 1.0
 HEIGHT = 470  # of every view, so that nothing below jumps
-VIEWS: dict[str, tuple[str, Callable[[History, float | None], go.Figure]]] = {
+BY_CLASS = "classes"
+VIEWS: dict[str, tuple[str, Callable[[History, Mapping[str, Any]], go.Figure]]] = {
     "accuracy and health": (
         "Student and teacher, and the signals that need no label",
-        lambda history, teacher: figures.overview(history.reports, teacher, history.expected),
+        lambda history, teacher: figures.overview(history.reports, teacher.get("accuracy"), history.expected),
     ),
     "losses": ("Every loss of both players, before its weight", lambda history, _: figures.losses(history.reports)),
     "cost": ("Seconds by phase, images and teacher queries so far", lambda history, _: figures.cost(history.reports)),
     "buffer": ("What the memory holds", lambda history, _: figures.buffer(history.reports)),
+    BY_CLASS: (
+        "Intersection over union by class, and the classes of the synthetic pixels",
+        lambda history, teacher: figures.classes(
+            history.reports, teacher.get("class_names", ()), teacher.get("iou", ())
+        ),
+    ),
 }
 NO_RUN = {"state": "no run", "round": 0}
 ALARM_STYLE = f"""<style>
@@ -56,7 +63,9 @@ class Live:
         self.status = ipywidgets.HTML(layout=ipywidgets.Layout(margin="2px 0"))
         self.alarms = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0"))
         self.view = ipywidgets.ToggleButtons(
-            options=list(VIEWS), tooltips=[text for text, _ in VIEWS.values()], style={"button_width": "auto"}
+            options=_views(dense=False),
+            tooltips=[text for text, _ in VIEWS.values()],
+            style={"button_width": "auto"},
         )
         self.samples = Samples()
         self.downloads = Downloads()
@@ -95,7 +104,7 @@ class Live:
             self.samples.refresh(IMAGE_PERIOD_S)
             self.downloads.refresh()
             now = self._with_seal(self.now())
-            self._set(self.status, status.line(now, self._without_alarms(), self.teacher_accuracy))
+            self._set(self.status, status.line(now, self._without_alarms(), self.teacher.get("accuracy")))
             self._draw_alarms(now)
             self.on_state(now["state"])
 
@@ -127,7 +136,7 @@ class Live:
 
     def _forget(self) -> None:
         self.history = History(self.folder)
-        self.teacher_accuracy: float | None = None
+        self.teacher: Mapping[str, Any] = {}
         self._alarms: list[tuple[str, tuple[str, str]]] | None = None
         self._announced: set[str] = set()
         self._drawn = False
@@ -136,8 +145,16 @@ class Live:
         """Read new reports."""
         if self.folder is None or not self.history.read():
             return False
-        self.teacher_accuracy = self.folder.manifest().get("teacher", {}).get("accuracy")
+        self.teacher = self.folder.manifest().get("teacher", {})
+        self._offer(_views(dense=self.teacher.get("task") == "segmentation"))
         return True
+
+    def _offer(self, views: list[str]) -> None:
+        if list(self.view.options) != views:
+            chosen = self.view.value
+            with self.view.hold_sync():  # new options choose the first of them
+                self.view.options = views
+                self.view.value = chosen if chosen in views else views[0]
 
     def _turn(self, change: dict[str, Any]) -> None:
         """A person chose another figure."""
@@ -146,7 +163,7 @@ class Live:
                 self._draw_chart()
 
     def _draw_chart(self) -> None:
-        figure = VIEWS[self.view.value][1](self.history, self.teacher_accuracy)
+        figure = VIEWS[self.view.value][1](self.history, self.teacher)
         zoomed = f"{self.view.value} of {self.folder}"  # a zoom lasts as long as this
         self.chart.show(figure.update_layout(height=HEIGHT, uirevision=zoomed))
         self._drawn = True
@@ -193,6 +210,11 @@ class Live:
     def _set(widget: ipywidgets.HTML, text: str) -> None:
         if widget.value != text:
             widget.value = text
+
+
+def _views(dense: bool) -> list[str]:
+    """Those of a run: the one by class is for networks that label every pixel."""
+    return [name for name in VIEWS if dense or name != BY_CLASS]
 
 
 def said(alarm: Alarm, reports: series.Reports) -> tuple[str, str]:

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, MultipleLocator, NullLocator, ScalarFormatter
 from matplotlib.transforms import Bbox
 from PIL import Image
@@ -131,10 +133,13 @@ def _look(trace: Any) -> dict[str, Any]:
 
 def _bar(axes: Axes, trace: Any, stacked: dict[str, Any]) -> None:
     """Bars of a second arm are drawn over those of the first, which are seen through them."""
-    again = {"fill": False, "edgecolor": _color(trace.marker.color), "linewidth": 2 * POINTS}
-    axes.bar(
-        _numbers(trace.x), _numbers(trace.y), **(again if axes.containers else {"color": _color(trace.marker.color)})
-    )
+    spread = {} if trace.error_y.array is None else {"yerr": _numbers(trace.error_y.array), "error_kw": {"lw": POINTS}}
+    axes.bar(_numbers(trace.x), _numbers(trace.y), **_bars(trace, again=bool(axes.containers)), **spread)
+
+
+def _bars(trace: Any, again: bool) -> dict[str, Any]:
+    color = _color(trace.marker.color)
+    return {"fill": False, "edgecolor": color, "linewidth": 2 * POINTS} if again else {"color": color}
 
 
 def _image(axes: Axes, trace: Any, stacked: dict[str, Any]) -> None:
@@ -180,6 +185,10 @@ def _ticks(given: Any, side: Any) -> None:
         side.set_minor_locator(NullLocator())
         labels = [f"{each:g}" for each in given.tickvals] if given.ticktext is None else map(_plain, given.ticktext)
         side.set_ticklabels(list(labels))
+        if given.tickangle:  # clockwise for plotly, and the other way round for matplotlib
+            side.set_tick_params(rotation=-given.tickangle)
+            for label in side.get_ticklabels():
+                label.set(ha="right", rotation_mode="anchor")
     elif given.dtick and given.type != "log":
         side.set_major_locator(MultipleLocator(given.dtick, given.tick0 or 0))
     elif given.type != "log":
@@ -211,15 +220,15 @@ def _legends(figure: go.Figure, drawn: Figure, frame: Frame, height: int) -> Non
     """The names of the curves, for each legend at its place."""
     left, bottom, width, up = frame
     named: dict[str, list[Any]] = defaultdict(list)
-    for trace in figure.select_traces({"type": "scatter"}) if figure.layout.showlegend is not False else ():
-        if trace.showlegend is not False and trace.name and trace.mode != "text":
+    for trace in figure.data if figure.layout.showlegend is not False else ():
+        if trace.type in ("scatter", "bar") and trace.showlegend is not False and trace.name:
             named[trace.legend or "legend"].append(trace)
     for name, traces in named.items():
         legend = figure.layout[name]
         room = WIDTH * (1 if len(named) == 1 else 0.45)
         x, y = left + (legend.x or 0) * width, bottom + (1.0 if legend.y is None else legend.y) * up
         drawn.legend(
-            [Line2D([], [], **_look(trace), color=_color(trace.line.color or trace.marker.color)) for trace in traces],
+            [_key(trace, again=number > 0) for number, trace in enumerate(traces)],
             [_plain(trace.name) for trace in traces],
             loc="lower left" if legend.yanchor == "bottom" else "upper left",
             bbox_to_anchor=(x, 0.0 if legend.yref == "container" else y),
@@ -231,6 +240,13 @@ def _legends(figure: go.Figure, drawn: Figure, frame: Frame, height: int) -> Non
             frameon=False,
             borderaxespad=0,
         ).get_title().set_color(_color(figure.layout.font.color))
+
+
+def _key(trace: Any, again: bool) -> Artist:
+    """What stands for a trace in the legend; ``again`` if its bars are drawn over others."""
+    if trace.type == "bar":
+        return Patch(**_bars(trace, again))
+    return Line2D([], [], **_look(trace), color=_color(trace.line.color or trace.marker.color))
 
 
 def _columns(widths: list[int], room: float) -> int:

@@ -56,8 +56,10 @@ def page(folder: RunFolder) -> str:
     method = manifest.get("method", {})
     teacher, student = manifest.get("teacher", {}), manifest.get("student", {})
     title = f"{method.get('name', '?')}: {teacher.get('name', '?')} to {student.get('net', '?')}"
+    by_class = figures.classes(reports, teacher.get("class_names", ()), teacher.get("iou", ()))
     charts = [
         ("Student and teacher", figures.curves(reports, teacher.get("accuracy"))),
+        *([("Classes", by_class)] if teacher.get("task") == "segmentation" else []),
         ("Health, without labels", figures.health(reports)),
         ("Losses", figures.losses(reports)),
         ("Cost", figures.cost(reports)),

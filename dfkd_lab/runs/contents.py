@@ -28,7 +28,12 @@ MANIFEST = Fields(
         "seed": int,
         "memory": Fields(known={"buffer_on": str}),
         "notes": [str],
-        "teacher": Fields(known={"accuracy": (float, None), "parameters": (int, None), "sha256": str, "name": str}),
+        "teacher": Fields(
+            known={
+                **{"accuracy": (float, None), "parameters": (int, None), "sha256": str, "name": str},
+                **{"class_names": [str], "iou": [(float, None)]},
+            }
+        ),
         "student": Fields(known={"net": str, "parameters": (int, None)}),
         "evaluation": (None, Fields(known={"name": str, "n": int, "images_sha256": str})),
         "sessions": [SESSION],

@@ -34,12 +34,15 @@ class DenseMeasurement:
     classes: int
     n: int
     """Images it was measured on."""
+    iou: tuple[float | None, ...]
+    """Intersection over union of each class; None for one that is absent."""
 
     def row(self) -> dict[str, Any]:
         """What was measured, and the warning, as a table row."""
         rates = {"accuracy": self.accuracy, "without_first": self.without_first, "pixel_accuracy": self.pixel_accuracy}
         rounded = {name: round(value, 6) for name, value in {**rates, "confidence": self.confidence}.items()}
-        return {"metric": Segmentation.metric, **rounded, "warning": self.warning()}
+        iou = [None if value is None else round(value, 6) for value in self.iou]
+        return {"metric": Segmentation.metric, **rounded, "iou": iou, "warning": self.warning()}
 
     def words(self) -> str:
         """In a few words."""
@@ -91,6 +94,7 @@ def measure(model: nn.Module, split: data.Split, classes: int, device: torch.dev
         confidence=float(model(some).softmax(1).amax(1).mean()),
         classes=classes,
         n=len(split.images),
+        iou=tuple(found["iou"]),
     )
 
 

@@ -66,6 +66,7 @@ class Teacher:
             "parameters": nets.parameter_count(self.model),
             "task": self.card.task,
             "classes": self.card.classes,
+            **({"class_names": list(self.class_names)} if self.card.task == "segmentation" else {}),
             "shape": list(self.card.shape),
             "batch_norm_layers": len(self.norms),
             "running_mean": _range(means),

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -130,7 +131,8 @@ def kept_measurement(teacher: Teacher, name: str) -> Measurement | None:
         return None
     try:
         class_ = DenseMeasurement if teacher.card.task == "segmentation" else Calibration
-        needed = Fields(dict.fromkeys((each.name for each in fields(class_)), float))
+        shapes: dict[str, Any] = {each.name: float for each in fields(class_)}
+        needed = Fields({**shapes, "iou": [(float, None)]} if "iou" in shapes else shapes)
         values = read_json(_path(teacher, name), needed, "")
         return class_(**{name: values[name] for name in needed.needed}) if values else None
     except DamagedFile:

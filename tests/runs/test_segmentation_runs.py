@@ -10,14 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from dfkd_lab import METHODS, RunFolder, Session, data, nets, plan, teachers
+from dfkd_lab import METHODS, RunFolder, Session, data, plan, teachers
 from dfkd_lab.__main__ import main
 from dfkd_lab.engine.segmentation import Segmentation
 from dfkd_lab.errors import DamagedFile, SpecError
-from dfkd_lab.nets.wrap import Classifier
 from dfkd_lab.runs import contents, maps
 from dfkd_lab.runs.folder import default_folder
-from dfkd_lab.teachers import Card, dense
+from dfkd_lab.teachers import dense
 from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining
 from tests.support import events_of, tiny
 from widgets import figures, report
@@ -28,17 +27,6 @@ DENSE = ("dfad", "dafl", "fast", "ssd_kd", "noise", "untrained", "kd", "alone")
 WHOLE = ("cgdd", "nayer", "deepinversion", "spaceshipnet")
 """Methods that need a class of the whole image."""
 SHAPE, CLASSES = (1, 32, 32), 11
-
-
-@pytest.fixture(scope="session")
-def scenes_teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An untrained U-Net with a card: what it says is nothing, and it says it everywhere alike."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = Classifier(nets.classifier("unet_8", 1, CLASSES), (0.3,), (0.3,))
-    file = tmp_path_factory.mktemp("dense") / "unet.safetensors"
-    teachers.save(model, Card("unet_8", CLASSES, SHAPE, (0.3,), (0.3,), "scenes", task="segmentation"), file)
-    return str(file)
 
 
 @pytest.fixture

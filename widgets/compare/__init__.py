@@ -1,6 +1,6 @@
 """Runs beside each other: groups of seeds, figures and tables of them, and the panel that chooses."""
 
-from widgets.compare.figures import cost_against_accuracy, overlay, results, settings
+from widgets.compare.figures import by_class, cost_against_accuracy, overlay, results, settings
 from widgets.compare.groups import Group, Run, group, rows, to_csv
 from widgets.compare.panel import Compare
 
@@ -8,6 +8,7 @@ __all__ = [
     "Compare",
     "Group",
     "Run",
+    "by_class",
     "cost_against_accuracy",
     "group",
     "overlay",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -13,7 +14,7 @@ import plotly.graph_objects as go
 from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import unknown
 from widgets import figures, form
-from widgets.compare.groups import RESULTS, Group, differing, rows
+from widgets.compare.groups import RESULTS, Group, differing, metric, rows
 from widgets.figures import COLORS, TEXT
 from widgets.series import accuracy, agreement, column
 
@@ -63,7 +64,7 @@ def overlay(groups: Sequence[Group]) -> go.Figure:
             go.Scatter(x=ends, y=np.full_like(ends, level), name=escape(name, quote=False), mode="lines", line=line)
         )
     figure.update_xaxes(title_text="round")
-    figure.update_yaxes(title_text="fraction of images")
+    figure.update_yaxes(title_text=_unit(groups))
     _themed(figure, groups, len(groups) + len(known))
     return figure.update_layout(legend_title_text="line: mean over n seeds; band: lowest to highest seed")
 
@@ -93,14 +94,48 @@ def cost_against_accuracy(groups: Sequence[Group], by: str = "images") -> go.Fig
     spent = [value for each in groups for value in each.values(by)]
     wide = bool(spent) and min(spent) > 0 and max(spent) > 8 * min(spent)
     figure.update_xaxes(title_text=COSTS[by] + (", log scale" if wide else ""), type="log" if wide else "linear")
-    figure.update_yaxes(title_text="fraction of images, last round")
+    figure.update_yaxes(title_text=f"{_unit(groups)}, last round")
     _themed(figure, groups, len(groups))
     return figure.update_layout(legend_title_text="a point a run, a color a setting")
 
 
+def by_class(groups: Sequence[Group]) -> go.Figure:
+    """Of segmentations: the intersection over union of each class in the last evaluation, mean over seeds.
+
+    A line up and down from a bar is one standard deviation.
+    """
+    figure, dense = go.Figure(), [(index, each) for index, each in enumerate(groups) if each.iou]
+    names: tuple[str, ...] = ()
+    for index, each in dense:
+        names = max(names, each.runs[0].class_names or tuple(map(str, range(len(each.iou)))), key=len)
+        means = [statistics.mean(values) if values else math.nan for values in each.iou]
+        deviations = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in each.iou]
+        figure.add_bar(
+            x=np.arange(len(means), dtype=np.float32),
+            y=np.asarray(means, np.float32),
+            error_y={"array": deviations, "visible": any(deviations), "thickness": 1},
+            name=f"{each.title} (n = {len(each.runs)})",
+            marker_color=COLORS[index % len(COLORS)],
+        )
+    slanted = -45 if max(map(len, names), default=0) > 4 else None
+    figure.update_xaxes(title_text="class", tickvals=list(range(len(names))), ticktext=names, tickangle=slanted)
+    figure.update_yaxes(title_text="intersection over union")
+    _themed(figure, [each for _, each in dense], len(dense))
+    return figure.update_layout(barmode="group", legend_title_text="mean over n seeds, ± one standard deviation")
+
+
 def results(groups: Sequence[Group]) -> str:
     """The table of results as HTML: mean ± standard deviation over seeds."""
-    heads = ["runs", "n", "seeds", "state", "rounds", *RESULTS.values(), "device", "commit"]
+    heads = [
+        "runs",
+        "n",
+        "seeds",
+        "state",
+        "rounds",
+        *(text.replace("accuracy", metric(groups)) for text in RESULTS.values()),
+        "device",
+        "commit",
+    ]
     lines = [
         [
             f"{escape(row['label'])}<br><small>{escape(row['remark'])}</small>"
@@ -140,6 +175,10 @@ def settings(groups: Sequence[Group]) -> str:
 def sentences(texts: Sequence[str]) -> str:
     """Texts as HTML, a line each."""
     return "".join(f"<div>{_text(text)}</div>" for text in texts)
+
+
+def _unit(groups: Sequence[Group]) -> str:
+    return "fraction of images" if metric(groups) == "accuracy" else metric(groups)
 
 
 def _setting(value: Any) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,18 @@ class Run:
     device: str
     commit: str
     remark: str
+    class_names: tuple[str, ...] = ()
+    """Of the teacher's outputs; empty where they are not known."""
+
+    @property
+    def metric(self) -> str:
+        """What ``last`` is: "accuracy" or "mIoU"."""
+        return str(self.result.get("metric", "accuracy"))
+
+    @property
+    def iou(self) -> list[float | None]:
+        """Of each class in the last round that was evaluated; empty of a classification."""
+        return next((each.details["iou"] for each in reversed(self.reports) if each.details.get("iou")), [])
 
     @classmethod
     def read(cls, folder: RunFolder) -> Run:
@@ -73,6 +86,7 @@ class Run:
             device=session.get("device", ""),
             commit=session.get("commit", "")[:8],
             remark=remark(folder),
+            class_names=tuple((manifest.get("teacher") or {}).get("class_names", ())),
         )
 
 
@@ -98,6 +112,12 @@ class Group:
         """The label as a figure shows it, with what its numbers are not shown without."""
         notes = ["real images"] * bool(self.runs[0].remark) + ["agreement"] * (not self.measured)
         return escape(", ".join([self.label, *notes]), quote=False)
+
+    @property
+    def iou(self) -> list[list[float]]:
+        """By class, the intersection over union of each run that has one; empty of a classification."""
+        found = [run.iou for run in self.runs if run.iou]
+        return [[value for value in each if value is not None] for each in zip_longest(*found)]
 
     def values(self, name: str) -> list[float]:
         """One number of the result for each run that has it."""
@@ -129,6 +149,11 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
         Group(f"{label} ({each.runs[0].name})" if again[label] > 1 else label, each.runs)
         for label, each in zip(labels, groups, strict=True)
     ]
+
+
+def metric(groups: Iterable[Group]) -> str:
+    """What figures and tables of these groups show: accuracy, mIoU, or either."""
+    return " or ".join(sorted({run.metric for each in groups for run in each.runs})) or "accuracy"
 
 
 def differing(groups: Sequence[Group]) -> dict[str, list[Any]]:

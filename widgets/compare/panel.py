@@ -17,7 +17,7 @@ from dfkd_lab.runs.folder import list_runs
 from dfkd_lab.spec import unknown
 from widgets import figures, form, status, visitor
 from widgets.chart import Chart
-from widgets.compare.figures import COSTS, STYLE, cost_against_accuracy, overlay, results, sentences, settings
+from widgets.compare.figures import COSTS, STYLE, by_class, cost_against_accuracy, overlay, results, sentences, settings
 from widgets.compare.groups import Group, Run, grouped, to_csv
 
 NONE_HERE = "No run folder in {} yet. Start a run in the workbench, or with: python -m dfkd_lab demo"
@@ -110,6 +110,8 @@ class Compare:
             return
         yield overlay(groups)
         yield HTML(f"{STYLE}{sentences(self._left_out())}{results(groups)}{settings(groups)}")
+        if any(each.iou for each in groups):
+            yield by_class(groups)
         yield cost_against_accuracy(groups, "images")
 
     def _left_out(self) -> list[str]:
@@ -132,14 +134,15 @@ class Compare:
             style={"description_width": "initial"},
         )
         self.message, self.tables = ipywidgets.HTML(), ipywidgets.HTML()
-        self.curves, self.costs = Chart(overlay([])), Chart(cost_against_accuracy([]))
+        self.curves, self.classes, self.costs = map(Chart, (overlay([]), by_class([]), cost_against_accuracy([])))
         self.buttons = {
             "Refresh": self._button("Refresh", "Read the run folders again", self.refresh),
             "All finished": self._button("All finished", "Choose every finished run", self._choose_finished),
             "Save as CSV": self._button("Save as CSV", "Write the table of results into the runs folder", self._save),
         }
         row = ipywidgets.Box([*self.buttons.values()], layout=ipywidgets.Layout(flex_flow="row wrap"))
-        parts = [ipywidgets.HTML(STYLE), self.list, row, self.message, self.curves, self.tables, self.by, self.costs]
+        charts = [self.curves, self.tables, self.classes, self.by, self.costs]
+        parts = [ipywidgets.HTML(STYLE), self.list, row, self.message, *charts]
         self.widget = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
         self._listing = False
         self.list.observe(lambda change: self._picked(), "value")
@@ -183,6 +186,8 @@ class Compare:
             each.layout.display = "" if groups else "none"
         self.tables.value = results(groups) + settings(groups) if groups else ""
         self.curves.show(overlay(groups))
+        self.classes.layout.display = "" if any(each.iou for each in groups) else "none"
+        self.classes.show(by_class(groups))
         self._draw_costs()
 
     def _draw_costs(self) -> None:
@@ -207,5 +212,5 @@ def _last(run: Run) -> str:
     last, agreement = run.result.get("last"), run.result["agreement"]
     note = " (real images)" if run.remark else ""
     if last is not None:
-        return f"accuracy {last:.3f}{note}"
+        return f"{run.metric} {last:.3f}{note}"
     return "no round yet" if agreement is None else f"agreement {agreement:.3f}{note}"

@@ -1,0 +1,125 @@
+"""What the views show of a run whose networks label every pixel, and of no other run."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from dfkd_lab import RunFolder, Session, nets, plan, teachers
+from dfkd_lab.engine.report import Report
+from tests.widgets.test_pictures import pixels, where
+from widgets import compare, figures, live, pictures, report
+from widgets.choice import Choice
+
+NAMES = ["background", *"0123456789"]
+
+
+@pytest.fixture(scope="session")
+def dense(tmp_path_factory: pytest.TempPathFactory, scenes_teacher: str) -> RunFolder:
+    """A finished run of two tiny rounds; tests only read it."""
+    sizes = {"rounds": 2, "cycles": 1, "batch": 8, "width": 8, "z_dim": 8, "evaluate_every": 1, "device": "cpu"}
+    out = tmp_path_factory.mktemp("runs") / "dense"
+    pair = {"teacher": scenes_teacher, "student": "unet_8", "data": "scenes"}
+    session = Session(plan(method="dafl", **pair, **sizes, out=str(out)))
+    list(session)
+    return session.folder
+
+
+def evaluated(iou: list[float | None], round: int = 1) -> Report:
+    details = {"mIoU": 0.5, "iou": iou, "without_first": 0.4, "pixel_accuracy": 0.9}
+    shares = {"teacher": [0.5, 0.3, 0.2], "student": [0.9, 0.1, 0.0]}
+    return Report(round, 3, {}, {}, {}, [], 0.5, metric="mIoU", details=details, shares=shares)
+
+
+def test_the_last_evaluation_is_shown_by_class_beside_the_teacher() -> None:
+    later = Report(
+        2, 3, {}, {}, {}, [], None, metric="mIoU", shares={"teacher": [0.4, 0.4, 0.2], "student": [1.0, 0.0]}
+    )
+    figure = figures.classes([evaluated([0.9, 0.1, None]), later], ["sky", "road"], [0.95, 0.5, 0.4])
+    student, teacher, student_share, teacher_share = figure.data
+    assert student.y == pytest.approx([0.9, 0.1, math.nan], nan_ok=True)
+    assert teacher.y == pytest.approx([0.95, 0.5, 0.4])
+    assert (student_share.y[0], teacher_share.y[0]) == pytest.approx((1.0, 0.4)), "of the newest round"
+    assert figure.layout.xaxis.ticktext == ("sky", "road", "2")
+    assert figure.layout.annotations[0].text == "evaluation images, round 1"
+    assert all(axis.title.text for axis in figure.select_yaxes())
+
+
+def test_before_the_first_evaluation_it_says_what_will_come() -> None:
+    assert figures.classes([]).layout.annotations[-1].text == figures.NO_MAPS
+    assert pictures.png(figures.classes([]))
+
+
+def test_a_picture_names_bars_and_slants_long_names() -> None:
+    figure = figures.classes([evaluated([0.9, 0.5, 0.5])], ["background", "car", "road"])
+    straight = pixels(go.Figure(figure).update_xaxes(tickangle=None))
+    assert not np.array_equal(pixels(figure), straight)
+    blue = where(straight, figures.COLORS[0])[:, 0]
+    assert blue.max() > blue.min() + 200, "a patch of the color stands in the legend, below the bars"
+
+
+def test_only_a_segmentation_has_the_view_by_class(dense: RunFolder, finished: RunFolder) -> None:
+    shown = live.Live()
+    shown.attach(dense)
+    shown.refresh()
+    assert shown.view.options[-1] == live.BY_CLASS
+    shown.view.value = live.BY_CLASS
+    assert list(shown.chart.figure["layout"]["xaxis"]["ticktext"]) == NAMES
+    shown.attach(finished)
+    shown.refresh()
+    assert live.BY_CLASS not in shown.view.options
+    assert shown.view.value == next(iter(live.VIEWS))
+    shown.close()
+
+
+def test_report_and_manifest_have_the_classes(dense: RunFolder, finished: RunFolder) -> None:
+    teacher = dense.manifest()["teacher"]
+    assert teacher["class_names"] == NAMES
+    assert len(teacher["iou"]) == len(NAMES)
+    assert "<h2>Classes</h2>" in report.page(dense)
+    assert "<h2>Classes</h2>" not in report.page(finished)
+    kept = teachers.kept_measurement(teachers.load(dense.spec().teacher), "scenes")
+    assert kept is not None
+    assert kept.row()["iou"] == teacher["iou"]
+
+
+def test_runs_are_compared_by_class(dense: RunFolder, finished: RunFolder) -> None:
+    (each,) = compare.group([dense])
+    (bars,) = compare.by_class([each]).data
+    assert bars.y == pytest.approx(dense.reports()[-1].details["iou"])
+    assert compare.by_class([each]).layout.xaxis.ticktext == tuple(NAMES)
+    assert "mIoU, last round" in compare.results([each])
+    assert compare.overlay([each]).layout.yaxis.title.text == "mIoU"
+    both = compare.group([dense, finished])
+    assert "accuracy or mIoU, last round" in compare.results(both)
+    assert len(compare.by_class(both).data) == 1
+    assert not compare.by_class(compare.group([finished])).data
+
+
+def test_still_pages_have_the_classes_of_a_segmentation(
+    dense: RunFolder, finished: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(figures, "show", drawn.append)
+    compare.Compare(dense.path.parent, live=False)._ipython_display_()
+    assert len(drawn) == 3
+    drawn.clear()
+    compare.Compare(finished.path.parent, live=False)._ipython_display_()
+    assert len(drawn) == 2
+
+
+def test_students_are_offered_that_do_what_the_teacher_does(tmp_path: Path, scenes_teacher: str) -> None:
+    choice = Choice(lambda: None, tmp_path)
+    student = choice.run_form.fields["student"].control
+    assert set(student.options) == set(nets.CLASSIFIERS)
+    choice.run_form.fields["teacher"].control.value = scenes_teacher
+    assert set(student.options) == set(nets.SEGMENTERS)
+    choice.run_form.fields["data"].control.value = "scenes"
+    student.value = "unet_12"
+    assert choice.problem == ""
+    choice.run_form.fields["teacher"].control.value = "digits"
+    assert set(student.options) == set(nets.CLASSIFIERS)
+    choice.close()
