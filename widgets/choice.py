@@ -195,10 +195,8 @@ class Choice:
 
     def _offer_students(self) -> None:
         """Those of the teacher's task."""
-        offered = tuple(nets.SEGMENTERS if self.cards.task == "segmentation" else nets.CLASSIFIERS)
-        control = self.run_form.fields["student"].control
-        if tuple(control.options) != offered:
-            control.options = offered
+        offered = nets.SEGMENTERS if self.cards.task == "segmentation" else nets.CLASSIFIERS
+        self.run_form.fields["student"].offer(offered)
 
     def _fields(self) -> dict[str, form.Field]:
         forms = (self.run_form, self.more_form, self.slot_form, self.method_form)

@@ -27,7 +27,6 @@ COLORS = ("#3f86d8", "#e08214", "#3a9e6f", "#cf4f62", "#8f6bd1", "#8c7a4f", "#d0
 EMPTY = "No round is finished yet: press Start, and the first point appears here."
 UNLOGGED = "This run did not log what its memory holds."
 NOTHING_HELD = "This memory keeps nothing: every student step sees images that were just made."
-NO_MAPS = "The first evaluation shows the classes here."
 HEALTH = {
     "agreement": ("agreement with the teacher", "share of images"),
     "entropy": ("class entropy", "nats"),
@@ -133,50 +132,6 @@ def buffer(reports: Reports) -> go.Figure:
     if now.get("priorities"):
         figure.update_yaxes(type="log", row=1, col=2)  # the largest is many times the median
     return figure.update_layout(legend={"y": -0.22, "yanchor": "top"}, margin_b=90)
-
-
-def classes(
-    reports: Reports, names: Sequence[str] = (), teacher_iou: Sequence[float | None] = (), empty: str = NO_MAPS
-) -> go.Figure:
-    """Of a segmentation: what the last evaluation found by class, and how many synthetic pixels each class has.
-
-    A network that calls everything background is right about most pixels; by class it shows.
-
-    Args:
-        reports: Of the run.
-        names: Of the classes; their numbers where there are none.
-        teacher_iou: The teacher's, by class.
-        empty: What is said where no round was evaluated yet.
-    """
-    evaluated = [report for report in reports if report.details.get("iou")]
-    last = evaluated[-1] if evaluated else None
-    iou = last.details["iou"] if last else []
-    shares: Mapping[str, Sequence[float]] = next((each.shares for each in reversed(reports) if each.shares), {})
-    count = max(len(iou), len(shares.get("teacher", ())))
-    known = [names[index] if index < len(names) else str(index) for index in range(count)]
-    titles = [f"evaluation images, round {last.round}" if last else "evaluation images", "synthetic pixels, last round"]
-    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.12)
-    bars = (
-        ("student's IoU", iou, COLORS[0], 1),
-        ("teacher's IoU", teacher_iou, TEXT, 1),
-        ("student sees", shares.get("student", ()), COLORS[0], 2),
-        ("teacher sees", shares.get("teacher", ()), TEXT, 2),
-    )
-    for name, values, color, col in bars:
-        drawn = np.asarray([np.nan if value is None else value for value in values][:count], np.float32)
-        x = np.arange(len(drawn), dtype=np.float32)
-        bar = go.Bar(x=x, y=drawn, name=name, marker_color=color, showlegend=len(drawn) > 0)
-        figure.add_trace(bar.update(legend="legend" if col == 1 else "legend2"), row=1, col=col)
-    slanted = -45 if max(map(len, known), default=0) > 4 else None
-    figure.update_xaxes(title_text="class", tickvals=list(range(count)), ticktext=known, tickangle=slanted)
-    figure.update_yaxes(title_text="intersection over union", rangemode="tozero", row=1, col=1)
-    figure.update_yaxes(title_text="share of pixels", rangemode="tozero", row=1, col=2)
-    themed(figure, 360, labels=bool(count), margin={"l": 56, "r": 12, "t": 40, "b": 100}, barmode="group")
-    figure.update_annotations(font={"color": TEXT, "size": 12})
-    note = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.75, "showarrow": False}
-    figure.add_annotation(text="" if count else empty, font={"color": TEXT, "size": 14}, **note)
-    below = {"orientation": "h", "yanchor": "top", "y": -0.3, "xanchor": "left"}
-    return figure.update_layout(legend={**below, "x": 0}, legend2={**below, "x": 0.56, "bgcolor": "rgba(0, 0, 0, 0)"})
 
 
 def themed(figure: go.Figure, height: int, *, labels: bool = True, **layout: Any) -> go.Figure:

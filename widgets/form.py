@@ -75,6 +75,11 @@ class Field:
         self._blame = problem
         self._mark()
 
+    def offer(self, suggestions: Iterable[str]) -> None:
+        """Suggest these from now on; what the field holds stays."""
+        if tuple(self.control.options) != (offered := tuple(suggestions)):
+            self.control.options = offered
+
     @property
     def changed(self) -> bool:
         """Whether the value is not the preset's."""

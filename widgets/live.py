@@ -18,6 +18,7 @@ from dfkd_lab.engine.report import Report
 from dfkd_lab.runs import RunFolder, records
 from widgets import figures, form, series, status
 from widgets.chart import Chart
+from widgets.class_figures import by_class
 from widgets.downloads import Downloads
 from widgets.history import Alarm, History
 from widgets.samples import Samples
@@ -35,9 +36,7 @@ VIEWS: dict[str, tuple[str, Callable[[History, Mapping[str, Any]], go.Figure]]] 
     "buffer": ("What the memory holds", lambda history, _: figures.buffer(history.reports)),
     BY_CLASS: (
         "Intersection over union by class, and the classes of the synthetic pixels",
-        lambda history, teacher: figures.classes(
-            history.reports, teacher.get("class_names", ()), teacher.get("iou", ())
-        ),
+        lambda history, teacher: by_class(history.reports, teacher.get("class_names", ()), teacher.get("iou", ())),
     ),
 }
 NO_RUN = {"state": "no run", "round": 0}

@@ -16,7 +16,7 @@ from dfkd_lab.runs.records import verdict
 from dfkd_lab.runs.timing import duration
 from dfkd_lab.spec import record
 from dfkd_lab.system.files import write_atomically
-from widgets import figures, series
+from widgets import class_figures, figures, series
 from widgets import samples as grids
 
 STYLE = """
@@ -56,7 +56,7 @@ def page(folder: RunFolder) -> str:
     method = manifest.get("method", {})
     teacher, student = manifest.get("teacher", {}), manifest.get("student", {})
     title = f"{method.get('name', '?')}: {teacher.get('name', '?')} to {student.get('net', '?')}"
-    by_class = figures.classes(reports, teacher.get("class_names", ()), teacher.get("iou", ()))
+    by_class = class_figures.by_class(reports, teacher.get("class_names", ()), teacher.get("iou", ()))
     charts = [
         ("Student and teacher", figures.curves(reports, teacher.get("accuracy"))),
         *([("Classes", by_class)] if teacher.get("task") == "segmentation" else []),

@@ -86,7 +86,7 @@ class Campaign:
         list(part)
         (self.begun / "log.txt").write_text("a line\nanother\n")
         (self.begun / "control").write_text("pause")
-        self.whole("dafl", RUN)
+        self.undisturbed = self.whole("begun", RUN)
         self._make_files()
 
     def mutation(self, number: int) -> Outcome:
@@ -155,15 +155,15 @@ class Campaign:
             "kill", number, f"{method}, {asked.name} after {after:.2f} s", folder, settings, said, whole
         )
 
-    def whole(self, method: str, settings: dict[str, Any]) -> bytes:
-        """The student of the run that nobody disturbs."""
-        if method not in self.students:
-            out = self.place / "whole" / method
+    def whole(self, name: str, settings: dict[str, Any]) -> bytes:
+        """The student of the run that nobody disturbs; runs of other settings have other names."""
+        if name not in self.students:
+            out = self.place / "whole" / name
             start = time.monotonic()
             list(Session(plan(**settings, out=str(out))))
-            self.seconds[method] = time.monotonic() - start
-            self.students[method] = (out / "student.safetensors").read_bytes()
-        return self.students[method]
+            self.seconds[name] = time.monotonic() - start
+            self.students[name] = (out / "student.safetensors").read_bytes()
+        return self.students[name]
 
     def _settings(self, method: str) -> dict[str, Any]:
         real = methods.remark(METHODS[method])
@@ -198,7 +198,7 @@ class Campaign:
 
     def _resume(self, folder: Path) -> None:
         list(Session(dataclasses.replace(RunFolder(folder).spec(), out=str(folder))))
-        if (folder / "student.safetensors").read_bytes() != self.students["dafl"]:
+        if (folder / "student.safetensors").read_bytes() != self.undisturbed:
             raise AnotherStudentError
 
     def _tried(self, kind: str, number: int, what: str, tries: dict[str, Callable[[], object]]) -> Outcome:

@@ -11,7 +11,7 @@ import pytest
 from dfkd_lab import RunFolder, Session, nets, plan, teachers
 from dfkd_lab.engine.report import Report
 from tests.widgets.test_pictures import pixels, where
-from widgets import compare, figures, live, pictures, report
+from widgets import class_figures, compare, figures, live, pictures, report
 from widgets.choice import Choice
 
 NAMES = ["background", *"0123456789"]
@@ -38,7 +38,7 @@ def test_the_last_evaluation_is_shown_by_class_beside_the_teacher() -> None:
     later = Report(
         2, 3, {}, {}, {}, [], None, metric="mIoU", shares={"teacher": [0.4, 0.4, 0.2], "student": [1.0, 0.0]}
     )
-    figure = figures.classes([evaluated([0.9, 0.1, None]), later], ["sky", "road"], [0.95, 0.5, 0.4])
+    figure = class_figures.by_class([evaluated([0.9, 0.1, None]), later], ["sky", "road"], [0.95, 0.5, 0.4])
     student, teacher, student_share, teacher_share = figure.data
     assert student.y == pytest.approx([0.9, 0.1, math.nan], nan_ok=True)
     assert teacher.y == pytest.approx([0.95, 0.5, 0.4])
@@ -49,12 +49,12 @@ def test_the_last_evaluation_is_shown_by_class_beside_the_teacher() -> None:
 
 
 def test_before_the_first_evaluation_it_says_what_will_come() -> None:
-    assert figures.classes([]).layout.annotations[-1].text == figures.NO_MAPS
-    assert pictures.png(figures.classes([]))
+    assert class_figures.by_class([]).layout.annotations[-1].text == class_figures.NO_MAPS
+    assert pictures.png(class_figures.by_class([]))
 
 
 def test_a_picture_names_bars_and_slants_long_names() -> None:
-    figure = figures.classes([evaluated([0.9, 0.5, 0.5])], ["background", "car", "road"])
+    figure = class_figures.by_class([evaluated([0.9, 0.5, 0.5])], ["background", "car", "road"])
     straight = pixels(go.Figure(figure).update_xaxes(tickangle=None))
     assert not np.array_equal(pixels(figure), straight)
     blue = where(straight, figures.COLORS[0])[:, 0]

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import unknown
 from widgets import figures, form
+from widgets.class_figures import class_axis
 from widgets.compare.groups import RESULTS, Group, differing, metric, rows
 from widgets.figures import COLORS, TEXT
 from widgets.series import accuracy, agreement, column
@@ -117,8 +118,7 @@ def by_class(groups: Sequence[Group]) -> go.Figure:
             name=f"{each.title} (n = {len(each.runs)})",
             marker_color=COLORS[index % len(COLORS)],
         )
-    slanted = -45 if max(map(len, names), default=0) > 4 else None
-    figure.update_xaxes(title_text="class", tickvals=list(range(len(names))), ticktext=names, tickangle=slanted)
+    figure.update_xaxes(**class_axis(names))
     figure.update_yaxes(title_text="intersection over union")
     _themed(figure, [each for _, each in dense], len(dense))
     return figure.update_layout(barmode="group", legend_title_text="mean over n seeds, ± one standard deviation")

@@ -1,0 +1,57 @@
+"""Figures by class, of networks that label every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from widgets.figures import COLORS, TEXT, themed
+from widgets.series import Reports
+
+NO_MAPS = "The first evaluation shows the classes here."
+
+
+def class_axis(names: Sequence[str]) -> dict[str, object]:
+    """A place for each class, long names aslant."""
+    slanted = -45 if max(map(len, names), default=0) > 4 else None
+    return {"title_text": "class", "tickvals": list(range(len(names))), "ticktext": list(names), "tickangle": slanted}
+
+
+def by_class(reports: Reports, names: Sequence[str] = (), teacher_iou: Sequence[float | None] = ()) -> go.Figure:
+    """Of a segmentation: what the last evaluation found by class, and how many synthetic pixels each class has.
+
+    A network that calls everything background is right about most pixels; by class it shows.
+
+    Args:
+        reports: Of the run.
+        names: Of the classes; their numbers where there are none.
+        teacher_iou: The teacher's, by class.
+    """
+    last = next((report for report in reversed(reports) if report.details.get("iou")), None)
+    iou: Sequence[float | None] = last.details["iou"] if last else ()
+    shares: Mapping[str, Sequence[float]] = next((each.shares for each in reversed(reports) if each.shares), {})
+    count = max(len(iou), len(shares.get("teacher", ())))
+    titles = [f"evaluation images, round {last.round}" if last else "evaluation images", "synthetic pixels, last round"]
+    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.12)
+    for values, whose, color in ((iou, "student's", COLORS[0]), (teacher_iou, "teacher's", TEXT)):
+        figure.add_trace(_bars(values[:count], f"{whose} IoU", color, "legend"), row=1, col=1)
+    for who, color in (("student", COLORS[0]), ("teacher", TEXT)):
+        figure.add_trace(_bars(shares.get(who, ()), f"{who} sees", color, "legend2"), row=1, col=2)
+    figure.update_xaxes(**class_axis([names[at] if at < len(names) else str(at) for at in range(count)]))
+    figure.update_yaxes(title_text="intersection over union", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title_text="share of pixels", rangemode="tozero", row=1, col=2)
+    themed(figure, 360, labels=bool(count), margin={"l": 56, "r": 12, "t": 40, "b": 100}, barmode="group")
+    figure.update_annotations(font={"color": TEXT, "size": 12})
+    note = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.75, "showarrow": False}
+    figure.add_annotation(text="" if count else NO_MAPS, font={"color": TEXT, "size": 14}, **note)
+    below = {"orientation": "h", "yanchor": "top", "y": -0.3, "xanchor": "left", "bgcolor": "rgba(0, 0, 0, 0)"}
+    return figure.update_layout(legend={**below, "x": 0}, legend2={**below, "x": 0.56})
+
+
+def _bars(values: Sequence[float | None], name: str, color: str, legend: str) -> go.Bar:
+    drawn = np.asarray([np.nan if value is None else value for value in values], np.float32)
+    x = np.arange(len(drawn), dtype=np.float32)
+    return go.Bar(x=x, y=drawn, name=name, marker_color=color, showlegend=len(drawn) > 0, legend=legend)
