@@ -49,7 +49,7 @@ class Trends:
         steps = report.cost.s_steps
         if not report.student or steps < FEWEST_STEPS or len(self.last) < ROUNDS:
             return []
-        return [*self._guessing(steps), *self._not_falling()]
+        return [*self._guessing(steps, report.metric), *self._not_falling()]
 
     def _remember(self, report: Report) -> None:
         if not report.student:
@@ -61,10 +61,10 @@ class Trends:
         if report.accuracy is not None:
             self.measured.append(report.accuracy)
 
-    def _guessing(self, steps: int) -> list[str]:
+    def _guessing(self, steps: int, metric: str) -> list[str]:
         chance = min(CHANCE[0] / self.classes, 1 / self.classes + CHANCE[1])
         if len(self.measured) == self.measured.maxlen and max(self.measured) <= chance:
-            return [f"after {steps:,} steps the student guesses (accuracy {self.measured[-1]:.3f}); {self.likely}"]
+            return [f"after {steps:,} steps the student guesses ({metric} {self.measured[-1]:.3f}); {self.likely}"]
         if not self.measured and max(each.agreement for each in self.last) <= chance:
             agreement = self.last[-1].agreement
             return [f"after {steps:,} steps the student agrees by chance ({agreement:.3f}); {self.likely}"]

@@ -28,6 +28,7 @@ LESSONS = {
     "22_forgetting_and_replay": {"rounds": 1, "batch": 8, "seeds": 1},
     "23_small_and_well_chosen": {"rounds": 3, "batch": 8},
     "24_asking_for_a_class": {"rounds": 1, "batch": 8},
+    "25_every_pixel_a_class": {"rounds": 1, "batch": 8},
 }
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")]

@@ -1,5 +1,7 @@
 """The lessons' figures on made-up facts, their runs on tiny plans, and the widget without a kernel."""
 
+import base64
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +15,13 @@ from PIL import Image
 from plotly.subplots import make_subplots
 
 from dfkd_lab import RunFolder, Session, plan
-from dfkd_lab.engine.report import Report
+from dfkd_lab.engine.report import Cost, Report
 from dfkd_lab.primitives.batch import Batch
+from dfkd_lab.runs import maps
 from dfkd_lab.runs.samples import sample_grid
 from tests.support import events_of
 from widgets import figures, lessons
-from widgets.lessons import adversary, asking, drawing, explorer, forgetting, inversion, lesson_runs, small
+from widgets.lessons import adversary, asking, drawing, explorer, forgetting, inversion, lesson_runs, pixels, small
 from widgets.status import AMBER
 
 GAME = {"method": "dafl", "rounds": 2, "cycles": 1, "batch": 16, "width": 8, "z_dim": 8, "device": "cpu"}
@@ -76,7 +79,23 @@ def drawn(path: Path) -> dict[str, Callable[[Any], go.Figure]]:
         "forgetting": lambda name: forgetting.figure(values, [1, 2], name, "fraction"),
         "small": lambda n: small.figure(buffers, {"uniform": {14: [0.5, 0.7]}}, n),
         "asking": lambda class_: asking.figure(answered, class_),
+        "pixels": lambda share: dense_figure(path, share),
     }
+
+
+def dense_figure(path: Path, share: float) -> go.Figure:
+    """Two arms of three rounds each on maps of three classes."""
+    reports = {"alone": [dense_report(round, 0.1) for round in (1, 2, 3)], "both": [dense_report(3, 0.9)]}
+    now = {arm: pixels.at(rows, share) for arm, rows in reports.items()}
+    maps.grid(torch.zeros(8, 1, 16, 16, dtype=torch.uint8), *torch.zeros(2, 8, 16, 16).long()).save(path / "maps.png")
+    return pixels.figure(reports, now, dict.fromkeys(reports, path / "maps.png"), ["sky", "road", "car"])
+
+
+def dense_report(round_: int, found: float) -> Report:
+    details = {"mIoU": found, "iou": [found, found / 2, None], "pixel_accuracy": 0.7}
+    shares = {"teacher": [0.5, 0.3, 0.2], "student": [0.9, 0.1, 0.0]}
+    cost = Cost(s_steps=100 * round_)
+    return Report(round_, 3, {}, {}, {}, [], found, cost=cost, metric="mIoU", details=details, shares=shares)
 
 
 CHOICES: dict[str, tuple[Any, Any]] = {
@@ -85,6 +104,7 @@ CHOICES: dict[str, tuple[Any, Any]] = {
     "forgetting": ("accuracy", "falls"),
     "small": (14, 1000),
     "asking": (3, 7),
+    "pixels": (0.25, 1.0),
 }
 
 
@@ -207,6 +227,17 @@ def test_the_gap_of_the_game_is_shown_as_what_was_found(tmp_path: Path) -> None:
     gaps = [trace for trace in figure.data if trace.name == "alone"][-1]
     assert np.asarray(gaps.y).tolist() == [2.0, 2.0, 2.0]
     assert all(shape.x0 == shape.x1 == 2 for shape in figure.layout.shapes)
+
+
+def test_maps_are_cut_to_a_few_images_and_classes_marked_where_the_steps_are(tmp_path: Path) -> None:
+    figure = dense_figure(tmp_path, 0.5)
+    first = next(trace for trace in figure.data if isinstance(trace, go.Image))
+    with Image.open(io.BytesIO(base64.b64decode(first.source.partition(",")[2]))) as shown:
+        assert shown.size == (3 * 18 - 2, pixels.ROWS * 18 - 2)
+    lines = {shape.x0 for shape in figure.layout.shapes}
+    assert lines == {200, 300}, "the first round of each arm with half of the steps that it has at the end"
+    marks = [trace for trace in figure.data if isinstance(trace, go.Scatter) and trace.mode == "markers"]
+    assert np.asarray(marks[0].y) == pytest.approx([0.1, 0.05, np.nan], nan_ok=True)
 
 
 def test_figures_of_forgetting_in_closed_form() -> None:
