@@ -23,10 +23,13 @@ LARGEST_SHARE = 0.02
 
 
 def rounds_between(run: Run, images: Tensor) -> int:
-    """The fewest rounds between evaluations on ``images`` [N, C, H, W] that keep them at 2 % of the computing."""
-    one = torch.zeros(1, *images.shape[1:], device=run.device)
+    """The fewest rounds between evaluations on ``images`` [N, C, H, W] that keep them at 2 % of the computing.
+
+    They may be larger than the images that the run draws, as those of a segmentation are.
+    """
+    one, drawn = (torch.zeros(1, *shape, device=run.device) for shape in (images.shape[1:], run.shape))
     with run.autocast:  # a frozen network may be held in half precision
-        return math.ceil(len(images) * forward(run.student, one) / (LARGEST_SHARE * a_round(run, one)))
+        return math.ceil(len(images) * forward(run.student, one) / (LARGEST_SHARE * a_round(run, drawn)))
 
 
 def a_round(run: Run | ComposedRun, image: Tensor) -> int:

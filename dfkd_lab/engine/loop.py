@@ -58,7 +58,7 @@ class Run:
         self.observer, self.recipe = composed.observer, composed.recipe
         self.rounds, self.classes, self.cache_views = composed.rounds, composed.classes, composed.cache_views
         self.evaluate, self.evaluate_every, self.on_step = evaluate, evaluate_every, on_step
-        self.round, self.cost = 0, Cost()
+        self.round, self.cost, self.shape = 0, Cost(), composed.shape
         self.observer.folded_teacher = folded(self.teacher, composed.shape)
         self.optimizer = student_optimizer(self.student, self.recipe.schedule)
         # after the optimizer: parameters move in place, and it goes on holding them

@@ -1,5 +1,6 @@
 """The schedule of evaluations follows from counted operations, and counting leaves a run as it was."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,15 @@ def test_evaluations_are_two_percent_of_the_computing_and_no_rarer(make_run: Mak
     evaluation, computing = n * flops.forward(run.student, IMAGE), flops.a_round(run, IMAGE)
     assert evaluation <= 0.02 * every * computing
     assert every == 1 or evaluation > 0.02 * (every - 1) * computing
+
+
+def test_evaluation_images_may_be_larger_than_those_that_are_drawn(make_run: MakeRun) -> None:
+    run = make_run("ssd_kd")
+    larger = torch.zeros(1, 1, 64, 64)
+    evaluation = 5000 * flops.forward(run.student, larger)
+    assert evaluation > 5000 * 3 * flops.forward(run.student, IMAGE)
+    every = flops.rounds_between(run, larger.expand(5000, -1, -1, -1))
+    assert every == math.ceil(evaluation / (0.02 * flops.a_round(run, IMAGE)))
 
 
 @pytest.mark.parametrize("name", methods.METHODS)
