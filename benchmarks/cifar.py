@@ -25,7 +25,8 @@ from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import unknown
 from dfkd_lab.system.device import pick_device, provenance
 from dfkd_lab.system.processes import tune_process
-from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining, finished
+from dfkd_lab.teachers.teacher_spec import TeacherSpec
+from dfkd_lab.teachers.training import TeacherTraining, finished
 
 SMALL = {"width": 16, "batch": 128}
 META = {**SMALL, "rounds": 24, "warm_up": 2, "g_steps": 10, "s_steps": 100}
@@ -127,18 +128,14 @@ def run(row: Row, seed: int, out: Path, device: str, end: float) -> bool:
     return measure(spec, folder_of(out, row.name, seed), end)["state"] == "finished"
 
 
-def teacher_of(net: str, data: str, device: str, end: float, out: Path, epochs: int = 0) -> Path | None:
-    """The checkpoint of a teacher, trained below ``out`` until ``end`` if nobody has one; None if that is too early.
-
-    ``epochs`` are the recipe's if 0.
-    """
+def teacher_of(net: str, data: str, device: str, end: float, out: Path, epochs: int = 60) -> Path | None:
+    """The checkpoint of a teacher, trained below ``out`` until ``end`` if nobody has one; None if that is too early."""
     given = Path(os.environ.get("DFKD_DATA", "."), "teachers", f"{data}_{net}.pth")
     if given.is_file():
         return given
     minutes = max(0.1, (end - time.monotonic()) / 60) if end < float("inf") else 0.0
     file = out / "teachers" / f"{data}_{net}.safetensors"  # beside the runs: one folder is all there is to carry
-    more = {"epochs": epochs} if epochs else {}
-    spec = TeacherSpec(net=net, data=data, device=device, minutes=minutes, out=str(file), **more)
+    spec = TeacherSpec(net=net, data=data, epochs=epochs, device=device, minutes=minutes, out=str(file))
     if finished(spec) is None:
         training = TeacherTraining(spec)
         for epoch in training:

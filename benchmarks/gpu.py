@@ -262,7 +262,7 @@ def runs(stage: str, *pairs: str) -> list[Task]:
 def _run(stage: str, row: CifarRow, request: Request) -> dict[str, Any] | None:
     net, _, student = ("convnet_8:convnet_8" if request.tiny else row.pair).partition(":")
     data, fewer = ("digits", {"rounds": 2}) if request.tiny else (row.data, {})
-    teacher = teacher_of(net, data, request.device.type, request.end, request.runs, epochs=1 if request.tiny else 0)
+    teacher = teacher_of(net, data, request.device.type, request.end, request.runs, epochs=1 if request.tiny else 60)
     if teacher is None:
         return None
     given = {"teacher": str(teacher), "student": student, "data": data, "device": request.device.type}

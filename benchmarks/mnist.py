@@ -16,7 +16,8 @@ from rows import all_settings, curve, folder_of, is_finished, measure, put, reco
 from dfkd_lab import RunFolder
 from dfkd_lab.runs.planning import settled
 from dfkd_lab.system.processes import tune_process
-from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining, finished
+from dfkd_lab.teachers.teacher_spec import TeacherSpec
+from dfkd_lab.teachers.training import TeacherTraining, finished
 
 BUDGET: dict[str, dict[str, Any]] = {
     "kd": {},

@@ -60,7 +60,8 @@ def _print_teacher(name: str, normalization: str, evaluation: str) -> None:
 
 def train(arguments: list[str]) -> None:
     """A teacher by the fixed recipe. The first interrupt saves it, the second ends at once."""
-    from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining, finished
+    from dfkd_lab.teachers.teacher_spec import TeacherSpec
+    from dfkd_lab.teachers.training import TeacherTraining, finished
 
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         raise SpecError("train-teacher takes a network, as in: train-teacher convnet_32 --data cifar10")

@@ -9,7 +9,8 @@ from dfkd_lab import data
 from dfkd_lab.system.environment import cache
 from dfkd_lab.teachers.checkpoints import Card
 from dfkd_lab.teachers.recipes import DENSE, DIGITS, TrainingRecipe
-from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining
+from dfkd_lab.teachers.teacher_spec import TeacherSpec
+from dfkd_lab.teachers.training import TeacherTraining
 
 
 @dataclass(frozen=True)

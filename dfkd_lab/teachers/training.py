@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,51 +17,20 @@ from dfkd_lab.engine.optimization import keep_counters_on_host
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Classifier, copied
-from dfkd_lab.spec import device_setting, setting
 from dfkd_lab.system.device import check_device, device_name, pick_device
-from dfkd_lab.system.environment import cache
 from dfkd_lab.system.files import write_atomically
 from dfkd_lab.system.rng import RNGState, preserved
 from dfkd_lab.teachers import checkpoints
 from dfkd_lab.teachers.checkpoints import Card
 from dfkd_lab.teachers.recipes import TrainingRecipe, average, deterministic
 from dfkd_lab.teachers.tasks import task_of
+from dfkd_lab.teachers.teacher_spec import EPOCHS, TeacherSpec
 
 CHECKPOINT_S = 60.0
-
-
-@dataclass(frozen=True)
-class TeacherSpec:
-    """A teacher to train by the fixed recipe; the same command again continues it."""
-
-    net: str = setting("convnet_32", "network to train, or FILE.py:NAME of your own")
-    data: str = setting("digits", "data set to train on, and to measure on its held-out split")
-    epochs: int = setting(60, "passes over the training images", low=1, high=10_000)
-    seed: int = setting(0, "seed of all random numbers of the training", low=0, high=2**31 - 1)
-    out: str = setting("", "file to write, FILE.safetensors; empty names it after the training, in the user's cache")
-    device: str = device_setting()
-    side: int = setting(32, "height and width to fit the images of a folder to", low=8, high=1024, unit="pixels")
-    minutes: float = setting(0.0, "end after this time, saved; 0 trains to the end", low=0, high=100_000, unit="min")
-
-    @property
-    def command(self) -> str:
-        """What decides the weights, as it is typed."""
-        side = f" --side {self.side}" if self.data.startswith((data.FOLDER, data.PAIRS)) else ""
-        net = python_file.short(self.net)
-        code = f" ({python_file.identity(self.net)})" if python_file.names_file(self.net) else ""
-        return f"train-teacher {net} --data {self.data}{side} --epochs {self.epochs} --seed {self.seed}{code}"
-
-    @property
-    def path(self) -> Path:
-        """The file that the finished teacher is written to."""
-        names = "-".join(each.replace(":", "-") for each in (Path(self.data).name, python_file.short(self.net)))
-        name = f"{names}-epochs{self.epochs}-seed{self.seed}.safetensors"
-        return Path(self.out).expanduser() if self.out else cache() / name
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file that an unfinished training is kept in, beside the other."""
-        return self.path.with_name(self.path.name + ".part")
+TIMED = 3
+"""Steps, after one that warms up."""
+ROOM = 1.25
+"""How much longer than it was timed an epoch is taken to last, as a run's step is."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +81,9 @@ def finished(spec: TeacherSpec) -> Card | None:
 class TeacherTraining:
     """``for epoch in TeacherTraining(spec)``: a training from where its checkpoint stands to the finished file.
 
-    ``recipe`` is the short one of the data's task unless told otherwise. It ends early, saved, when the spec's minutes
-    are over or after ``stop()``; then ``done`` is False. The same spec continues it bit for bit (on a GPU: on the same
-    device with the same versions), or does nothing if all is done.
+    ``recipe`` is the short one of the data's task unless told otherwise. It ends early, saved, when the minutes of a
+    spec that has epochs are over or after ``stop()``; then ``done`` is False. The same spec continues it bit for bit
+    (on a GPU: on the same device with the same versions), or does nothing if all is done.
 
     Raises:
         SpecError: if the spec or its data cannot be used, before anything is trained.
@@ -122,7 +91,7 @@ class TeacherTraining:
     """
 
     def __init__(self, spec: TeacherSpec, recipe: TrainingRecipe | None = None):
-        self._ends = time.monotonic() + (60 * spec.minutes or math.inf)
+        self._ends = time.monotonic() + (60 * spec.minutes if spec.minutes and not spec.is_laid_out else math.inf)
         self.done = finished(spec) is not None
         self.spec, self.device = spec, pick_device(spec.device)
         self.stopped, self.gpu = False, self.device.type == "cuda"
@@ -130,7 +99,7 @@ class TeacherTraining:
         self.recipe = recipe = recipe or self.task.recipe
         self.batch = min(recipe.batch, len(self.labels))
         self.per_epoch = len(self.labels) // self.batch
-        self.steps = spec.epochs * self.per_epoch
+        self.epochs = spec.epochs or EPOCHS
         self.rng = RNGState(spec.seed, self.device)
         self.model = self._model()
         keep_counters_on_host(self.model)
@@ -141,18 +110,25 @@ class TeacherTraining:
         self.step, self.seconds = 0, 0.0
         self.order = torch.arange(len(self.labels), device=self.device)
         self.loss = torch.zeros((), device=self.device)
-        self._load()
+        if not self._load() and spec.is_laid_out:
+            self.epochs = self._epochs_within(60 * spec.minutes)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole training."""
+        return self.epochs * self.per_epoch
 
     def __iter__(self) -> Iterator[Epoch]:
-        saved = time.monotonic()
+        self._saved = time.monotonic()
         while not self.done and self.step < self.steps:
             epoch = self._advance()
-            if self._ending() or time.monotonic() - saved > CHECKPOINT_S:
-                write_atomically(self.spec.checkpoint, lambda file: torch.save(self.state_dict(), file))
-                saved = time.monotonic()
+            if saved := self._ending() or time.monotonic() - self._saved > CHECKPOINT_S:
+                self._save()
             if epoch:
                 yield epoch
             if self._ending() and self.step < self.steps:
+                if not saved:  # whoever was given the epoch asked for the end
+                    self._save()
                 return
         if not self.done:
             self._finish()
@@ -171,10 +147,14 @@ class TeacherTraining:
         recipe, how = replace(self.recipe, batch=self.batch), self.recipe.name
         return f"{self.spec.command}: {how} {self.lr:g}, {recipe}, {self.steps} steps, {self.task.variation}"
 
+    def _save(self) -> None:
+        write_atomically(self.spec.checkpoint, lambda file: torch.save(self.state_dict(), file))
+        self._saved = time.monotonic()
+
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""
         parts = self._parts()
-        values = {name: getattr(self, name) for name in ("step", "seconds", "order", "loss")}
+        values = {name: getattr(self, name) for name in ("step", "seconds", "order", "loss", "epochs")}
         return {"command": self.spec.command, **values, **{name: part.state_dict() for name, part in parts.items()}}
 
     def _parts(self) -> dict[str, Any]:
@@ -206,11 +186,31 @@ class TeacherTraining:
             raise SpecError(f"'{self.card.net}' cannot take images {list(self.card.shape)} ({said})") from None
         return model
 
-    def _load(self) -> None:
+    def _epochs_within(self, seconds: float) -> int:
+        """As many as fit by a few timed steps and one timed evaluation; at least one."""
+        trial = copied(self.model).train()
+        optimizer = self.recipe.optimizer(trial, self.lr)
+        took = []
+        with preserved():
+            for _ in range(1 + TIMED):
+                start = time.monotonic()
+                loss = self.task.loss(trial, self.images[: self.batch], self.labels[: self.batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                loss.item()
+                took.append(time.monotonic() - start)
+            start = time.monotonic()
+            self.task.evaluate(trial)
+        epoch = self.per_epoch * statistics.median(took[1:]) + time.monotonic() - start
+        return max(1, min(EPOCHS, int(seconds / (ROOM * epoch))))
+
+    def _load(self) -> bool:
+        """Go on from the checkpoint, if there is one."""
         path = self.spec.checkpoint
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            return
+            return False
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             if state["command"] != self.spec.command:
@@ -218,12 +218,14 @@ class TeacherTraining:
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
             self.step, self.seconds = state["step"], state["seconds"]
+            self.epochs = state["epochs"] if self.spec.is_laid_out else self.epochs
             self.order, self.loss = state["order"].to(self.device), state["loss"].to(self.device)
         except RunError:
             raise
         except Exception as error:
             reason = (str(error) or type(error).__name__).splitlines()[0][:120]
             raise RunError(f"{path} cannot be read ({reason}); remove it to begin again") from None
+        return True
 
     def _advance(self) -> Epoch | None:
         """Train to the end of the epoch; None if the training ends before."""
@@ -243,7 +245,7 @@ class TeacherTraining:
         seconds = time.monotonic() - start
         self.seconds += seconds
         left = self.seconds / self.step * (self.steps - self.step)
-        return Epoch(number, self.spec.epochs, loss, accuracy, seconds, left, self.task.evaluate.metric)
+        return Epoch(number, self.epochs, loss, accuracy, seconds, left, self.task.evaluate.metric)
 
     def _step(self) -> None:
         rows = self._rows(self.step % self.per_epoch)

@@ -30,7 +30,7 @@ from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.runs import seal, session
 from dfkd_lab.runs.planning import ResolvedRun, settled
 from dfkd_lab.runs.seal import SealBroken
-from dfkd_lab.teachers import training
+from dfkd_lab.teachers.teacher_spec import TeacherSpec
 
 SIZES = {"train": 6, "test": 4}
 CLASSES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion_mnist": "FashionMNIST",
@@ -201,7 +201,7 @@ def test_a_new_data_set_is_one_row(write: Write, monkeypatch: pytest.MonkeyPatch
     resolved = runs.plan(method="kd", data="kmnist", teacher=str(weights))
     assert (resolved.teacher.card.mean, resolved.teacher.card.shape) == ((0.19,), (1, 28, 28))
     assert resolved.preset == "small_gray"
-    assert training.TeacherSpec("convnet_8", "kmnist").path.name.startswith("kmnist-convnet_8")
+    assert TeacherSpec("convnet_8", "kmnist").path.name.startswith("kmnist-convnet_8")
 
 
 @every_set

@@ -17,7 +17,8 @@ from dfkd_lab.errors import DamagedFile, SpecError
 from dfkd_lab.runs import contents, maps
 from dfkd_lab.runs.folder import default_folder
 from dfkd_lab.teachers import dense
-from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining
+from dfkd_lab.teachers.teacher_spec import TeacherSpec
+from dfkd_lab.teachers.training import TeacherTraining
 from tests.support import events_of, tiny
 from widgets import figures, report
 from widgets import samples as grids
@@ -169,7 +170,7 @@ def test_thin_classes_weigh_more() -> None:
 def test_a_dense_teacher_is_trained_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = TeacherSpec("unet_8", "scenes", epochs=1, device="cpu", out=str(tmp_path / "t.safetensors"))
     training = TeacherTraining(spec)
-    training.steps = 6  # of a batch each
+    training.per_epoch = 6
     for _ in training:
         pass
     teacher = teachers.load(spec.out)

@@ -8,7 +8,8 @@ import torch
 from dfkd_lab import data, nets, teachers
 from dfkd_lab.__main__ import main
 from dfkd_lab.errors import SpecError
-from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining
+from dfkd_lab.teachers.teacher_spec import TeacherSpec
+from dfkd_lab.teachers.training import TeacherTraining
 from tests.support import own_file
 
 pytestmark = pytest.mark.slow

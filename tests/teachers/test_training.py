@@ -24,7 +24,8 @@ from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import build
 from dfkd_lab.teachers import recipes
 from dfkd_lab.teachers.recipes import SHORT
-from dfkd_lab.teachers.training import TeacherSpec, TeacherTraining
+from dfkd_lab.teachers.teacher_spec import EPOCHS, TeacherSpec
+from dfkd_lab.teachers.training import TeacherTraining
 
 pytestmark = pytest.mark.slow
 
@@ -142,6 +143,29 @@ def test_when_the_minutes_are_over_the_same_command_continues(
         )
     assert main(command) == 0
     assert same(weights(make()), whole)
+
+
+def test_minutes_without_epochs_lay_the_training_out_and_it_goes_on_as_it_was(
+    make: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid_out = TeacherTraining(make(epochs=0, minutes=0.0001))
+    assert laid_out.epochs == 1, "nothing fits, and one is trained all the same"
+    assert TeacherTraining(make(epochs=0, minutes=10_000)).epochs == EPOCHS
+    assert TeacherTraining(make(epochs=0)).epochs == EPOCHS
+    monkeypatch.setattr(TeacherTraining, "_epochs_within", lambda self, seconds: 2)
+    spec = make("laid", epochs=0, minutes=3)
+    for epoch in (begun := TeacherTraining(spec)):
+        assert epoch.epochs == 2
+        begun.stop()
+    monkeypatch.setattr(TeacherTraining, "_epochs_within", None)  # what is begun is not timed again
+    training = TeacherTraining(spec)
+    assert [epoch.number for epoch in training] == [2]
+    assert training.done
+    assert "--minutes 3 --seed 0: SGD" in training.card.recipe
+    assert main(["train-teacher", "convnet_8", "--minutes", "3", "--out", spec.out, "--device", "cpu"]) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert same(weights(spec), weights(finish(make("two", epochs=2))))
+    assert TeacherSpec(minutes=2.5).path.name == "digits-convnet_32-minutes2.5-seed0.safetensors"
 
 
 def test_the_first_interrupt_saves_and_the_second_ends_at_once(
@@ -280,8 +304,8 @@ def test_a_checkpoint_that_cannot_be_read_is_refused_in_words(make: Make, conten
         (["convnet_8", "--data", "cifar"], "data: 'cifar' is not a data set; did you mean 'cifar10'?"),
         (["convnet_8", "--data", "none"], "data = 'none': a teacher learns from real images; choose: digits, cifar10"),
         (["convnet_8", "--data", "folder:absent"], "there is no val/ or test/ in absent"),
-        (["convnet_8", "--epochs", "0"], "epochs = 0 is out of range; allowed: a whole number 1 to 10,000"),
-        (["convnet_8", "--epochs=0"], "epochs = 0 is out of range; allowed: a whole number 1 to 10,000"),
+        (["convnet_8", "--epochs", "-1"], "epochs = -1 is out of range; allowed: a whole number 0 to 10,000"),
+        (["convnet_8", "--epochs=-1"], "epochs = -1 is out of range; allowed: a whole number 0 to 10,000"),
         (["convnet_8", "--epoch", "3"], "did you mean 'epochs'?"),
         (["convnet_8", "--out", "teacher.pt"], "out = 'teacher.pt' is no name for a teacher; allowed: FILE.safeten"),
         (["convnet_8", "--device", "gpu"], "allowed: auto, cpu, cuda"),
