@@ -12,10 +12,10 @@ from typing import Any
 
 import ipywidgets
 
-from dfkd_lab.runs import RunFolder, contents
+from dfkd_lab.runs import RunFolder, contents, maps
 from widgets.status import AMBER
 
-SIDE_PX = 32
+SIDE_PX, MAPS_PX = 32, 250
 # One PNG for all cells, which each cell shows a place of; pixelated, because small images are blurred otherwise.
 STYLE = f"""<style>
 table.dfkd-samples {{ border-collapse: collapse; line-height: 1; width: auto; }}
@@ -142,7 +142,7 @@ def html(png: bytes, facts: Mapping[str, Any] | None) -> str:
     """The grid; with ``facts``, each image with its confidence, and marked if it is not of its target class."""
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     if facts is not None and "legend" in facts:
-        return _maps(source, facts["legend"])
+        return _maps(source, 3 * int(facts["width"]) + 2 * maps.GAP, facts["legend"])
     if facts is None:
         return f"{STYLE}<img class='dfkd-samples' alt='Images by class' src='{source}'>"
     width, height = int(facts["width"]), int(facts["height"])
@@ -155,14 +155,19 @@ def html(png: bytes, facts: Mapping[str, Any] | None) -> str:
     return f"{STYLE}<table class='dfkd-samples' aria-label='Images by class' style='{place}'>{rows}</table>"
 
 
-def _maps(source: str, legend: Sequence[Mapping[str, Any]]) -> str:
-    """Image, teacher's map and student's map in three columns, and which color is which class."""
+def _maps(source: str, width: int, legend: Sequence[Mapping[str, Any]]) -> str:
+    """Image, teacher's map and student's map in three columns, ``width`` pixels wide, and which color is which class.
+
+    They are enlarged a whole number of times, so that all eight are seen beside the chart.
+    """
+    shown = width * max(1, MAPS_PX // max(1, width))
     chips = "".join(
         f"<span><i style='background: rgb({', '.join(str(int(part)) for part in each['color'])})'></i> "
         f"{escape(each['name'])}</span>"
         for each in legend
     )
-    image = f"<img alt='Images, teacher and student' src='{source}' style='image-rendering: pixelated; width: 100%'>"
+    style = f"image-rendering: pixelated; width: min(100%, {shown}px)"
+    image = f"<img alt='Images, teacher and student' src='{source}' style='{style}'>"
     return f"{STYLE}<div style='max-width: 360px'>{image}<div class='dfkd-legend'>{chips}</div></div>"
 
 

@@ -111,6 +111,7 @@ def test_maps_are_kept_shown_and_reported(
         assert grid.size == (3 * 32 + 2 * maps.GAP, 4 * 32 + 3 * maps.GAP)
     shown = grids.html(png, facts)
     assert shown.count("rgb(") == CLASSES
+    assert "width: min(100%, 200px)" in shown, "100 pixels, enlarged a whole number of times"
     assert "the teacher's map, the student's map; they agree on" in grids.caption(3, facts)
     page = report.page(folder)
     assert "student mIoU, last round" in page
