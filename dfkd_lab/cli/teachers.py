@@ -73,7 +73,7 @@ def train(arguments: list[str]) -> None:
         print(printable(f"{spec.path} is finished: {card.recipe}"))
         return
     training = TeacherTraining(spec)
-    for sentence in training.readings:
+    for sentence in (*training.readings, *training.said):
         print(printable(sentence), flush=True)
     sentence = "stopping after this step; interrupt again to stop at once"
     with contextlib.suppress(SystemExit), first_interrupt(training.stop, sentence), terminating_at(training.end):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import time
 from functools import partial
@@ -21,7 +20,7 @@ from dfkd_lab.runs import contents, standing
 from dfkd_lab.runs.digests import Digests
 from dfkd_lab.runs.folder import RunFolder, identity
 from dfkd_lab.spec import RunSpec
-from dfkd_lab.system.files import sha256_of, write_atomically
+from dfkd_lab.system.files import set_aside, sha256_of, write_atomically
 
 CHECKPOINT, PREVIOUS, DAMAGED = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
 RECORDS = {"manifest.json": contents.WITHOUT_MANIFEST, "seal.json": contents.WITHOUT_SEAL}
@@ -134,18 +133,9 @@ class Recorder:
         (self.path / PREVIOUS).unlink(missing_ok=True)
 
     def _save(self, facts: dict[str, Any], state: dict[str, Any]) -> None:
-        self.digests.write(CHECKPOINT, partial(torch.save, state), {"round": state["round"], **facts}, self._set_aside)
+        keep = partial(set_aside, self.path / CHECKPOINT, self.path / PREVIOUS)
+        self.digests.write(CHECKPOINT, partial(torch.save, state), {"round": state["round"], **facts}, keep)
         self.checkpoint_round = state["round"]
-
-    def _set_aside(self) -> None:
-        """Keep the checkpoint that is about to be replaced."""
-        current, previous = self.path / CHECKPOINT, self.path / PREVIOUS
-        if current.exists():
-            previous.unlink(missing_ok=True)
-            try:
-                os.link(current, previous)
-            except OSError:  # a file system without links
-                current.replace(previous)
 
     def _read(self, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """A checkpoint, and the facts beside its digest."""

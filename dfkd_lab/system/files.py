@@ -45,6 +45,21 @@ def write_atomically(
         raise
 
 
+def set_aside(path: Path, previous: Path) -> None:
+    """Keep the file that is about to be replaced, if there is one, as ``previous``.
+
+    Raises:
+        OSError: if it cannot be kept.
+    """
+    if not path.exists():
+        return
+    previous.unlink(missing_ok=True)
+    try:
+        os.link(path, previous)
+    except OSError:  # a file system without links
+        path.replace(previous)
+
+
 def sha256_of(path: Path, size: int = -1) -> str:
     """The SHA-256 of a file, or of its first ``size`` bytes; empty if it is shorter.
 

@@ -18,9 +18,8 @@ from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Classifier, copied
 from dfkd_lab.system.device import check_device, device_name, pick_device
-from dfkd_lab.system.files import write_atomically
 from dfkd_lab.system.rng import RNGState, preserved
-from dfkd_lab.teachers import checkpoints
+from dfkd_lab.teachers import checkpoints, unfinished
 from dfkd_lab.teachers.checkpoints import Card
 from dfkd_lab.teachers.recipes import TrainingRecipe, average, deterministic
 from dfkd_lab.teachers.tasks import task_of
@@ -148,7 +147,7 @@ class TeacherTraining:
         return f"{self.spec.command}: {how} {self.lr:g}, {recipe}, {self.steps} steps, {self.task.variation}"
 
     def _save(self) -> None:
-        write_atomically(self.spec.checkpoint, lambda file: torch.save(self.state_dict(), file))
+        unfinished.save(self.spec.checkpoint, self.state_dict())
         self._saved = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -206,26 +205,22 @@ class TeacherTraining:
         return max(1, min(EPOCHS, int(seconds / (ROOM * epoch))))
 
     def _load(self) -> bool:
-        """Go on from the checkpoint, if there is one."""
-        path = self.spec.checkpoint
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            return False
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            if state["command"] != self.spec.command:
-                raise RunError(f"{path} holds another training ({state['command']}); remove it or give another --out")
-            for name, part in self._parts().items():
-                part.load_state_dict(state[name])
-            self.step, self.seconds = state["step"], state["seconds"]
-            self.epochs = state["epochs"] if self.spec.is_laid_out else self.epochs
-            self.order, self.loss = state["order"].to(self.device), state["loss"].to(self.device)
-        except RunError:
-            raise
-        except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-            raise RunError(f"{path} cannot be read ({reason}); remove it to begin again") from None
-        return True
+        """Go on from the newest checkpoint that is as it was saved, if there is one."""
+        self.spec.path.parent.mkdir(parents=True, exist_ok=True)
+        found, damaged = unfinished.load(self.spec.checkpoint, self._take)
+        self.said = [f"{damaged}; going on from step {self.step}"] if damaged else []
+        return found
+
+    def _take(self, state: dict[str, Any]) -> None:
+        """Be where a checkpoint was."""
+        if state["command"] != self.spec.command:
+            what = f"{self.spec.checkpoint} holds another training ({state['command']})"
+            raise RunError(f"{what}; remove it or give another --out")
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.epochs = state["epochs"] if self.spec.is_laid_out else self.epochs
+        self.order, self.loss = state["order"].to(self.device), state["loss"].to(self.device)
 
     def _advance(self) -> Epoch | None:
         """Train to the end of the epoch; None if the training ends before."""
@@ -284,5 +279,5 @@ class TeacherTraining:
         )
         self.card = replace(self.card, recipe="; ".join([recipe, *self.readings]))
         checkpoints.save(self.averaged, self.card, self.spec.path)
-        self.spec.checkpoint.unlink(missing_ok=True)
+        unfinished.forget(self.spec.checkpoint)
         self.done = True

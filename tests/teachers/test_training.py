@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -143,6 +144,29 @@ def test_when_the_minutes_are_over_the_same_command_continues(
         )
     assert main(command) == 0
     assert same(weights(make()), whole)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_gives_the_same_teacher(
+    make: Make, whole: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make()
+    for _ in range(3):
+        one_step = TeacherTraining(spec)
+        one_step.end()
+        assert list(one_step) == []
+    content = bytearray(spec.checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    spec.checkpoint.write_bytes(content)
+    assert main(arguments(spec)) == 0
+    said = capsys.readouterr().out
+    assert re.search(
+        r"cannot be read \(.*damaged.* is teacher.safetensors.part.damaged now\); going on from step 2", said
+    )
+    assert same(weights(spec), whole)
+    assert sorted(each.name for each in spec.path.parent.iterdir() if each.name.startswith("teacher.")) == [
+        "teacher.safetensors",
+        "teacher.safetensors.part.damaged",
+    ]
 
 
 def test_minutes_without_epochs_lay_the_training_out_and_it_goes_on_as_it_was(
