@@ -198,6 +198,7 @@ def render() -> None:
         mnist_page.mnist(pictures),
         mnist_page.ladder(pictures),
         scenes_page.section(),
+        scenes_page.camvid(),
         *cifar_sections(),
         "## Teachers\n\n" + table(TEACHER_HEAD, teacher_lines()) + "\n",
         speed_page.section(),
@@ -209,7 +210,7 @@ def render() -> None:
 
 
 def headline() -> str:
-    """A row of each table: SSD-KD on digits, the best without data on MNIST, and on CIFAR-10."""
+    """A row of each table: SSD-KD on digits and scenes, the best without data on MNIST and on CIFAR-10."""
     lines = []
     if runs := recorded("digits").get("ssd_kd"):
         lines.append(["digits, convnet_32 → convnet_8, SSD-KD", str(len(runs)), shown(spread(runs, "last"), 3)])
@@ -219,9 +220,12 @@ def headline() -> str:
         lines.append(
             [f"MNIST, lenet5 → lenet5_half, {name}", str(len(free[name])), shown(spread(free[name], "last"), 3)]
         )
+    if runs := recorded("scenes").get("ssd_kd", {}).get("runs"):
+        lines.append(["scenes (every pixel a class: mIoU), unet_24 → unet_12, ssd_kd", str(len(runs)),
+                      shown(spread(runs, "last"), 3)])  # fmt: skip
     rows = [row for row in load().values() if not remark(METHODS[row["method"]])]
     best = max(rows, key=lambda row: spread(row["runs"], "last")["mean"] or 0.0, default=None)
     if best:
         what = f"{best['data']}, {best['pair'].replace(':', ' → ')}, {best['method']}, {SAID[best['budget']]}"
         lines.append([what, str(len(best["runs"])), shown(spread(best["runs"], "last"), 3)])
-    return table(["what", "n", "accuracy of the last student"], lines or [["nothing", "0", "not measured"]])
+    return table(["what", "n", "last student, accuracy or mIoU"], lines or [["nothing", "0", "not measured"]])
