@@ -30,7 +30,7 @@ def identified(
         SpecError: if no network fits, or more than one, or nothing says the normalization.
     """
     tried = (checkpoint, *checkpoint.others)
-    found = ((each, identify.find(each.weights, [net] if net else nets.CLASSIFIERS)) for each in tried)
+    found = ((each, identify.find(each.weights, [net] if net else nets.NETWORKS)) for each in tried)
     checkpoint, match = next(((each, match) for each, match in found if match), (checkpoint, None))
     if match is None:
         raise SpecError(f"{path}{_entries(tried)} {identify.refusal(net, checkpoint.weights)}")
@@ -120,7 +120,7 @@ def _bare_card(net: str, channels: int, classes: int, normalization: str, data: 
     published = ":" in net and not python_file.names_file(net)
     mean, std = _normalization(net if published else "", normalization, data)
     known = row or data_sets.find(normalization)
-    side = known.shape[1] if known else zoo.input_of(net).side if published else DEFAULT_SIDE
+    side = known.synthesis_shape[1] if known else zoo.input_of(net).side if published else DEFAULT_SIDE
     return Card(net, classes, (channels, side, side), mean, std, task=nets.task_of(net) or "classification")
 
 

@@ -30,6 +30,8 @@ COUNTER = "num_batches_tracked"
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """What weights are stored as."""
 
+UNSHUFFLED = 4
+"""Channels that a U-Net of ours makes of one before its first convolution."""
 LIKELY = (3, 10)
 """Channels and classes by which networks are compared before a file's own numbers are tried."""
 MOST_NEAR = 4
@@ -52,7 +54,7 @@ class Match:
     """What had to be mended, in words; empty if every name was right."""
 
 
-def find(weights: dict[str, Tensor], names: Iterable[str] = nets.CLASSIFIERS) -> Match | None:
+def find(weights: dict[str, Tensor], names: Iterable[str] = nets.NETWORKS) -> Match | None:
     """The first network among ``names`` whose tensors are all there, with nothing left over; None if there is none.
 
     Names are tried as they are, then without wrappers, then in the spelling of other code, and at last layers are
@@ -69,7 +71,7 @@ def find(weights: dict[str, Tensor], names: Iterable[str] = nets.CLASSIFIERS) ->
 
 
 def _find(weights: dict[str, Tensor], names: list[str]) -> Match | None:
-    if not any(sizes(weights, name) for name in names[:1]):
+    if not any(sizes(weights, name) for name in names):
         return None  # before any network is made
     bare = unwrapped(weights)
     attempts = (
@@ -111,7 +113,7 @@ def without_extras(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     return kept, f"without {' and '.join(dropped[:3])}{more}, of no layer"
 
 
-def nearest(weights: dict[str, Tensor], names: Iterable[str] = nets.CLASSIFIERS) -> str:
+def nearest(weights: dict[str, Tensor], names: Iterable[str] = nets.NETWORKS) -> str:
     """The network whose layers resemble those of ``weights`` most, in words."""
     theirs = unwrapped(weights)
     layers = Counter(signature for _, signature in _modules(shapes_of(theirs)))
@@ -209,9 +211,11 @@ def sizes(weights: Mapping[str, Tensor], name: str) -> list[tuple[int, int]]:
     filters = [value for value in weights.values() if value.ndim == 4]
     if not filters:
         return []
-    classes = [*dict.fromkeys([*reversed(matrices)] or [len(filters[-1])])][:MOST_COUNTS]
+    heads = [len(value) for value in filters if value.shape[2:] == (1, 1) and len(value) <= MOST_CLASSES]
+    classes = [*dict.fromkeys([*reversed(matrices)] or [len(filters[-1]), *reversed(heads)])][:MOST_COUNTS]
     seen = {value.shape[1] for value in filters}  # a grouped convolution has 1 here too
-    channels = [3] if name.startswith("torchvision:") else [each for each in (3, 1) if each in seen]
+    folded = UNSHUFFLED if name.startswith("unet_") else 1
+    channels = [3] if name.startswith("torchvision:") else [each for each in (3, 1) if folded * each in seen]
     return [(each, count) for each in channels for count in classes]
 
 

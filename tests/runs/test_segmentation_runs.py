@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dfkd_lab import METHODS, RunFolder, Session, data, plan, teachers
+from dfkd_lab import METHODS, RunFolder, Session, data, nets, plan, teachers
 from dfkd_lab.__main__ import main
 from dfkd_lab.engine.segmentation import Segmentation
 from dfkd_lab.errors import DamagedFile, SpecError
@@ -195,3 +195,19 @@ def test_pieces_are_drawn_once_and_leave_random_numbers_alone() -> None:
     assert dense.pieces(one, (1, 16, 16)) is one
     assert Segmentation.metric == "mIoU"
     assert set(DENSE) == {name for name, each in METHODS.items() if "segmentation" in each.presets}
+
+
+@pytest.mark.parametrize("net", ["unet_24", "unet_8"])
+def test_a_bare_file_of_a_segmenter_is_found_by_its_tensors(net: str, tmp_path: Path) -> None:
+    weights, file = nets.classifier(net, 1, CLASSES).state_dict(), tmp_path / "bare.pth"
+    for stored in (weights, {f"module.{name}": weights[name] for name in sorted(weights)}):
+        torch.save(stored, file)
+        card = teachers.load(str(file), data="scenes").card
+        assert (card.net, card.classes, card.task, card.shape) == (net, CLASSES, "segmentation", SHAPE)
+
+
+def test_a_bare_file_of_large_images_is_taught_at_the_size_of_their_crops(tmp_path: Path) -> None:
+    torch.save(nets.classifier("deeplabv3_mobilenet_v2", 3, CLASSES).state_dict(), file := tmp_path / "bare.pth")
+    card = teachers.find(str(file), "camvid").card
+    assert (card.net, card.classes, card.task) == ("deeplabv3_mobilenet_v2", CLASSES, "segmentation")
+    assert card.shape == (3, 128, 128)
