@@ -12,9 +12,10 @@ from dfkd_lab.system.text import printable
 
 USAGE = """dfkd_lab: data-free knowledge distillation
 
-  demo [--seed N]               the main job: SSD-KD on scikit-learn's digits, with a report
+  demo [--data scenes]          the main job: SSD-KD on scikit-learn's digits, or on scenes of them, with a report
   run METHOD [--setting value]  one run; run METHOD --help lists its settings
   resume RUN [--trust-code]     continue a run folder; a Python file that it names is executed only with the flag
+  sweep SPEC.yaml [--jobs N]    a grid of runs, planned as a whole; the same command continues it
   list                          the run folders below runs/
   compare RUN...                results side by side, and the settings that differ
   methods [--json | --table]    the methods, with citation, certainty and slots
@@ -30,6 +31,7 @@ COMMANDS = {
     "demo": "runs.demo",
     "run": "runs.run",
     "resume": "runs.resume",
+    "sweep": "sweep.run",
     "list": "runs.show",
     "compare": "runs.compare",
     "methods": "methods.show",

@@ -24,7 +24,7 @@ FLOORS = (
     {"engine"},
     {"methods"},
     {"teachers", "runs"},
-    {"bench"},
+    {"bench", "sweeps"},
     {"cli"},
 )
 """From the ground up; a room enters lower ones, and its own floor."""

@@ -158,7 +158,7 @@ def spec(folder: Path) -> dict[str, Any] | None:
     text = read_text(path, BEGIN_AGAIN, MOST_SPEC_BYTES)
     if text is None:
         return None
-    values, reason = _from_yaml(text)
+    values, reason = from_yaml(text)
     reason = reason or misfit(values, Fields())
     if not reason and not all(isinstance(name, str) for name in _names(values)):
         reason = "a name in it is no text"
@@ -184,7 +184,7 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def _from_yaml(text: str) -> tuple[Any, str]:
+def from_yaml(text: str) -> tuple[Any, str]:
     """The values, or why there are none."""
     try:
         return yaml.load(text, _Loader), ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from dfkd_lab.runs.folder import RunFolder
 
@@ -12,16 +13,20 @@ _children: list[subprocess.Popen[bytes]] = []
 """Popen warns when it is forgotten while its process runs, and these outlive whoever began them."""
 
 
-def launch(folder: RunFolder, trust_code: str = "") -> subprocess.Popen[bytes]:
+def launch(
+    folder: RunFolder, trust_code: str = "", environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Begin or continue the run of a prepared folder in a process of its own, which outlives this one.
 
     What it prints is in ``log.txt``; everything else is in the folder. ``trust_code`` says which text of the run's own
-    Python files may be executed there, as :func:`~dfkd_lab.runs.planning.resolve` has it; "" none.
+    Python files may be executed there, as :func:`~dfkd_lab.runs.planning.resolve` has it; "" none. ``environment`` is
+    put over that of this process.
     """
     trust = ["--trust-code", trust_code] if trust_code else []
     with (folder.path / "log.txt").open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "dfkd_lab", "resume", str(folder.path), *trust],
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

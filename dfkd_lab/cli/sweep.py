@@ -1,0 +1,60 @@
+"""The command for many runs: sweep."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import tyro
+
+from dfkd_lab.cli.flags import first_interrupt, read
+from dfkd_lab.cli.tables import plain_table
+from dfkd_lab.errors import SpecError
+from dfkd_lab.runs import RunFolder
+from dfkd_lab.spec import setting
+from dfkd_lab.system.signals import CALL_AGAIN
+from dfkd_lab.system.text import printable
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    """All cells of a grid, planned as a whole and then run; the same command again continues, and adds new cells."""
+
+    on: str = setting("local", "where the runs are computed", choices=("local",))
+    jobs: int = setting(0, "runs at a time; 0: one for each CUDA device, or one", low=0, high=1024)
+    minutes: float = setting(0.0, "end after this time, saved; 0 goes on to the end", low=0, high=1_000_000, unit="min")
+    root: str = setting("", "takes the place of runs/")
+
+
+def run(arguments: list[str]) -> None:
+    """``sweep SPEC.yaml``. The first interrupt ends it after the rounds that run, the second at once."""
+    if not {"-h", "--help"}.isdisjoint(arguments):
+        tyro.cli(Flags, prog="dfkd_lab sweep SPEC.yaml", args=["--help"])
+    if not arguments or arguments[0].startswith("-"):
+        raise SpecError("sweep takes a YAML file before its settings, as in: sweep ladder.yaml --jobs 2")
+    flags = read(Flags, arguments[1:], "sweep")
+    from dfkd_lab import sweeps
+
+    sweep = sweeps.from_file(arguments[0], Path(flags.root) if flags.root else None)
+    stops: list[bool] = []
+    sentence = "ending after the rounds that run; interrupt again to stop at once"
+    with first_interrupt(lambda: stops.append(True), sentence):
+        queue = sweeps.run(sweep, flags.on, flags.jobs, flags.minutes, _say, lambda: bool(stops))
+    print(plain_table([_row(folder) for folder in queue.folders]))
+    if queue.left:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in queue.left.items())
+        raise SpecError(f"{len(queue.left)} of {len(queue.folders)} runs are not finished ({reasons})")
+    if len(queue.finished) < len(queue.folders):
+        print(f"{len(queue.finished)} of {len(queue.folders)} runs are finished; run the same command again")
+        raise SystemExit(130 if stops else CALL_AGAIN)
+
+
+def _say(text: str) -> None:
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def _row(folder: RunFolder) -> dict[str, object]:
+    result = folder.result()
+    shown = ("rounds", "last", "teacher", "agreement", "seconds")
+    return {"run": folder.name, "state": result["state"], **{name: result.get(name) for name in shown}}

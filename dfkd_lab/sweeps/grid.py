@@ -1,0 +1,209 @@
+"""A grid of settings, its cells, and the run folder of each: planned and refused as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.runs.contents import from_yaml
+from dfkd_lab.runs.folder import RunFolder, prepare, refuse_other_spec, runs_root
+from dfkd_lab.runs.planning import ResolvedRun, plan
+from dfkd_lab.spec import RunSpec, unknown
+from dfkd_lab.system.files import write_atomically
+from dfkd_lab.system.stored import read_text
+
+KEYS = ("name", "grid", "with")
+MOST_CELLS = 10_000
+SHOWN = 20
+"""Refusals that are said before the others are counted."""
+EXAMPLE = "as in: {name: ladder, grid: {method: [ssd_kd, fast], seed: [0, 1, 2]}, with: {rounds: 20}}"
+NAME = re.compile(r"[\w][\w.+-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep: where it stands in the grid, and the settings that it gives."""
+
+    at: Mapping[str, Any]
+    """The value on each axis."""
+    settings: Mapping[str, Any]
+    """For :func:`dfkd_lab.plan`."""
+
+    @property
+    def words(self) -> str:
+        """Where it stands, for a person."""
+        return ", ".join(f"{axis} = {_short(value)}" for axis, value in self.at.items())
+
+    @property
+    def folder(self) -> str:
+        """The name of its run folder, which stays while the grid grows."""
+        unnamed = ("method", *(axis for axis, value in self.at.items() if isinstance(value, Mapping)))
+        return "-".join(f"{'' if axis in unnamed else axis}{_short(value)}" for axis, value in self.at.items())
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs that differ in ``grid`` and agree in ``settings``.
+
+    Args:
+        name: Of the folder that holds their run folders.
+        grid: Values by axis; an axis is a setting of the run or of its method, or a name for settings that change
+            together, whose values are mappings: {"pair": [{"teacher": "a.pth", "student": "resnet8"}]}.
+        settings: Of all of them.
+        root: Takes the place of runs/.
+
+    Raises:
+        SpecError: if it is no grid, or an axis or setting is none that any of its methods has.
+    """
+
+    name: str
+    grid: Mapping[str, Sequence[Any]]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    root: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise SpecError(f"name = {self.name!r} is no name for a folder; allowed: letters, digits and _ . + -")
+        if not isinstance(self.grid, Mapping) or not self.grid or not isinstance(self.settings, Mapping):
+            raise SpecError(f"a sweep has a grid of lists, and settings of all its runs: {EXAMPLE}")
+        for axis, values in self.grid.items():
+            if not isinstance(axis, str) or not isinstance(values, (list, tuple)) or not values:
+                raise SpecError(f"grid: {axis} = {values!r} is no list of values; {EXAMPLE}")
+        if (count := self.size) > MOST_CELLS:
+            raise SpecError(f"grid: {count:,} cells; allowed: up to {MOST_CELLS:,}")
+
+    @property
+    def size(self) -> int:
+        """How many cells the grid has."""
+        count = 1
+        for values in self.grid.values():
+            count *= len(values)
+        return count
+
+    @property
+    def path(self) -> Path:
+        """The folder that holds its run folders."""
+        return (self.root or runs_root()) / self.name
+
+    def cells(self) -> list[Cell]:
+        """Every cell, the first axis slowest.
+
+        Raises:
+            SpecError: if two of them are one, or give a setting twice.
+        """
+        found = [
+            self._cell(dict(zip(self.grid, values, strict=True))) for values in itertools.product(*self.grid.values())
+        ]
+        names: dict[str, Cell] = {}
+        for cell in found:
+            if (other := names.setdefault(cell.folder, cell)) is not cell:
+                raise SpecError(
+                    f"grid: two cells are both {cell.folder} ({other.words}; {cell.words}); give one of them"
+                )
+        return found
+
+    def _cell(self, at: dict[str, Any]) -> Cell:
+        given: dict[str, Any] = {}
+        for axis, value in at.items():
+            more = value if isinstance(value, Mapping) and axis != "settings" else {axis: value}
+            if twice := given.keys() & more.keys():
+                raise SpecError(f"grid: {min(twice)} is given by two axes; give it once")
+            given |= more
+        if twice := given.keys() & self.settings.keys():
+            raise SpecError(f"with: {min(twice)} is on an axis of the grid too; give it once")
+        return Cell(at, {**self.settings, **given})
+
+    def prepare(self) -> list[RunFolder]:
+        """Plan all cells and make their folders; nothing is written unless all can be run.
+
+        Raises:
+            SpecError: with every refusal, and the cells that it is of.
+        """
+        refused: dict[str, list[Cell]] = {}
+        planned: list[tuple[RunSpec, list[str]]] = []
+        for cell, resolved in self._planned():
+            if isinstance(resolved, str):
+                refused.setdefault(resolved, []).append(cell)
+            else:
+                planned.append((resolved.spec, resolved.notes))
+        if refused:
+            raise SpecError(_sentences(refused, self.size))
+        folders = [prepare(Planned(spec, notes)) for spec, notes in planned]
+        content = {"name": self.name, "grid": {axis: list(values) for axis, values in self.grid.items()}}
+        text = yaml.safe_dump({**content, "with": dict(self.settings)}, sort_keys=False)
+        write_atomically(self.path / "sweep.yaml", text.encode(), shared=True)
+        return folders
+
+    def _planned(self) -> Iterator[tuple[Cell, ResolvedRun | str]]:
+        """Every cell as it would be run, or why it cannot be."""
+        for cell in self.cells():
+            try:
+                out = {"out": str((self.path / cell.folder).absolute())}
+                resolved = plan({**cell.settings, **out})
+                refuse_other_spec(RunFolder(out["out"]), resolved.spec)
+                yield cell, resolved
+            except (SpecError, RunError) as error:
+                yield cell, str(error)
+
+
+@dataclass
+class Planned:
+    """What is kept of a planned run until its folder is made."""
+
+    spec: RunSpec
+    notes: list[str]
+
+
+def from_file(path: Path | str, root: Path | None = None) -> Sweep:
+    """The sweep that a YAML file describes, with ``name``, ``grid`` and ``with``.
+
+    Raises:
+        SpecError: if it cannot be read, or is no sweep.
+    """
+    try:
+        text = read_text(Path(path), "give another file", most=2**20)
+    except RunError as error:
+        raise SpecError(str(error)) from None
+    if text is None:
+        raise SpecError(f"there is no file {path}; a sweep is a YAML file, {EXAMPLE}")
+    found, reason = from_yaml(text)
+    if reason:
+        raise SpecError(f"{path} cannot be read ({reason}); a sweep is a YAML file, {EXAMPLE}")
+    if not isinstance(found, Mapping):
+        raise SpecError(f"{path} is no sweep; {EXAMPLE}")
+    for key in found:
+        if key not in KEYS:
+            raise SpecError(f"{path}: {unknown(str(key), KEYS, 'part of a sweep')}")
+    return Sweep(found.get("name", Path(path).stem), found.get("grid", {}), found.get("with") or {}, root)
+
+
+def _sentences(refused: Mapping[str, Sequence[Cell]], size: int) -> str:
+    """Every refusal once, with the cells that it is of."""
+    count = sum(map(len, refused.values()))
+    lines = [f"{count} of {size} cells cannot be run, so nothing is started:"]
+    for reason, cells in [*refused.items()][:SHOWN]:
+        more = f", and {len(cells) - 3} more" if len(cells) > 3 else ""
+        lines.append(f"  {'; '.join(cell.words for cell in cells[:3])}{more}: {reason}")
+    if len(refused) > SHOWN:
+        lines.append(f"  and {len(refused) - SHOWN} more refusals")
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    """A value as it stands in the name of a folder: as it is if it can, else its stem and a digest."""
+    if isinstance(value, Mapping):
+        return "-".join(_short(each) for each in value.values())
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    if NAME.fullmatch(text):
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    stem = re.sub(r"[^\w.+]+", "_", Path(text).stem).strip("_.")[:40]
+    return f"{stem}_{digest}" if stem else digest

@@ -1,0 +1,75 @@
+"""Where the runs of a sweep are computed: what starts ``resume FOLDER``, knows when it has ended, and can end it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Any, Protocol
+
+import torch
+
+from dfkd_lab.nets import python_file
+from dfkd_lab.runs.folder import RunFolder
+from dfkd_lab.runs.launching import launch
+
+
+class Launcher(Protocol):
+    """Three verbs; a unit is whatever ``start`` gives."""
+
+    jobs: int
+    """How many units run at a time."""
+
+    def start(self, folder: RunFolder, place: int) -> Any:
+        """Begin or continue the run of a prepared folder, as one of several at a time: the one at ``place``, from 0."""
+
+    def poll(self, unit: Any) -> int | None:
+        """The exit status of its process, None while it runs; below 0 for a signal that ended it."""
+
+    def stop(self, unit: Any) -> None:
+        """Have it end after its round, saved; its exit status is then 75."""
+
+
+class Local:
+    """Processes on this machine, ``jobs`` at a time, that share its cores and its CUDA devices.
+
+    Args:
+        jobs: How many run at a time; 0 takes as many as there are CUDA devices, or one.
+    """
+
+    def __init__(self, jobs: int = 0):
+        self.devices = _cuda_devices()
+        self.jobs = jobs or len(self.devices) or 1
+        self.threads = max(1, _cores() // self.jobs)
+
+    def start(self, folder: RunFolder, place: int) -> subprocess.Popen[bytes]:
+        """A process whose threads are its share of the cores, on the CUDA device whose turn it is."""
+        spec = folder.spec()
+        own_code = python_file.names_file(spec.student) or python_file.names_file(spec.teacher.partition("@")[0])
+        return launch(folder, "unchanged" if own_code else "", self.environment(place))
+
+    def environment(self, place: int) -> dict[str, str]:
+        """What a process at ``place`` is told of cores and devices."""
+        device = {"CUDA_VISIBLE_DEVICES": self.devices[place % len(self.devices)]} if self.devices else {}
+        return {"OMP_NUM_THREADS": str(self.threads), **device}
+
+    def poll(self, unit: subprocess.Popen[bytes]) -> int | None:
+        """Its exit status."""
+        return unit.poll()
+
+    def stop(self, unit: subprocess.Popen[bytes]) -> None:
+        """SIGTERM."""
+        if unit.poll() is None:
+            unit.terminate()
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cuda_devices() -> list[str]:
+    """As CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]
+    return [str(each) for each in range(torch.cuda.device_count())]

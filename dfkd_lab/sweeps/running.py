@@ -1,0 +1,161 @@
+"""The runs of a sweep, some at a time, until all are finished: what fails is tried again, what others hold is left."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from dfkd_lab.errors import SpecError
+from dfkd_lab.runs.folder import RunFolder
+from dfkd_lab.runs.standing import AT_WORK
+from dfkd_lab.sweeps.grid import Sweep
+from dfkd_lab.sweeps.launchers import Launcher, Local
+from dfkd_lab.system.signals import CALL_AGAIN, terminating_at
+
+REFUSED, INTERRUPTED = 2, 130
+MOST_FAILURES = 3
+"""Of one run in one sweep's process, until it is left alone."""
+PERIOD_S = 0.2
+LAUNCHERS: dict[str, Callable[[int], Launcher]] = {"local": Local}
+"""Where the runs of a sweep can be computed; each is told how many run at a time."""
+Say = Callable[[str], object]
+
+
+def silent(text: str) -> None:
+    """Says nothing."""
+
+
+class Queue:
+    """``advance()`` starts what can be started and hears what has ended; all that is known of a run is in its folder.
+
+    Args:
+        folders: Prepared.
+        launcher: Where they are computed.
+        say: Told in words what happens.
+    """
+
+    def __init__(self, folders: Iterable[RunFolder], launcher: Launcher, say: Say = silent):
+        self.folders, self.launcher, self.say = list(folders), launcher, say
+        self.finished = {each.name for each in self.folders if each.status()["state"] == "finished"}
+        self.waiting = deque(each for each in self.folders if each.name not in self.finished)
+        self.running: dict[int, tuple[RunFolder, Any]] = {}
+        """By place."""
+        self.left: dict[str, str] = {}
+        """Runs that are not tried again, and why."""
+        self.failures: Counter[str] = Counter()
+        self.ending = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is running, and nothing will be."""
+        return not self.running and (self.ending or not self.waiting)
+
+    def advance(self) -> None:
+        """Look at every unit once."""
+        for place, (folder, unit) in list(self.running.items()):
+            if (code := self.launcher.poll(unit)) is not None:
+                del self.running[place]
+                self._ended(folder, code)
+        if not self.ending:
+            self._fill()
+
+    def end(self) -> None:
+        """Start nothing more, and have what runs end after its round, saved."""
+        self.ending = True
+        for _, unit in self.running.values():
+            self.launcher.stop(unit)
+
+    def _fill(self) -> None:
+        """Start waiting runs at free places; those that another process holds are looked at again later."""
+        for _ in range(len(self.waiting)):
+            free = next((place for place in range(self.launcher.jobs) if place not in self.running), None)
+            if free is None:
+                return
+            folder = self.waiting.popleft()
+            state = folder.status()["state"]
+            if state == "finished":
+                self._finish(folder)
+            elif state in AT_WORK:
+                self.waiting.append(folder)
+            else:
+                self.running[free] = folder, self.launcher.start(folder, free)
+                self.say(f"{folder.name}: {'begins' if state == 'new' else 'goes on'}")
+
+    def _ended(self, folder: RunFolder, code: int) -> None:
+        state = folder.status()["state"]
+        if state == "finished":
+            self._finish(folder)
+        elif code == CALL_AGAIN:
+            self.waiting.appendleft(folder)
+        elif code == REFUSED and state in AT_WORK:
+            self.waiting.append(folder)  # another process was faster
+        elif code == INTERRUPTED:
+            self._leave(folder, "was stopped, and goes on when the sweep is called again")
+        else:
+            self.failures[folder.name] += 1
+            reason = f"ended by signal {-code}" if code < 0 else f"exit {code}: {last_line(folder)}"
+            if code == REFUSED or self.failures[folder.name] >= MOST_FAILURES:
+                self._leave(folder, reason)
+            else:
+                self.say(f"{folder.name}: {reason}; it is tried again")
+                self.waiting.append(folder)
+
+    def _finish(self, folder: RunFolder) -> None:
+        self.finished.add(folder.name)
+        self.say(f"{folder.name}: finished, {len(self.finished)} of {len(self.folders)}")
+
+    def _leave(self, folder: RunFolder, reason: str) -> None:
+        self.left[folder.name] = reason
+        self.say(f"{folder.name}: {reason}")
+
+
+def run(
+    sweep: Sweep,
+    on: str = "local",
+    jobs: int = 0,
+    minutes: float = 0.0,
+    say: Say = silent,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Queue:
+    """Plan all cells of ``sweep``, then run those that are not finished; the same call continues.
+
+    Args:
+        sweep: See there.
+        on: Where: one of :data:`LAUNCHERS`.
+        jobs: How many at a time; 0 takes as many as there are CUDA devices, or one.
+        minutes: End after this time, saved; 0 goes on to the end.
+        say: Told in words what happens.
+        interrupted: Asked from time to time whether to end, saved.
+
+    Gives the queue as it ended: what finished, what was left and why.
+
+    Raises:
+        SpecError: if a cell cannot be run, before anything is started.
+        SystemExit: with 75 where SIGTERM ended it.
+    """
+    if on not in LAUNCHERS:
+        raise SpecError(f"on = '{on}'; allowed: {', '.join(LAUNCHERS)}")
+    if jobs < 0 or minutes < 0:
+        raise SpecError(f"jobs = {jobs} and minutes = {minutes:g}; allowed: 0 or more")
+    queue = Queue(sweep.prepare(), LAUNCHERS[on](jobs), say)
+    ends = time.monotonic() + (60 * minutes or math.inf)
+    with terminating_at(queue.end):
+        while not queue.is_done:
+            if not queue.ending and (interrupted() or time.monotonic() >= ends):
+                queue.end()
+            queue.advance()
+            if not queue.is_done:
+                time.sleep(PERIOD_S)
+    return queue
+
+
+def last_line(folder: RunFolder) -> str:
+    """The last thing that the run's process printed."""
+    try:
+        lines = (folder.path / "log.txt").read_text(errors="replace").split("\n")
+    except OSError:
+        lines = []
+    return next((text.strip() for text in reversed(lines) if text.strip()), "its process ended without a word")

@@ -1,0 +1,237 @@
+"""Grids are planned as a whole; their runs start, fail, are killed and go on, to the students of a sweep left alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dfkd_lab import RunFolder, SpecError, sweeps
+from dfkd_lab.__main__ import main
+from dfkd_lab.runs import RunError, list_runs
+from dfkd_lab.sweeps import launchers
+from dfkd_lab.sweeps.running import MOST_FAILURES, Queue
+from tests.support import ROOT
+
+SIZES = {"cycles": 2, "batch": 16, "rounds": 6, "width": 8, "z_dim": 8}
+TINY = {**SIZES, "device": "cpu", "data": "none", "checkpoint_s": 0}
+TWO: dict[str, list[Any]] = {"method": ["dafl", "dfad"], "seed": [0]}
+"""Few, as each is a process of its own."""
+
+
+def ladder(root: Path, **axes: list[Any]) -> sweeps.Sweep:
+    return sweeps.Sweep("ladder", axes or {"method": ["dafl", "dfad"], "seed": [0, 1]}, TINY, root)
+
+
+def students(root: Path) -> dict[str, bytes]:
+    return {each.name: (each.path / "student.safetensors").read_bytes() for each in list_runs(root)}
+
+
+def file_of(tmp_path: Path, **parts: Any) -> Path:
+    file = tmp_path / "ladder.yaml"
+    grid = {"method": ["dafl", "dfad"], "seed": [0, 1]}
+    file.write_text(yaml.safe_dump({"name": "ladder", "grid": grid, "with": TINY, **parts}))
+    return file
+
+
+class Scripted:
+    """A launcher whose units end as they are told."""
+
+    def __init__(self, codes: dict[str, list[int]], jobs: int = 1):
+        self.codes, self.jobs, self.started = codes, jobs, list[str]()
+
+    def start(self, folder: RunFolder, place: int) -> RunFolder:
+        self.started.append(folder.name)
+        return folder
+
+    def poll(self, unit: RunFolder) -> int | None:
+        return self.codes[unit.name].pop(0)
+
+    def stop(self, unit: RunFolder) -> None:
+        self.codes[unit.name] = [75]
+
+
+def test_every_cell_has_a_folder_that_is_named_by_where_it_stands(tmp_path: Path) -> None:
+    pairs = [{"teacher": "digits", "student": "convnet_8"}, {"teacher": "digits", "student": "convnet_16"}]
+    folders = ladder(tmp_path, method=["dafl"], pair=pairs, lr_scale=[0.5]).cells()
+    names = [f"dafl-digits-{student}-lr_scale0.5" for student in ("convnet_8", "convnet_16")]
+    assert [cell.folder for cell in folders] == names
+    made = ladder(tmp_path).prepare()
+    assert [each.name for each in made] == ["dafl-seed0", "dafl-seed1", "dfad-seed0", "dfad-seed1"]
+    assert made[3].spec().method == "dfad"
+    assert made[3].spec().seed == 1
+    assert made[3].spec().rounds == 6
+    more = ladder(tmp_path, method=["dafl", "dfad"], seed=[0, 1, 2]).prepare()
+    assert len(more) == 6
+    with pytest.raises(SpecError, match=r"4 of 4 cells .*\n  method = dafl, seed = 0: .* another spec \(rounds"):
+        sweeps.Sweep("ladder", {"method": ["dafl", "dfad"], "seed": [0, 1]}, {**TINY, "rounds": 7}, tmp_path).prepare()
+
+
+def test_one_cell_that_cannot_be_run_keeps_all_from_starting_and_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as error:
+        ladder(tmp_path, method=["dafl", "ssdkd", "cgdd"], seed=[0, 1], batch_=[1]).prepare()
+    assert "'batch_'" in str(error.value)
+    with pytest.raises(SpecError) as error:
+        ladder(tmp_path, method=["dafl", "ssdkd", "dfad"], seed=[0, 1]).prepare()
+    first, second = str(error.value).splitlines()
+    assert first == "2 of 6 cells cannot be run, so nothing is started:"
+    assert second.startswith("  method = ssdkd, seed = 0; method = ssdkd, seed = 1: ")
+    assert "did you mean 'ssd_kd'?" in second
+    assert not list_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[1]", "is no sweep"),
+        ("a: [", "cannot be read (no YAML"),
+        ("a: &b [1]\nname: *b", "it has an alias"),
+        ("nme: a", "did you mean 'name'?"),
+        ("name: ../up", "no name for a folder"),
+        ("name: a", "has a grid of lists"),
+        ("grid: {method: dafl}", "method = 'dafl' is no list of values"),
+        ("grid: {method: []}", "method = [] is no list of values"),
+        ("grid: {seed: [0, 0], method: [dafl]}", "two cells are both seed0-dafl"),
+        ("grid: {method: [dafl], pair: [{method: fast}]}", "method is given by two axes"),
+        ("grid: {method: [dafl]}\nwith: {method: fast}", "method is on an axis of the grid too"),
+        ("grid: {seed: [0]}\nwith: {rouns: 3}", "1 of 1 cells cannot be run"),
+        (f"grid: {{seed: {list(range(200))}, a: {list(range(200))}}}", "40,000 cells; allowed: up to 10,000"),
+    ],
+)
+def test_what_is_no_sweep_is_refused(
+    text: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.yaml").write_text(text)
+    assert main(["sweep", str(tmp_path / "s.yaml"), "--root", str(tmp_path)]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list_runs(tmp_path)
+
+
+def test_the_command_says_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, sentence in (
+        ([], "sweep takes a YAML file"),
+        (["absent.yaml"], "there is no file absent.yaml"),
+        ([str(file_of(tmp_path)), "--job", "2"], "did you mean 'jobs'?"),
+        ([str(file_of(tmp_path)), "--on", "moon"], "allowed: local"),
+    ):
+        assert main(["sweep", *words]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_what_fails_is_tried_again_and_what_is_refused_is_not(tmp_path: Path) -> None:
+    folders = ladder(tmp_path).prepare()
+    names = [each.name for each in folders]
+    codes = {names[0]: [1, -9, 1], names[1]: [2], names[2]: [130], names[3]: [75, 1, 75, 130]}
+    launcher, said = Scripted(codes), list[str]()
+    queue = Queue(folders, launcher, said.append)
+    while not queue.is_done:
+        queue.advance()
+    assert launcher.started.count(names[0]) == MOST_FAILURES
+    assert launcher.started.count(names[1]) == 1
+    assert launcher.started.count(names[3]) == 4, "what is to be called again is no failure"
+    assert set(queue.left) == set(names)
+    assert any("ended by signal 9; it is tried again" in each for each in said)
+
+
+def test_ending_starts_nothing_more(tmp_path: Path) -> None:
+    folders = ladder(tmp_path).prepare()
+    launcher = Scripted({each.name: [0] for each in folders})
+    queue = Queue(folders, launcher)
+    queue.advance()
+    queue.end()
+    queue.advance()
+    assert queue.is_done
+    assert launcher.started == [folders[0].name]
+
+
+def test_what_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
+    folders = ladder(tmp_path).prepare()
+    held = folders[0].path / "status.json"
+    held.write_text('{"state": "running", "round": 1, "rounds": 6, "message": "", "pid": 1, "host": "elsewhere"}')
+    launcher = Scripted({each.name: [130] for each in folders}, jobs=8)
+    queue = Queue(folders, launcher)
+    queue.advance()
+    assert folders[0].name not in launcher.started
+    assert len(launcher.started) == 3
+    os.utime(held, (0, 0))  # nothing was heard of it for long
+    queue.advance()
+    assert launcher.started[-1] == folders[0].name
+
+
+def test_cores_and_devices_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launchers, "_cores", lambda: 8)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
+    local = launchers.Local()
+    assert local.jobs == 2
+    assert [local.environment(place) for place in range(3)] == [
+        {"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": device} for device in ("2", "GPU-5", "2")
+    ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert launchers.Local(3).environment(0) == {"OMP_NUM_THREADS": "2"}
+    assert launchers.Local().jobs == 1
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The students of a sweep that nobody disturbed."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    queue = sweeps.run(ladder(root, **TWO), jobs=2)
+    assert queue.finished == {each.name for each in queue.folders}
+    return students(root)
+
+
+@pytest.mark.slow
+def test_killed_workers_and_a_killed_launcher_change_no_student(
+    tmp_path: Path, undisturbed: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sweep", str(file_of(tmp_path, grid=TWO)), "--jobs", "2", "--root", str(tmp_path / "runs")]
+    first = subprocess.Popen([sys.executable, "-m", "dfkd_lab", *words], cwd=ROOT, stderr=subprocess.DEVNULL)
+    worker = until(lambda: at_work(tmp_path / "runs"))
+    os.kill(worker.status()["pid"], signal.SIGKILL)
+    first.kill()
+    first.wait()
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert students(tmp_path / "runs") == undisturbed
+    assert said.out.count("finished") == 2
+    assert main(words) == 0, "the same command again has nothing to do"
+    assert "begins" not in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_sigterm_saves_and_the_same_command_goes_on(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    words = ["sweep", str(file_of(tmp_path, grid=TWO)), "--jobs", "2", "--root", str(tmp_path / "runs")]
+    command = subprocess.Popen([sys.executable, "-m", "dfkd_lab", *words], cwd=ROOT, stdout=-3, stderr=-3)
+    until(lambda: at_work(tmp_path / "runs"))
+    command.terminate()
+    assert command.wait(120) == 75
+    assert not [each for each in list_runs(tmp_path / "runs") if each.status()["state"] == "running"]
+    assert main(words) == 0
+    assert students(tmp_path / "runs") == undisturbed
+
+
+def at_work(root: Path) -> RunFolder | None:
+    running = (each for each in list_runs(root) if each.status()["state"] == "running" and each.status()["round"] > 0)
+    return next(running, None)
+
+
+def until(look: Callable[[], RunFolder | None]) -> RunFolder:
+    end = time.monotonic() + 240
+    while time.monotonic() < end:
+        if found := look():
+            return found
+        time.sleep(0.02)
+    raise AssertionError("not within 240 s")
+
+
+def test_a_file_that_is_damaged_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "ladder" / "dafl-seed0").mkdir(parents=True)
+    (tmp_path / "ladder" / "dafl-seed0" / "spec.yaml").write_text("[")
+    with pytest.raises((SpecError, RunError), match=r"method = dafl, seed = 0: .*spec.yaml is damaged"):
+        ladder(tmp_path).prepare()
