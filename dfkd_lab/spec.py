@@ -230,7 +230,7 @@ class RunSpec:
         default_factory=dict, metadata={"help": "settings of the method that differ from the preset, by name"}
     )
     teacher: str = setting(
-        "digits", "teacher: digits, FILE, or NET@FILE, with NET also torchvision:NAME, timm:NAME, FILE.py:NAME"
+        "digits", "teacher: digits, scenes, FILE or NET@FILE, NET also torchvision:NAME, timm:NAME, FILE.py:NAME"
     )
     normalization: str = setting(
         "auto", "the teacher's input normalization; auto: as its checkpoint or the data set says"

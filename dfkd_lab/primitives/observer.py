@@ -178,7 +178,7 @@ class Observer:
             self._recording(observation, needs & {"maps", "last_maps"}),
             _named("student", observation.images),
         ):
-            observation.student = self.student(observation.images).float()
+            observation.student = _alike(self.student(observation.images).float(), observation.logits)
         if class_ is not None:
             maps = observation.student_maps
             observation.student_gradients = _gradients(observation.student, class_, maps, keep=True)
@@ -192,7 +192,8 @@ class Observer:
             logits: What the teacher gave for these images before, [N, K].
         """
         with self.autocast, _named("student", images):
-            return Observation(images=images, logits=logits, labels=labels, student=self.student(images).float())
+            student = _alike(self.student(images).float(), logits)
+        return Observation(images=images, logits=logits, labels=labels, student=student)
 
     @contextmanager
     def _recording(self, observation: Observation, needs: frozenset[str]) -> Iterator[None]:
@@ -251,6 +252,17 @@ def _named(who: str, images: Tensor) -> Iterator[None]:
         if is_other or isinstance(error, (MemoryError, OSError)) or "allocate" in str(error):
             raise
         raise RunError(f"the {who} failed on images {list(images.shape)} ({reason(error)})") from error
+
+
+def _alike(student: Tensor, teacher: Tensor) -> Tensor:
+    """The student's logits, which are of the teacher's shape.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    if student.shape != teacher.shape:
+        raise ValueError(f"its logits are {list(student.shape)}, the teacher's {list(teacher.shape)}")
+    return student
 
 
 def _gradients(logits: Tensor, class_: Tensor, maps: list[Tensor], keep: bool) -> list[Tensor]:

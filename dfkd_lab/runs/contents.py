@@ -71,7 +71,7 @@ EVENT = Fields(
     known={
         "s_lr": float,
         "metric": str,
-        "details": Fields(others=(float, None, [(float, None)])),
+        "details": Fields(known={"iou": [(float, None)]}, others=(float, None)),
         "shares": Fields(others=[float]),
         "memory": (
             Fields(

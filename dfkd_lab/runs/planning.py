@@ -263,4 +263,5 @@ def _preset(spec: RunSpec, class_: type[Any], teacher: Teacher) -> str:
         raise SpecError("preset: " + unknown(spec.preset, class_.presets, f"preset of {spec.method}"))
     about = named or data.find(spec.data) or data.find(teacher.card.data)
     large = ("imagenet",) if min(teacher.card.shape[1:]) >= LARGE else ()
-    return methods.suiting_preset(class_, about.presets if about else large)
+    unknown_data = ("segmentation",) if teacher.card.task == "segmentation" else large
+    return methods.suiting_preset(class_, about.presets if about else unknown_data)

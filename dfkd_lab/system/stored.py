@@ -78,13 +78,24 @@ def parsed(text: str | bytes, shape: Fields, where: object, cure: str) -> dict[s
     """
     try:
         value = json.loads(text)
-        reason = misfit(value, shape)
+        reason = misfit(value, shape) or _half_a_letter(text, value)
     except (ValueError, RecursionError) as error:
         detail = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0][:120]
         reason = f"no JSON: {detail}"
     if reason:
         raise DamagedFile(f"{where} is damaged ({reason}); {cure}")
     return dict(value)
+
+
+def _half_a_letter(text: str | bytes, value: Any) -> str:
+    """Why a text in ``value`` can be written nowhere, as JSON allows halves of letters; empty if all can."""
+    if "\\u" not in (text if isinstance(text, str) else text.decode(errors="replace")):
+        return ""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "a text in it has half of a letter"
+    return ""
 
 
 def misfit(value: Any, shape: Any, name: str = "") -> str:

@@ -133,4 +133,7 @@ def _normalization(net: str, name: str, data: str) -> tuple[tuple[float, ...], t
     if ":" in net:
         published = zoo.input_of(net)
         return published.mean, published.std
-    raise SpecError(f"a bare checkpoint does not say its normalization; give one of {', '.join(NORMALIZATIONS)}")
+    known = ", ".join(NORMALIZATIONS)
+    raise SpecError(
+        f"normalization = 'auto', and a bare checkpoint does not say its normalization; give one of {known}"
+    )

@@ -18,8 +18,9 @@ from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Classifier, copied
 from dfkd_lab.system.device import check_device, device_name, pick_device
+from dfkd_lab.system.faults import reason
 from dfkd_lab.system.rng import RNGState, preserved
-from dfkd_lab.teachers import checkpoints, unfinished
+from dfkd_lab.teachers import checkpoints, dense, unfinished
 from dfkd_lab.teachers.checkpoints import Card
 from dfkd_lab.teachers.recipes import TrainingRecipe, average, deterministic
 from dfkd_lab.teachers.tasks import task_of
@@ -68,6 +69,7 @@ def finished(spec: TeacherSpec) -> Card | None:
         raise SpecError("data = 'none': a teacher learns from real images; choose: " + ", ".join(data.TRAINING_SETS))
     data.check(spec.data)
     check_device(spec.device)
+    unfinished.check_place(spec.out, spec.path)
     if not spec.path.exists():
         return None
     card = checkpoints.read(spec.path).card
@@ -118,6 +120,10 @@ class TeacherTraining:
         return self.epochs * self.per_epoch
 
     def __iter__(self) -> Iterator[Epoch]:
+        with unfinished.held(self.spec.checkpoint):
+            yield from self._epochs()
+
+    def _epochs(self) -> Iterator[Epoch]:
         self._saved = time.monotonic()
         while not self.done and self.step < self.steps:
             epoch = self._advance()
@@ -152,9 +158,9 @@ class TeacherTraining:
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on."""
-        parts = self._parts()
         values = {name: getattr(self, name) for name in ("step", "seconds", "order", "loss", "epochs")}
-        return {"command": self.spec.command, **values, **{name: part.state_dict() for name, part in parts.items()}}
+        values |= {name: part.state_dict() for name, part in self._parts().items()}
+        return {"command": self.spec.command, "data": self.hashes, **values}
 
     def _parts(self) -> dict[str, Any]:
         """What has a state, by the name it has in a checkpoint."""
@@ -166,10 +172,17 @@ class TeacherTraining:
         train, held_out = data.training_set(self.spec.data, shape), data.evaluation_set(self.spec.data, shape)
         assert held_out is not None
         self.readings = [each.reading for each in (train, held_out) if each.reading]
+        self.hashes = train.hashes()
         self.images, self.labels = train.images.to(self.device), train.labels.to(self.device)
         self.task = task = task_of(self.spec.data, train, held_out, self.device)
         net, facts = python_file.short(self.spec.net), (task.shape, *task.normalization, self.spec.data)
-        return Card(net, task.classes, *facts, class_names=train.class_names, task=task.name)
+        card = Card(net, task.classes, *facts, class_names=train.class_names, task=task.name)
+        if task.name == "segmentation":
+            dense.check(card, held_out)
+        if nets.task_of(self.spec.net) not in (None, task.name):
+            what = f"'{self.spec.net}' is a network of {nets.task_of(self.spec.net)}"
+            raise SpecError(f"net: {what}, and data = '{self.spec.data}' is for {task.name}; choose another of them")
+        return card
 
     def _model(self) -> Classifier:
         with self.rng:
@@ -180,9 +193,10 @@ class TeacherTraining:
         try:
             with preserved(), torch.no_grad():
                 self.task.loss(model.eval(), self.images[:2], self.labels[:2])
+                self.task.loss(copied(model).train(), self.images[: self.batch], self.labels[: self.batch])
         except Exception as error:
-            said = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-            raise SpecError(f"'{self.card.net}' cannot take images {list(self.card.shape)} ({said})") from None
+            what = f"cannot be trained on batches of {self.batch} images {list(self.card.shape)} ({reason(error)})"
+            raise SpecError(f"net: '{self.card.net}' {what}") from None
         return model
 
     def _epochs_within(self, seconds: float) -> int:
@@ -206,20 +220,19 @@ class TeacherTraining:
 
     def _load(self) -> bool:
         """Go on from the newest checkpoint that is as it was saved, if there is one."""
-        self.spec.path.parent.mkdir(parents=True, exist_ok=True)
         found, damaged = unfinished.load(self.spec.checkpoint, self._take)
         self.said = [f"{damaged}; going on from step {self.step}"] if damaged else []
         return found
 
     def _take(self, state: dict[str, Any]) -> None:
         """Be where a checkpoint was."""
-        if state["command"] != self.spec.command:
-            what = f"{self.spec.checkpoint} holds another training ({state['command']})"
-            raise RunError(f"{what}; remove it or give another --out")
+        unfinished.refuse_another(self.spec.checkpoint, state, self.spec.command, self.hashes)
+        step, epochs = state["step"], state["epochs"] if self.spec.is_laid_out else self.epochs
+        if not (isinstance(step, int) and 0 <= step <= epochs * self.per_epoch):
+            raise ValueError(f"step = {step!r} is none of this training's")
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.epochs = state["epochs"] if self.spec.is_laid_out else self.epochs
+        self.step, self.epochs, self.seconds = step, epochs, float(state["seconds"])
         self.order, self.loss = state["order"].to(self.device), state["loss"].to(self.device)
 
     def _advance(self) -> Epoch | None:

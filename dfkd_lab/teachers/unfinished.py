@@ -1,16 +1,20 @@
-"""The file that an unfinished training is kept in, and the one before, for when it is damaged."""
+"""The file that an unfinished training is kept in, the one before it, and who may write them."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
-from dfkd_lab.errors import RunError
+from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.system.files import set_aside, write_atomically
 
 
@@ -49,8 +53,61 @@ def load(path: Path, take: Callable[[dict[str, Any]], None]) -> tuple[bool, str]
         path.replace(damaged)
         return True, f"{path} cannot be read ({reasons[0]}; it is {damaged.name} now)"
     if reasons:
-        raise RunError(f"{path} cannot be read ({reasons[0]}); remove it to begin again")
+        here = " and ".join(str(file) for file in (path, _previous(path)) if file.exists())
+        raise RunError(f"{here} cannot be read ({reasons[0]}); remove what is there to begin again")
     return False, ""
+
+
+def refuse_another(path: Path, state: dict[str, Any], command: str, hashes: dict[str, str]) -> None:
+    """Nothing but the training that was begun goes on, with the images and labels that it was begun with.
+
+    Raises:
+        RunError: otherwise.
+    """
+    if state["command"] != command:
+        raise RunError(f"{path} holds another training ({state['command']}); remove it or give another --out")
+    if state.get("data", hashes) != hashes:
+        what = "was begun with other images or labels under the same name"
+        raise RunError(f"{path} {what}; put those back, or remove it to begin again")
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Be the only process that trains into ``path``.
+
+    Raises:
+        SpecError: if it cannot be written to.
+        RunError: if another process does so now.
+    """
+    lock = FileLock(path.with_name(path.name + ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        cure = "let that one end, or give another --out"
+        raise RunError(f"{path} is being written by another training; {cure}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_place(out: str, path: Path) -> None:
+    """Make the folder of a teacher, and refuse one that nothing can be written to, before anything is trained.
+
+    Raises:
+        SpecError: naming what ``out`` says.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tried = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        tried.touch()
+        tried.unlink()
+        for file in (path, path.with_name(path.name + ".part"), _previous(path.with_name(path.name + ".part"))):
+            if file.is_dir():
+                raise SpecError(f"out = '{out}': {file} is a folder; give another --out")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise SpecError(f"out = '{out}' cannot be written to ({why}); give another --out") from None
 
 
 def forget(path: Path) -> None:
@@ -72,5 +129,8 @@ def _read(file: Path) -> dict[str, Any]:
     with zipfile.ZipFile(file) as parts:
         if damaged := parts.testzip():
             raise ValueError(f"its part {damaged} is damaged")
-    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError("it holds other things than numbers, and nothing of it is executed") from None
     return state
