@@ -144,7 +144,7 @@ def compare(arguments: list[str]) -> None:
     damaged = _print_results([(folder.name, folder) for folder in folders], read)
     (first, *others) = specs or [0]
     for number in others:
-        changed = difference(record(specs[number]), record(specs[first]))
+        changed = difference(*({**record(specs[each]), "out": ""} for each in (number, first)))
         both = f"{folders[first].name} -> {folders[number].name}: " + ("; ".join(changed) or "same settings")
         print(f"\n{printable(both)}")
     if any(damaged):

@@ -130,7 +130,15 @@ def resolve(spec: RunSpec, trust_code: str = "") -> ResolvedRun:
         seal = Seal([teacher.path])
     composed = _compose(spec, method, teacher, device, seal)
     calibration = teachers.kept_measurement(teacher, spec.data)
-    return ResolvedRun(spec, method, device, teacher, calibration, seal, known.notes, composed, code)
+    notes = [*known.notes, *_short_of_rounds(spec.rounds, composed.recipe.schedule.warm_up)]
+    return ResolvedRun(spec, method, device, teacher, calibration, seal, notes, composed, code)
+
+
+def _short_of_rounds(rounds: int, warm_up: int) -> list[str]:
+    """What a person should know who asked for fewer rounds than a warm-up leaves something of."""
+    if 2 * warm_up <= rounds:
+        return []
+    return [f"the student learns in {max(0, rounds - warm_up)} of {rounds} rounds, as warm_up = {warm_up}"]
 
 
 def settled(values: Mapping[str, Any]) -> RunSpec:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from filelock import FileLock
+
 from dfkd_lab import data
 from dfkd_lab.system.environment import cache
 from dfkd_lab.teachers.checkpoints import Card
@@ -47,10 +49,15 @@ BUILT_IN = {
 def train_built_in(name: str) -> Path:
     """Train a built-in teacher into the cache if it is not there (digits: 10 s, scenes: 50 s); gives its file.
 
-    Processes that train it at the same time write the same bytes, each to a temporary file of its own.
+    Processes that want it at the same time wait for the first of them.
     """
-    built_in = BUILT_IN[name]
-    if not built_in.path.exists():
-        for _ in TeacherTraining(replace(built_in.spec, out=str(built_in.path)), built_in.recipe):
-            pass
-    return built_in.path
+    path, recipe = BUILT_IN[name].path, BUILT_IN[name].recipe
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f"{path.name}.lock")
+        with FileLock(lock):
+            if not path.exists():
+                for _ in TeacherTraining(replace(BUILT_IN[name].spec, out=str(path)), recipe):
+                    pass
+        lock.unlink(missing_ok=True)
+    return path

@@ -53,8 +53,9 @@ def load(path: Path, take: Callable[[dict[str, Any]], None]) -> tuple[bool, str]
         path.replace(damaged)
         return True, f"{path} cannot be read ({reasons[0]}; it is {damaged.name} now)"
     if reasons:
-        here = " and ".join(str(file) for file in (path, _previous(path)) if file.exists())
-        raise RunError(f"{here} cannot be read ({reasons[0]}); remove what is there to begin again")
+        here = [str(file) for file in (path, _previous(path)) if file.exists()]
+        what = f"{' and '.join(here)} cannot be read ({reasons[0]})"
+        raise RunError(f"{what}; remove {'both' if len(here) > 1 else 'it'} to begin again")
     return False, ""
 
 
@@ -89,6 +90,8 @@ def held(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        if not path.exists():  # it is finished, and nobody has anything to wait for
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def check_place(out: str, path: Path) -> None:

@@ -227,3 +227,9 @@ def test_the_papers_weights_follow_the_teacher(method: str, wrn: str) -> None:
 
 def test_what_is_mirrored_is_a_setting_of_some_methods() -> None:
     assert {name for name in METHODS if "mirror" in settings_of(METHODS[name])} == {"deepinversion"}
+
+
+def test_a_warm_up_that_takes_most_of_the_rounds_is_said() -> None:
+    assert plan(method="ssd_kd", rounds=5, warm_up=4).notes == ["the student learns in 1 of 5 rounds, as warm_up = 4"]
+    assert plan(method="ssd_kd", rounds=3, warm_up=4).notes == ["the student learns in 0 of 3 rounds, as warm_up = 4"]
+    assert plan(method="ssd_kd", rounds=8, warm_up=4).notes == []

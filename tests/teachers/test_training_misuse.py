@@ -109,7 +109,7 @@ def test_both_files_of_a_training_are_named_where_both_are_damaged(spec: Callabl
     path.write_bytes(path.read_bytes()[:1000])
     previous = path.with_name(path.name + ".previous")
     previous.write_bytes(b"")
-    with pytest.raises(RunError, match=rf"{path.name} and .*{previous.name} cannot be read .*; remove what is there"):
+    with pytest.raises(RunError, match=rf"{path.name} and .*{previous.name} cannot be read .*; remove both"):
         TeacherTraining(spec())
     path.unlink()
     with pytest.raises(RunError, match=rf"{previous.name} cannot be read"):
