@@ -25,7 +25,7 @@ from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import unknown
 from dfkd_lab.system.device import pick_device, provenance
 from dfkd_lab.system.processes import tune_process
-from dfkd_lab.teachers.teacher_spec import TeacherSpec
+from dfkd_lab.teachers.teacher_spec import EPOCHS, TeacherSpec
 from dfkd_lab.teachers.training import TeacherTraining, finished
 
 SMALL = {"width": 16, "batch": 128}
@@ -128,7 +128,7 @@ def run(row: Row, seed: int, out: Path, device: str, end: float) -> bool:
     return measure(spec, folder_of(out, row.name, seed), end)["state"] == "finished"
 
 
-def teacher_of(net: str, data: str, device: str, end: float, out: Path, epochs: int = 60) -> Path | None:
+def teacher_of(net: str, data: str, device: str, end: float, out: Path, epochs: int = EPOCHS) -> Path | None:
     """The checkpoint of a teacher, trained below ``out`` until ``end`` if nobody has one; None if that is too early."""
     given = Path(os.environ.get("DFKD_DATA", "."), "teachers", f"{data}_{net}.pth")
     if given.is_file():

@@ -42,6 +42,7 @@ from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import settings_of
 from dfkd_lab.system.device import check_device, device_name, peak_memory, pick_device, provenance
 from dfkd_lab.system.files import write_atomically
+from dfkd_lab.teachers.teacher_spec import EPOCHS
 from tests.support import tiny
 
 RESULTS = FOLDER / "gpu.json"
@@ -262,7 +263,9 @@ def runs(stage: str, *pairs: str) -> list[Task]:
 def _run(stage: str, row: CifarRow, request: Request) -> dict[str, Any] | None:
     net, _, student = ("convnet_8:convnet_8" if request.tiny else row.pair).partition(":")
     data, fewer = ("digits", {"rounds": 2}) if request.tiny else (row.data, {})
-    teacher = teacher_of(net, data, request.device.type, request.end, request.runs, epochs=1 if request.tiny else 60)
+    teacher = teacher_of(
+        net, data, request.device.type, request.end, request.runs, epochs=1 if request.tiny else EPOCHS
+    )
     if teacher is None:
         return None
     given = {"teacher": str(teacher), "student": student, "data": data, "device": request.device.type}

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from cifar import teacher_of
@@ -65,7 +65,7 @@ SETS = {
 
 
 def main(
-    data: str = "scenes",
+    data: Literal["scenes", "camvid"] = "scenes",
     only: tuple[str, ...] = (),
     seeds: int = 0,
     minutes: float = 0.0,

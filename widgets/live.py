@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from dfkd_lab import teachers
 from dfkd_lab.engine.report import Report
 from dfkd_lab.runs import RunFolder, records
+from dfkd_lab.runs.launching import last_line
 from widgets import figures, form, series, status
 from widgets.chart import Chart
 from widgets.class_figures import by_class
@@ -222,12 +223,3 @@ def said(alarm: Alarm, reports: series.Reports) -> tuple[str, str]:
         return "alarm", f"Alarm since round {alarm.first}: {alarm.text}"
     rounds = f"round {alarm.first}" if alarm.first == alarm.last else f"rounds {alarm.first} to {alarm.last}"
     return "over", f"In {rounds}, and no longer: {alarm.text}"
-
-
-def last_line(folder: RunFolder) -> str:
-    """The last thing the run's process printed."""
-    try:
-        lines = (folder.path / "log.txt").read_text(errors="replace").split("\n")
-    except FileNotFoundError:
-        lines = []
-    return next((text.strip() for text in reversed(lines) if text.strip()), "its process ended without a word")

@@ -35,3 +35,12 @@ def launch(
         )
     _children.append(child)
     return child
+
+
+def last_line(folder: RunFolder) -> str:
+    """The last thing that the run's process printed."""
+    try:
+        lines = (folder.path / "log.txt").read_text(errors="replace").split("\n")
+    except OSError:
+        lines = []
+    return next((text.strip() for text in reversed(lines) if text.strip()), "its process ended without a word")

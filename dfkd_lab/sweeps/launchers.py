@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from dfkd_lab.nets import python_file
+from dfkd_lab.runs import own_code
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.launching import launch
 
@@ -43,9 +43,8 @@ class Local:
 
     def start(self, folder: RunFolder, place: int) -> subprocess.Popen[bytes]:
         """A process whose threads are its share of the cores, on the CUDA device whose turn it is."""
-        spec = folder.spec()
-        own_code = python_file.names_file(spec.student) or python_file.names_file(spec.teacher.partition("@")[0])
-        return launch(folder, "unchanged" if own_code else "", self.environment(place))
+        trust_code = "unchanged" if own_code.files_of(folder.spec()) else ""  # which whoever wrote the grid named
+        return launch(folder, trust_code, self.environment(place))
 
     def environment(self, place: int) -> dict[str, str]:
         """What a process at ``place`` is told of cores and devices."""

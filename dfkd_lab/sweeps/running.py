@@ -10,6 +10,7 @@ from typing import Any
 
 from dfkd_lab.errors import SpecError
 from dfkd_lab.runs.folder import RunFolder
+from dfkd_lab.runs.launching import last_line
 from dfkd_lab.runs.standing import AT_WORK
 from dfkd_lab.sweeps.grid import Sweep
 from dfkd_lab.sweeps.launchers import Launcher, Local
@@ -150,12 +151,3 @@ def run(
             if not queue.is_done:
                 time.sleep(PERIOD_S)
     return queue
-
-
-def last_line(folder: RunFolder) -> str:
-    """The last thing that the run's process printed."""
-    try:
-        lines = (folder.path / "log.txt").read_text(errors="replace").split("\n")
-    except OSError:
-        lines = []
-    return next((text.strip() for text in reversed(lines) if text.strip()), "its process ended without a word")

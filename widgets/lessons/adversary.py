@@ -23,8 +23,6 @@ PANELS: dict[str, tuple[Value, str, str]] = {
     "accuracy": (accuracy, "accuracy, on digits", "share of images"),
     "gap": (lambda report: report.terms.get("gap"), "gap that the generator found", "mean L1 of logits"),
 }
-BETWEEN = 0.085
-"""Room between two panels, as a share of the width."""
 
 
 def show(runs: Mapping[str, RunFolder]) -> None:
@@ -56,8 +54,7 @@ def figure(reports: Mapping[str, Reports], grids: Mapping[str, Path], round_: in
             curve = drawing.line(arm, rounds, values.tolist(), drawing.color_of(number), showlegend=panel == 0)
             drawn.add_trace(curve, **place)
         drawn.update_yaxes(title_text=unit, title_standoff=4, rangemode="tozero", nticks=5, **place)
-        begin = panel * (1 + BETWEEN) / len(PANELS)
-        domain = [begin, begin + (1 + BETWEEN) / len(PANELS) - BETWEEN]
+        domain = drawing.domain(panel, len(PANELS))
         drawn.update_xaxes(title_text="round", tickformat="d", nticks=5, domain=domain, **place)
         drawing.add_title(drawn, title, **place)
         drawn.add_vline(round_, line={"color": TEXT, "width": 1, "dash": "dot"}, **place)

@@ -18,6 +18,8 @@ from widgets import figures
 from widgets.figures import COLORS, TEXT
 from widgets.status import AMBER
 
+BETWEEN = 0.085
+"""Room between two panels in a row, as a share of the width."""
 GAP, WORDS = 2, 6
 """Pixels between two images, and below each for its words."""
 
@@ -88,6 +90,12 @@ def line(name: str, x: Sequence[Any], y: Sequence[float | None], color: str, **m
     values = np.asarray([np.nan if each is None else each for each in y], np.float32)
     look = {"mode": "lines+markers", "line": {"color": color, "width": 2}, "marker": {"size": 5}, "legendgroup": name}
     return go.Scatter(x=np.asarray(x, np.float32), y=values, name=name, **{**look, **more})
+
+
+def domain(panel: int, panels: int) -> list[float]:
+    """From where to where one of ``panels`` in a row goes, as shares of the width, with room for its title between."""
+    wide = (1 + BETWEEN) / panels
+    return [panel * wide, (panel + 1) * wide - BETWEEN]
 
 
 def add_title(figure: go.Figure, text: str, *, row: int, col: int) -> None:

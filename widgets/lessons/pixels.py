@@ -27,8 +27,6 @@ PANELS: dict[str, tuple[Value, str]] = {
     "mean IoU": (accuracy, "mIoU"),
     "the student's largest class": (lambda report: max(report.shares["student"]), "share of synthetic pixels"),
 }
-BETWEEN = 0.085
-"""Room between two panels, as a share of the width."""
 MOMENTS = {"a quarter": 0.25, "half": 0.5, "three quarters": 0.75, "all": 1.0}
 """Of the student's steps."""
 
@@ -81,18 +79,13 @@ def figure(
             curve = drawing.line(arm, steps, values, drawing.color_of(number), showlegend=panel == 0, mode="lines")
             drawn.add_trace(curve, **place)
             drawn.add_vline(now[arm].cost.s_steps, line={"color": TEXT, "width": 1, "dash": "dot"}, **place)
-        drawn.update_xaxes(title_text="student steps", tickformat="d", nticks=4, domain=_domain(panel), **place)
+        drawn.update_xaxes(
+            title_text="student steps", tickformat="d", nticks=4, domain=drawing.domain(panel, len(PANELS) + 1), **place
+        )
         drawn.update_yaxes(title_text=unit, title_standoff=4, range=[0, 1.03], nticks=5, **place)
         drawing.add_title(drawn, title, **place)
     _add_classes(drawn, {"row": 2, "col": 1 + len(PANELS) * narrow}, now, names)
     return drawing.finished(drawn, 740).update_layout(legend_y=-0.16)
-
-
-def _domain(panel: int) -> list[float]:
-    """From where to where a panel goes, as shares of the width."""
-    panels = len(PANELS) + 1
-    begin = panel * (1 + BETWEEN) / panels
-    return [begin, begin + (1 + BETWEEN) / panels - BETWEEN]
 
 
 def _add_classes(drawn: go.Figure, place: dict[str, int], now: Mapping[str, Report], names: Sequence[str]) -> None:
@@ -103,7 +96,7 @@ def _add_classes(drawn: go.Figure, place: dict[str, int], now: Mapping[str, Repo
             arm, range(len(iou)), iou, drawing.color_of(number), mode="markers", showlegend=False, marker={"size": 8}
         )
         drawn.add_trace(marks, **place)
-    drawn.update_xaxes(**class_axis(names), domain=_domain(len(PANELS)), **place)
+    drawn.update_xaxes(**class_axis(names), domain=drawing.domain(len(PANELS), len(PANELS) + 1), **place)
     drawn.update_yaxes(title_text="IoU", title_standoff=4, range=[-0.03, 1.03], nticks=5, **place)
     drawing.add_title(drawn, "IoU by class", **place)
 
