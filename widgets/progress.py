@@ -39,7 +39,9 @@ class Progress:
     def show(self, report: Report) -> None:
         """Draw, but not more often than anyone can see."""
         # The folder says so only after this, and there is no later report to show it.
-        end = "finished" if report.round == report.rounds else "stopped" if self.session.requested == "stop" else ""
+        end = (
+            "finished" if report.round == report.rounds else "stopped" if self.session.requests.newest == "stop" else ""
+        )
         if self.live is None and (end or time.monotonic() - self._shown > PERIOD_S):
             self._shown = time.monotonic()
             if self._handle:

@@ -119,7 +119,7 @@ def execute(name: str, values: Mapping[str, str]) -> RunFolder | None:
         output = runs_root() / path.name
         output.parent.mkdir(exist_ok=True)
     try:
-        with terminating_at(partial(_stop, folder)), _interrupt_requests(folder), progress(folder, rounds):
+        with _ended_by_signals(folder), progress(folder, rounds):
             _execute(path, output, parameters)
     except SystemExit:
         if folder is None or folder.status()["state"] != "finished":
@@ -190,13 +190,19 @@ def _this_interpreter() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _ended_by_signals(folder: RunFolder | None) -> Iterator[None]:
+    with terminating_at(partial(_request, "terminate", folder)), _interrupt_requests(folder):
+        yield
+
+
+@contextlib.contextmanager
 def _interrupt_requests(folder: RunFolder | None) -> Iterator[None]:
     """Turn the first SIGINT into a request to stop after this round."""
     before = signal.getsignal(signal.SIGINT)
 
     def handler(*_: object) -> None:
         signal.signal(signal.SIGINT, before)
-        _stop(folder)
+        _request("stop", folder)
         print("stopping after this round; interrupt again to stop at once", flush=True)
 
     signal.signal(signal.SIGINT, handler)
@@ -206,8 +212,8 @@ def _interrupt_requests(folder: RunFolder | None) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _stop(folder: RunFolder | None) -> None:
-    """Request the run of ``folder`` to stop; what is no run is interrupted."""
+def _request(request: str, folder: RunFolder | None) -> None:
+    """Ask it of the run of ``folder``; what is no run is interrupted."""
     if folder is None:
         raise KeyboardInterrupt
-    folder.request("stop")
+    folder.request(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tyro
@@ -21,9 +22,16 @@ from dfkd_lab.system.text import printable
 class Flags:
     """All cells of a grid, planned as a whole and then run; the same command again continues, and adds new cells."""
 
-    on: str = setting("local", "where the runs are computed", choices=("local",))
-    jobs: int = setting(0, "runs at a time; 0: one for each CUDA device, or one", low=0, high=1024)
-    minutes: float = setting(0.0, "end after this time, saved; 0 goes on to the end", low=0, high=1_000_000, unit="min")
+    on: str = setting("local", "where the runs are computed", choices=("local", "slurm", "ray"))
+    jobs: int = setting(0, "runs at a time; 0: one for each GPU, or one; Slurm decides itself", low=0, high=1024)
+    minutes: float = setting(
+        0.0,
+        "end after this time, saved, and of Slurm each task, which is queued again; 0 goes on to the end",
+        low=0,
+        high=1_000_000,
+        unit="min",
+    )
+    sbatch: str = setting("", "what Slurm is told, as in 'partition=gpu gres=gpu:1'")
     root: str = setting("", "takes the place of runs/")
 
 
@@ -37,17 +45,29 @@ def run(arguments: list[str]) -> None:
     from dfkd_lab import sweeps
 
     sweep = sweeps.from_file(arguments[0], Path(flags.root) if flags.root else None)
+    if flags.sbatch and flags.on != "slurm":
+        raise SpecError(f"sbatch = {flags.sbatch!r} goes with --on slurm, not with --on {flags.on}")
+    if flags.on == "slurm":
+        folders, _ = sweeps.submit(sweep, flags.jobs, flags.minutes, flags.sbatch, _say)
+        _conclude(folders, CALL_AGAIN)
+        return
     stops: list[bool] = []
     sentence = "ending after the rounds that run; interrupt again to stop at once"
     with first_interrupt(lambda: stops.append(True), sentence):
         queue = sweeps.run(sweep, flags.on, flags.jobs, flags.minutes, _say, lambda: bool(stops))
-    print(plain_table([_row(folder) for folder in queue.folders]))
-    if queue.left:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in queue.left.items())
-        raise SpecError(f"{len(queue.left)} of {len(queue.folders)} runs are not finished ({reasons})")
-    if len(queue.finished) < len(queue.folders):
-        print(f"{len(queue.finished)} of {len(queue.folders)} runs are finished; run the same command again")
-        raise SystemExit(130 if stops else CALL_AGAIN)
+    _conclude(queue.folders, 130 if stops else CALL_AGAIN, queue.left)
+
+
+def _conclude(folders: Sequence[RunFolder], unfinished: int, left: Mapping[str, str] | None = None) -> None:
+    """The table of all runs, and the exit status: ``unfinished`` unless all are finished or some are ``left``."""
+    rows = [_row(folder) for folder in folders]
+    print(plain_table(rows))
+    if left:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left.items())
+        raise SpecError(f"{len(left)} of {len(folders)} runs are not finished ({reasons})")
+    if (finished := sum(row["state"] == "finished" for row in rows)) < len(rows):
+        print(f"{finished} of {len(rows)} runs are finished; run the same command again")
+        raise SystemExit(unfinished)
 
 
 def _say(text: str) -> None:

@@ -33,7 +33,7 @@ from dfkd_lab.system.files import write_atomically
 
 NOT_IDENTITY = ("out", "checkpoint_s", "evaluate_every", "buffer_on")
 """Settings that do not change what a run computes."""
-REQUESTS = ("run", "pause", "stop")
+REQUESTS = ("run", "pause", "stop", "terminate")
 LONGEST_NAME = 200
 """Bytes of a folder's name; file systems take 255, and files beside it need some."""
 
@@ -156,7 +156,7 @@ class RunFolder:
         return standing.status(self.path)
 
     def request(self, request: str) -> None:
-        """Ask the writing process to "pause", "run" or "stop" (after this round)."""
+        """Ask the writing process to "pause", "run", "stop" (after this round) or "terminate" (as SIGTERM does)."""
         write_atomically(self.path / "control", request.encode())
 
     def take_request(self) -> str:

@@ -13,6 +13,12 @@ _children: list[subprocess.Popen[bytes]] = []
 """Popen warns when it is forgotten while its process runs, and these outlive whoever began them."""
 
 
+def command(folder: RunFolder, trust_code: str = "") -> list[str]:
+    """What begins or continues the run of a prepared folder; ``trust_code`` as in :func:`launch`."""
+    trust = ["--trust-code", trust_code] if trust_code else []
+    return [sys.executable, "-m", "dfkd_lab", "resume", str(folder.path), *trust]
+
+
 def launch(
     folder: RunFolder, trust_code: str = "", environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
@@ -22,10 +28,9 @@ def launch(
     Python files may be executed there, as :func:`~dfkd_lab.runs.planning.resolve` has it; "" none. ``environment`` is
     put over that of this process.
     """
-    trust = ["--trust-code", trust_code] if trust_code else []
     with (folder.path / "log.txt").open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "dfkd_lab", "resume", str(folder.path), *trust],
+            command(folder, trust_code),
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,

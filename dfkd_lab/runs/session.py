@@ -25,6 +25,7 @@ from dfkd_lab.runs.compiling import compile_run
 from dfkd_lab.runs.folder import RunFolder, prepare
 from dfkd_lab.runs.planning import ResolvedRun, resolve
 from dfkd_lab.runs.recorder import CHECKPOINT, Recorder
+from dfkd_lab.runs.requests import GRACE_S, Requests, Terminated
 from dfkd_lab.runs.seal import SealBroken
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.device import free_memory, has_same_bits, provenance, reproducible, used_memory
@@ -40,8 +41,9 @@ class Session:
     """``for report in Session(plan(...))``: one process at work on one run folder, from where the folder stands.
 
     Everything that can be refused is refused here, before the first step. The first ``stop()`` ends the run after
-    this round, saved; ``pause()`` holds it between two steps. So does the first SIGTERM, if nothing else in the process
-    answers it; the iteration then ends in ``SystemExit(75)``: call again.
+    this round, saved; ``pause()`` holds it between two steps. The first SIGTERM, if nothing else in the process answers
+    it, is a ``stop()`` that gives up a round which goes on for longer than 20 s; the iteration then ends in
+    ``SystemExit(75)``: call again.
 
     Args:
         resolved: The run; a spec, as a run folder has it, is resolved first.
@@ -56,7 +58,8 @@ class Session:
         self.resolved = resolve(resolved, trust_code) if isinstance(resolved, RunSpec) else resolved
         self.spec, self.device = self.resolved.spec, self.resolved.device
         self.folder = RunFolder.of(self.spec)
-        self.requested, self._looked, self._saved = "run", 0.0, time.monotonic()
+        self.requests = Requests(self.folder)
+        self._saved = self._reported = time.monotonic()
         own_code.refuse_other_run(self.folder, self.spec, self.resolved.code, trust_code)
         free, is_new = free_memory(self.device), not self.folder.path.exists()
         _ = self.resolved.composed  # anew, if an earlier session took it
@@ -107,7 +110,7 @@ class Session:
             return Run(composed, evaluate=evaluate, on_step=self._on_step, compile=compile)
 
     def __iter__(self) -> Generator[Report, None, None]:
-        with terminating_at(self.stop):
+        with terminating_at(self.requests.terminate), contextlib.suppress(Terminated):
             yield from self._rounds()
 
     def _rounds(self) -> Generator[Report, None, None]:
@@ -117,7 +120,7 @@ class Session:
             self._status("running")
             with AsyncWriter(self.device) as self.writer, reproducible(self.device, self.spec.deterministic):
                 self._compile()
-                while self.run.round < self.spec.rounds and self.requested != "stop":
+                while self.run.round < self.spec.rounds and self.requests.newest != "stop":
                     with memory_estimate.explained(self.spec.settings, self._kept()), self.seal:
                         report = self.run.advance()
                     self._keep(report)
@@ -129,8 +132,8 @@ class Session:
             self._fail(str(error))
         except OSError as error:
             self._fail(self._not_written(error))
-        except (KeyboardInterrupt, GeneratorExit):
-            self._status("stopped", self._kept())
+        except (KeyboardInterrupt, GeneratorExit, Terminated) as error:
+            self._status("stopped", f"{error}; {self._kept()}".removeprefix("; "))
             raise
         except Exception as error:  # a fault of a method or of ours: its traceback is the caller's
             self._status("failed", f"{type(error).__name__}: {error}; {self._kept()}")
@@ -152,34 +155,18 @@ class Session:
 
     def pause(self) -> None:
         """Hold before the next step."""
-        self.requested = "pause"
+        self.requests.newest = "pause"
 
     def resume(self) -> None:
         """Go on after a pause."""
-        self.requested = "run"
+        self.requests.newest = "run"
 
     def stop(self) -> None:
         """End after this round, saved."""
-        self.requested = "stop"
+        self.requests.newest = "stop"
 
     def _on_step(self) -> None:
-        """A safe point, before every step: read what the folder's readers request, and wait while paused."""
-        now = time.monotonic()
-        if now - self._looked > 0.05:
-            self._looked = now
-            self._read_request()
-            self.recorder.beat()
-        if self.requested == "pause":
-            self._status("paused")
-            while self.requested == "pause":
-                time.sleep(0.05)
-                self._read_request()
-                self.recorder.beat()
-            self._status("running")
-
-    def _read_request(self) -> None:
-        if request := self.folder.take_request():
-            self.requested = request
+        self.requests.at_step(self.recorder.beat, self._status)
 
     def _claim(self) -> None:
         """Make the folder and hold its lock, which the system lets go when this process dies."""
@@ -223,8 +210,10 @@ class Session:
         if report.samples is not None and (report.round % every == 0 or report.round == 1):
             job = partial(samples.write, self.folder.sample(report.round), self.teacher.class_names)
             self.writer.put("samples", job, samples.shown(report.samples, report.seen.student))
-        due = time.monotonic() - self._saved >= self.spec.checkpoint_s
-        if due or report.round in (1, self.spec.rounds) or self.requested == "stop":
+        now = time.monotonic()
+        due = now - self._saved >= self.spec.checkpoint_s or now - self._reported >= GRACE_S
+        self._reported = now
+        if due or report.round in (1, self.spec.rounds) or self.requests.newest == "stop":
             self._save()
         self._status("running")
         self.run.cost.writing_s += time.perf_counter() - start

@@ -13,15 +13,14 @@ from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.launching import last_line
 from dfkd_lab.runs.standing import AT_WORK
 from dfkd_lab.sweeps.grid import Sweep
-from dfkd_lab.sweeps.launchers import Launcher, Local
+from dfkd_lab.sweeps.launchers import LAUNCHERS, Launcher, slurm
+from dfkd_lab.system.locks import WITHOUT_LOCKS, keeps_locks
 from dfkd_lab.system.signals import CALL_AGAIN, terminating_at
 
 REFUSED, INTERRUPTED = 2, 130
 MOST_FAILURES = 3
 """Of one run in one sweep's process, until it is left alone."""
 PERIOD_S = 0.2
-LAUNCHERS: dict[str, Callable[[int], Launcher]] = {"local": Local}
-"""Where the runs of a sweep can be computed; each is told how many run at a time."""
 Say = Callable[[str], object]
 
 
@@ -89,7 +88,7 @@ class Queue:
         state = folder.status()["state"]
         if state == "finished":
             self._finish(folder)
-        elif code == CALL_AGAIN:
+        elif code == CALL_AGAIN or (self.ending and code == INTERRUPTED):
             self.waiting.appendleft(folder)
         elif code == REFUSED and state in AT_WORK:
             self.waiting.append(folder)  # another process was faster
@@ -125,8 +124,8 @@ def run(
 
     Args:
         sweep: See there.
-        on: Where: one of :data:`LAUNCHERS`.
-        jobs: How many at a time; 0 takes as many as there are CUDA devices, or one.
+        on: Where: one of :data:`~dfkd_lab.sweeps.launchers.LAUNCHERS`. For Slurm, see :func:`submit`.
+        jobs: How many at a time; 0 takes as many as there are GPUs, or one.
         minutes: End after this time, saved; 0 goes on to the end.
         say: Told in words what happens.
         interrupted: Asked from time to time whether to end, saved.
@@ -135,13 +134,14 @@ def run(
 
     Raises:
         SpecError: if a cell cannot be run, before anything is started.
+        RunError: if the launcher does not start.
         SystemExit: with 75 where SIGTERM ended it.
     """
     if on not in LAUNCHERS:
         raise SpecError(f"on = '{on}'; allowed: {', '.join(LAUNCHERS)}")
     if jobs < 0 or minutes < 0:
         raise SpecError(f"jobs = {jobs} and minutes = {minutes:g}; allowed: 0 or more")
-    queue = Queue(sweep.prepare(), LAUNCHERS[on](jobs), say)
+    queue = Queue(_prepared(sweep, say), LAUNCHERS[on](jobs), say)
     ends = time.monotonic() + (60 * minutes or math.inf)
     with terminating_at(queue.end):
         while not queue.is_done:
@@ -151,3 +151,42 @@ def run(
             if not queue.is_done:
                 time.sleep(PERIOD_S)
     return queue
+
+
+def submit(
+    sweep: Sweep, jobs: int = 0, minutes: float = 0.0, sbatch: str = "", say: Say = silent
+) -> tuple[list[RunFolder], str]:
+    """Plan all cells of ``sweep``, then give Slurm those that are neither finished nor at work, as one array.
+
+    Args:
+        sweep: See there.
+        jobs: How many tasks at a time; 0 leaves that to Slurm.
+        minutes: The time limit of a task, which saves at its end and is queued again; 0 takes the partition's.
+        sbatch: Its options, as in "partition=gpu gres=gpu:1".
+        say: Told in words what happens.
+
+    Gives all run folders, and the number of the job that has the unfinished ones: "" where there are none, or no Slurm.
+
+    Raises:
+        SpecError: if a cell cannot be run or an option cannot be, before anything is written.
+        RunError: if sbatch refuses.
+    """
+    array = slurm.Array(sweep.path, jobs, minutes, sbatch)
+    folders = _prepared(sweep, say)
+    if job := array.poll():
+        say(f"job {job} is still in the queue; nothing more is given to it (scancel {job} ends it, saved)")
+        return folders, job
+    if not (unfinished := [each for each in folders if each.status()["state"] not in ("finished", *AT_WORK)]):
+        return folders, ""
+    job = array.start(unfinished)
+    count = f"{len(unfinished)} of {len(folders)} runs"
+    script = array.path / "array.sh"
+    say(f"job {job}: {count}" if job else f"there is no sbatch here; {count} are in {script}: sbatch {script}")
+    return folders, job
+
+
+def _prepared(sweep: Sweep, say: Say) -> list[RunFolder]:
+    folders = sweep.prepare()
+    if not keeps_locks(sweep.path):
+        say(WITHOUT_LOCKS.format(sweep.path))
+    return folders

@@ -279,7 +279,7 @@ def test_at_work_a_run_says_so_within_a_round(spec: RunSpec, monkeypatch: pytest
     session, times = Session(spec), []
     monkeypatch.setattr("dfkd_lab.runs.recorder.HEARTBEAT_S", 0.0)
     monkeypatch.setattr(session.recorder, "beat", lambda *_: times.append(session.run.round))
-    session._looked = 0.0
+    session.requests._looked = 0.0
     session._on_step()
     assert times
 
@@ -298,6 +298,26 @@ def test_a_terminated_run_is_saved_and_says_call_again(spec: RunSpec, whole: byt
     assert (folder.status()["state"], folder.status()["round"]) == ("stopped", 3)
     assert student_of(spec) == whole
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_round_that_would_not_end_in_time_is_given_up(spec: RunSpec, whole: bytes) -> None:
+    folder = RunFolder(spec.out)
+    code = (
+        "import os, signal, sys, torch; torch.set_num_threads(1)\n"
+        "from dfkd_lab import RunFolder, Session\n"
+        "from dfkd_lab.runs import requests\n"
+        "requests.GRACE_S = -1\n"
+        "session = Session(RunFolder(sys.argv[1]).spec())\n"
+        "for report in session:\n"
+        "    if report.round == 3: session.requests._read = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    session.requests._looked = -9.0\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder.path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (75, "", "")
+    status = folder.status()
+    assert (status["state"], status["round"]) == ("stopped", 3)
+    assert status["message"].startswith("terminated within a round; round 3 is saved")
+    assert student_of(spec) == whole
 
 
 def test_a_handler_that_somebody_has_set_is_left_alone(spec: RunSpec) -> None:

@@ -16,6 +16,7 @@ from dfkd_lab import RunFolder, SpecError, sweeps
 from dfkd_lab.__main__ import main
 from dfkd_lab.runs import RunError, list_runs
 from dfkd_lab.sweeps import launchers
+from dfkd_lab.sweeps.launchers import local as local_launcher
 from dfkd_lab.sweeps.running import MOST_FAILURES, Queue
 from tests.support import ROOT
 
@@ -118,7 +119,7 @@ def test_the_command_says_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFi
         ([], "sweep takes a YAML file"),
         (["absent.yaml"], "there is no file absent.yaml"),
         ([str(file_of(tmp_path)), "--job", "2"], "did you mean 'jobs'?"),
-        ([str(file_of(tmp_path)), "--on", "moon"], "allowed: local"),
+        ([str(file_of(tmp_path)), "--on", "moon"], "allowed: local, slurm, ray"),
     ):
         assert main(["sweep", *words]) == 2
         assert sentence in capsys.readouterr().err
@@ -165,7 +166,7 @@ def test_what_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
 
 
 def test_cores_and_devices_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launchers, "_cores", lambda: 8)
+    monkeypatch.setattr(local_launcher, "_cores", lambda: 8)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
     local = launchers.Local()
     assert local.jobs == 2

@@ -1,32 +1,15 @@
-"""Where the runs of a sweep are computed: what starts ``resume FOLDER``, knows when it has ended, and can end it."""
+"""Runs of a sweep as processes on this machine."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from typing import Any, Protocol
 
 import torch
 
 from dfkd_lab.runs import own_code
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.launching import launch
-
-
-class Launcher(Protocol):
-    """Three verbs; a unit is whatever ``start`` gives."""
-
-    jobs: int
-    """How many units run at a time."""
-
-    def start(self, folder: RunFolder, place: int) -> Any:
-        """Begin or continue the run of a prepared folder, as one of several at a time: the one at ``place``, from 0."""
-
-    def poll(self, unit: Any) -> int | None:
-        """The exit status of its process, None while it runs; below 0 for a signal that ended it."""
-
-    def stop(self, unit: Any) -> None:
-        """Have it end after its round, saved; its exit status is then 75."""
 
 
 class Local:
@@ -43,8 +26,7 @@ class Local:
 
     def start(self, folder: RunFolder, place: int) -> subprocess.Popen[bytes]:
         """A process whose threads are its share of the cores, on the CUDA device whose turn it is."""
-        trust_code = "unchanged" if own_code.files_of(folder.spec()) else ""  # which whoever wrote the grid named
-        return launch(folder, trust_code, self.environment(place))
+        return launch(folder, trusted(folder), self.environment(place))
 
     def environment(self, place: int) -> dict[str, str]:
         """What a process at ``place`` is told of cores and devices."""
@@ -59,6 +41,11 @@ class Local:
         """SIGTERM."""
         if unit.poll() is None:
             unit.terminate()
+
+
+def trusted(folder: RunFolder) -> str:
+    """Which text of the run's own Python files may be executed: the one that whoever wrote the grid named."""
+    return "unchanged" if own_code.files_of(folder.spec()) else ""
 
 
 def _cores() -> int:
