@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from dfkd_lab.cli.flags import first_interrupt, read
+from dfkd_lab.cli.flags import read
 from dfkd_lab.cli.tables import plain_table
 from dfkd_lab.errors import SpecError
 from dfkd_lab.runs import RunFolder
 from dfkd_lab.spec import setting
 from dfkd_lab.system.signals import CALL_AGAIN
 from dfkd_lab.system.text import printable
+
+if TYPE_CHECKING:
+    from dfkd_lab.sweeps import Queue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +56,38 @@ def run(arguments: list[str]) -> None:
         folders, _ = sweeps.submit(sweep, flags.jobs, flags.minutes, flags.sbatch, _say)
         _conclude(folders, CALL_AGAIN)
         return
-    stops: list[bool] = []
-    sentence = "ending after the rounds that run; interrupt again to stop at once"
-    with first_interrupt(lambda: stops.append(True), sentence):
-        queue = sweeps.run(sweep, flags.on, flags.jobs, flags.minutes, _say, lambda: bool(stops))
-    _conclude(queue.folders, 130 if stops else CALL_AGAIN, queue.left)
+    page = Page(sweep.path)
+    queue = sweeps.run(sweep, flags.on, flags.jobs, flags.minutes, _say, page.keep)
+    page.finish()
+    _conclude(queue.folders, 130 if queue.interrupted else CALL_AGAIN, queue.left)
+
+
+class Page:
+    """The page about a sweep, ``sweep.html``, which a process of its own writes when runs have finished."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.process: subprocess.Popen[bytes] | None = None
+        self.finished = -1
+        """Of the runs that the newest page is about."""
+
+    def keep(self, queue: Queue) -> None:
+        """Begin a new one if more runs are finished, and none is being written."""
+        if len(queue.finished) > max(0, self.finished) and (self.process is None or self.process.poll() is not None):
+            self.finished = len(queue.finished)
+            self._begin()
+
+    def finish(self) -> None:
+        """Write the last one."""
+        if self.process is not None:
+            self.process.wait()
+        if self._begin().wait() == 0:
+            _say(f"page {self.path / 'sweep.html'}")
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", "widgets.compare", str(self.path)]
+        self.process = subprocess.Popen(words, stdin=-3, stdout=-3, stderr=-3)
+        return self.process
 
 
 def _conclude(folders: Sequence[RunFolder], unfinished: int, left: Mapping[str, str] | None = None) -> None:

@@ -185,6 +185,20 @@ def from_file(path: Path | str, root: Path | None = None) -> Sweep:
     return Sweep(found.get("name", Path(path).stem), found.get("grid", {}), found.get("with") or {}, root)
 
 
+def from_text(name: str, grid: str, settings: str = "", root: Path | None = None) -> Sweep:
+    """The sweep whose grid and common settings are YAML, as the parameters of a notebook are.
+
+    Raises:
+        SpecError: if one cannot be read, or it is no sweep.
+    """
+    found = {}
+    for part, text in (("grid", grid), ("settings", settings or "{}")):
+        found[part], reason = from_yaml(text)
+        if reason:
+            raise SpecError(f"{part} = {text!r} cannot be read ({reason}); {EXAMPLE}")
+    return Sweep(name, found["grid"], found["settings"], root)
+
+
 def _sentences(refused: Mapping[str, Sequence[Cell]], size: int) -> str:
     """Every refusal once, with the cells that it is of."""
     count = sum(map(len, refused.values()))

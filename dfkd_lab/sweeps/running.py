@@ -46,7 +46,7 @@ class Queue:
         self.left: dict[str, str] = {}
         """Runs that are not tried again, and why."""
         self.failures: Counter[str] = Counter()
-        self.ending = False
+        self.ending = self.interrupted = False
 
     @property
     def is_done(self) -> bool:
@@ -118,7 +118,7 @@ def run(
     jobs: int = 0,
     minutes: float = 0.0,
     say: Say = silent,
-    interrupted: Callable[[], bool] = lambda: False,
+    watch: Callable[[Queue], object] = lambda queue: None,
 ) -> Queue:
     """Plan all cells of ``sweep``, then run those that are not finished; the same call continues.
 
@@ -128,9 +128,10 @@ def run(
         jobs: How many at a time; 0 takes as many as there are GPUs, or one.
         minutes: End after this time, saved; 0 goes on to the end.
         say: Told in words what happens.
-        interrupted: Asked from time to time whether to end, saved.
+        watch: Shown the queue a few times a second, which it may end.
 
-    Gives the queue as it ended: what finished, what was left and why.
+    Gives the queue as it ended: what finished, what was left and why. The first interrupt ends it, saved; at the
+    second, it is left, and what runs goes on by itself.
 
     Raises:
         SpecError: if a cell cannot be run, before anything is started.
@@ -145,11 +146,18 @@ def run(
     ends = time.monotonic() + (60 * minutes or math.inf)
     with terminating_at(queue.end):
         while not queue.is_done:
-            if not queue.ending and (interrupted() or time.monotonic() >= ends):
+            try:
+                if not queue.ending and time.monotonic() >= ends:
+                    queue.end()
+                queue.advance()
+                watch(queue)
+                time.sleep(0 if queue.is_done else PERIOD_S)
+            except KeyboardInterrupt:
+                if queue.interrupted:
+                    raise
+                queue.interrupted = True
                 queue.end()
-            queue.advance()
-            if not queue.is_done:
-                time.sleep(PERIOD_S)
+                say("ending after the rounds that run; interrupt again to leave them to themselves")
     return queue
 
 

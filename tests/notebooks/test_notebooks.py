@@ -21,7 +21,8 @@ from dfkd_lab.__main__ import main
 from dfkd_lab.spec import parameters_cell, setting_type, settings_of
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-SMALL = {"method": "dafl", "rounds": 2, "settings": {"cycles": 2, "batch": 16, "width": 8, "z_dim": 8}, "device": "cpu"}
+TINY = {"cycles": 2, "batch": 16, "width": 8, "z_dim": 8}
+SMALL = {"method": "dafl", "rounds": 2, "settings": TINY, "device": "cpu"}
 LESSONS = {
     "20_what_a_teacher_remembers": {"steps": 1, "batch": 10},
     "21_the_adversarial_game": {"rounds": 1, "batch": 8},
@@ -121,6 +122,16 @@ def test_a_run(tmp_path: Path, digits_cache: Path) -> None:
     assert "application/vnd.jupyter.widget-view+json" not in text
     assert "showSendToCloud" in text
     assert "student 0." in text
+
+
+def test_a_sweep_is_run_and_goes_on(tmp_path: Path, digits_cache: Path) -> None:
+    settings = json.dumps({**TINY, "rounds": 2, "device": "cpu"})
+    output = execute("12_sweep", tmp_path, {"name": "two", "grid": "{method: [dafl, dfad]}", "settings": settings})
+    folders = [RunFolder(tmp_path / "runs" / "two" / name) for name in ("dafl", "dfad")]
+    assert [each.status()["state"] for each in folders] == ["finished"] * 2
+    assert "2 of 2 runs are finished" in output.read_text()
+    assert pictures(output) >= 2
+    assert (tmp_path / "runs" / "two" / "sweep.html").stat().st_size < 5e6
 
 
 def test_text_as_the_command_line_passes_it(tmp_path: Path, digits_cache: Path) -> None:

@@ -256,14 +256,13 @@ def test_a_sweep_runs_through_ray_and_survives_a_killed_run(tmp_path: Path) -> N
     try:
         killed: list[str] = []
 
-        def kill(text: str) -> bool:
+        def kill(queue: sweeps.Queue) -> None:
             at_work = [each for each in list_runs(tmp_path / "ray") if each.status()["state"] == "running"]
             if not killed and at_work and at_work[0].status()["round"]:
                 os.kill(at_work[0].status()["pid"], signal.SIGKILL)
                 killed.append(at_work[0].name)
-            return False
 
-        queue = sweeps.run(ladder(tmp_path / "ray"), "ray", 2, interrupted=lambda: kill(""))
+        queue = sweeps.run(ladder(tmp_path / "ray"), "ray", 2, watch=kill)
         assert not queue.left
         assert killed
         sweeps.run(ladder(tmp_path / "here"), jobs=2)

@@ -16,6 +16,7 @@ from dfkd_lab import RunFolder, SpecError, sweeps
 from dfkd_lab.__main__ import main
 from dfkd_lab.runs import RunError, list_runs
 from dfkd_lab.sweeps import launchers
+from dfkd_lab.sweeps.launchers import LAUNCHERS
 from dfkd_lab.sweeps.launchers import local as local_launcher
 from dfkd_lab.sweeps.running import MOST_FAILURES, Queue
 from tests.support import ROOT
@@ -44,7 +45,7 @@ def file_of(tmp_path: Path, **parts: Any) -> Path:
 class Scripted:
     """A launcher whose units end as they are told."""
 
-    def __init__(self, codes: dict[str, list[int]], jobs: int = 1):
+    def __init__(self, codes: dict[str, list[int | None]], jobs: int = 1):
         self.codes, self.jobs, self.started = codes, jobs, list[str]()
 
     def start(self, folder: RunFolder, place: int) -> RunFolder:
@@ -236,3 +237,28 @@ def test_a_file_that_is_damaged_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "ladder" / "dafl-seed0" / "spec.yaml").write_text("[")
     with pytest.raises((SpecError, RunError), match=r"method = dafl, seed = 0: .*spec.yaml is damaged"):
         ladder(tmp_path).prepare()
+
+
+def test_the_first_interrupt_ends_it_and_the_second_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = Scripted(
+        {f"{method}-seed{seed}": [None, None, None, 75] for method in ("dafl", "dfad") for seed in (0, 1)}
+    )
+    monkeypatch.setitem(LAUNCHERS, "scripted", lambda jobs: launcher)
+    said, looks = list[str](), list[int]()
+
+    def interrupt(queue: Queue) -> None:
+        looks.append(len(queue.running))
+        if len(looks) == 1 or (len(looks) == 2 and twice):
+            raise KeyboardInterrupt
+
+    twice = False
+    queue = sweeps.run(ladder(tmp_path), "scripted", say=said.append, watch=interrupt)
+    assert queue.interrupted
+    assert len(launcher.started) == 1
+    assert any("interrupt again" in each for each in said)
+    twice = True
+    monkeypatch.setattr(launcher, "stop", lambda unit: None)
+    launcher.codes["dafl-seed0"] = [None] * 9
+    looks.clear()
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.run(ladder(tmp_path), "scripted", watch=interrupt)

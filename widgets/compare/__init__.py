@@ -2,6 +2,7 @@
 
 from widgets.compare.figures import by_class, cost_against_accuracy, overlay, results, settings
 from widgets.compare.groups import Group, Run, group, rows, to_csv
+from widgets.compare.page import write as write_page
 from widgets.compare.panel import Compare
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "rows",
     "settings",
     "to_csv",
+    "write_page",
 ]

@@ -32,6 +32,8 @@ RESULTS = {
     "seconds": "seconds",
 }
 """What a table says of runs, by its name in ``RunFolder.result``."""
+FILES = ("teacher file", "evaluation images")
+"""What else makes runs the same, by its SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ class Run:
         nested, seed = spec.pop("settings"), spec.pop("seed")
         session = (manifest.get("sessions") or [{}])[-1]
         files = {
-            "teacher file": (manifest.get("teacher") or {}).get("sha256", "")[:8],
-            "evaluation images": (manifest.get("evaluation") or {}).get("images_sha256", "")[:8],
+            FILES[0]: (manifest.get("teacher") or {}).get("sha256", "")[:8],
+            FILES[1]: (manifest.get("evaluation") or {}).get("images_sha256", "")[:8],
         }
         return cls(
             name=folder.name,
@@ -161,6 +163,17 @@ def differing(groups: Sequence[Group]) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for each in groups for name in each.settings)
     found = {name: [each.settings.get(name) for each in groups] for name in names}
     return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+
+def chosen(groups: Sequence[Group]) -> list[str]:
+    """The settings that somebody varied: the method, and what differs within one.
+
+    What differs because the methods do says no more than the method.
+    """
+    methods = dict.fromkeys(each.settings["method"] for each in groups)
+    alike = [[each for each in groups if each.settings["method"] == method] for method in methods]
+    within = dict.fromkeys(name for rivals in alike for name in differing(rivals))
+    return [*(["method"] * (len(methods) > 1)), *(name for name in within if name not in FILES)]
 
 
 def rows(groups: Sequence[Group]) -> list[dict[str, Any]]:
