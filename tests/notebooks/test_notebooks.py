@@ -114,8 +114,8 @@ def test_papermill_can_read_every_parameter() -> None:
 def test_a_run(tmp_path: Path, digits_cache: Path) -> None:
     # some of it as text, as the command line passes it; for each notebook that is executed starts a kernel
     settings = json.dumps(SMALL["settings"])
-    text = {"rounds": "2", "seed": "3", "settings": settings, "balance": 3, "out": "runs/mine"}
-    output = execute("10_run", tmp_path, {**SMALL, **text})
+    typed = {"rounds": "2", "seed": "3", "settings": settings, "balance": 3, "out": "runs/mine"}
+    output = execute("10_run", tmp_path, {**SMALL, **typed})
     folder = RunFolder(tmp_path / "runs" / "mine")
     spec = folder.spec()
     assert (spec.rounds, spec.seed, spec.settings["cycles"], spec.settings["balance"]) == (2, 3, 2, 3.0)
