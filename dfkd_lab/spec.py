@@ -7,6 +7,7 @@ enters through :func:`build`, which refuses what it does not know before any wor
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import re
@@ -23,6 +24,7 @@ T = TypeVar("T")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 """How ranges are printed, so it is how numbers are typed: 1,000."""
 LONGEST_SHOWN = 200
+_hints = functools.lru_cache(typing.get_type_hints)  # a form asks thousands of times, and each reads a whole class
 
 
 def setting(
@@ -51,7 +53,7 @@ def settings_of(spec: type) -> dict[str, dataclasses.Field[Any]]:
 
 def setting_type(spec: type, name: str) -> type:
     """The type of one setting: bool, int, float, str or dict."""
-    hint = typing.get_type_hints(spec)[name]
+    hint = _hints(spec)[name]
     return typing.get_origin(hint) or hint
 
 

@@ -34,6 +34,13 @@ CONFIGURATIONS = {
     "mnist": ("gray.safetensors", "lenet5", "mnist"),
 }
 """Teacher, student and data."""
+WHOLE = ("dafl", "ssd_kd")
+"""Methods with every configuration in every run of the tests; each other one takes its turn at one."""
+PAIRS = [
+    pytest.param(method, each, marks=[] if method in WHOLE or turn % len(CONFIGURATIONS) == at else [pytest.mark.long])
+    for turn, method in enumerate(METHODS)
+    for at, each in enumerate(CONFIGURATIONS)
+]
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +118,7 @@ def outcome(door: Callable[[Words], Any], words: Words) -> Any:
 
 
 @pytest.mark.usefixtures("own")
-@pytest.mark.parametrize("configuration", CONFIGURATIONS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "configuration"), PAIRS)
 def test_the_same_words_give_the_same_run(method: str, configuration: str, at_hand: Path) -> None:
     teacher, student, data = CONFIGURATIONS[configuration]
     teacher = teacher if teacher == "digits" else str(at_hand / teacher)

@@ -1,4 +1,4 @@
-"""A small campaign of 200 cases; ``make abuse`` is a large one, with another seed each time."""
+"""A campaign of 70 cases, in the long tests of 200; ``make abuse`` is a large one, with another seed each time."""
 
 import subprocess
 import sys
@@ -9,11 +9,15 @@ from tests.abuse import campaign
 from tests.support import ROOT
 
 pytestmark = pytest.mark.slow
-CASES = ("--mutations", "180", "--limits", "10", "--kills", "10", "--seed", "18")
+FEW = {"mutations": 60, "limits": 5, "kills": 5}
+MANY = {"mutations": 180, "limits": 10, "kills": 10}
+"""Cases of each kind; the few are the first of these."""
 
 
-def test_nothing_breaks_and_nothing_fools_it() -> None:
-    command = [sys.executable, "-m", "tests.abuse", *CASES]
+@pytest.mark.parametrize("cases", [FEW, pytest.param(MANY, marks=pytest.mark.long)], ids=("few", "many"))
+def test_nothing_breaks_and_nothing_fools_it(cases: dict[str, int]) -> None:
+    words = [word for kind, number in cases.items() for word in (f"--{kind}", str(number))]
+    command = [sys.executable, "-m", "tests.abuse", *words, "--seed", "18"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command[1:])}\n{done.stdout}\n{done.stderr[-2000:]}"
     assert '"faults": 0' in done.stdout

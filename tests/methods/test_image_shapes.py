@@ -1,7 +1,7 @@
 """Teachers of any height and width are shown images of their shape by every method; else the run is refused before."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,21 @@ SHAPES: list[Shape] = [(3, 48, 32), (1, 30, 30), (3, 17, 23), (2, 8, 64)]
 DATA_FREE = [name for name, method in METHODS.items() if not remark(method)]
 
 
+WHOLE = ("deepinversion", "ssd_kd")
+"""Methods with every shape and every generator in every run of the tests; each other one takes its turn at one."""
 OTHER = {"cgdd", "deepinversion", "fssc", "mad", "mb_dfkd", "noise", "pre_dfkd", "spaceshipnet"}
 REFUSED = {"dcgan": OTHER, "deep": {*OTHER, "nayer"}}
 """Methods whose generator takes the target class, has details of its own, or is read inside."""
+
+
+def by_turns(kinds: Sequence[Any]) -> list[Any]:
+    """Every data-free method with every kind; what is not WHOLE's, no method's turn and not refused at once is long."""
+    rows = []
+    for turn, method in enumerate(DATA_FREE):
+        for at, kind in enumerate(kinds):
+            quick = method in WHOLE or turn % len(kinds) == at or method in REFUSED.get(kind, ())
+            rows.append(pytest.param(method, kind, marks=[] if quick else [pytest.mark.long]))
+    return rows
 
 
 class Looking(nn.Module):
@@ -45,8 +57,7 @@ class Looking(nn.Module):
         return out
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("method", DATA_FREE)
+@pytest.mark.parametrize(("method", "shape"), by_turns(SHAPES), ids=str)
 def test_what_is_drawn_is_what_the_teacher_takes(
     method: str, shape: Shape, tiny: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -100,8 +111,7 @@ def test_the_published_generators_have_the_parameters_of_their_layers() -> None:
     assert nets.parameter_count(DCGANGenerator(z, (3, 128, 128), g)) == (z + 1) * 8 * g * 64 + transposed
 
 
-@pytest.mark.parametrize("generator", ["dcgan", "deep"])
-@pytest.mark.parametrize("method", DATA_FREE)
+@pytest.mark.parametrize(("method", "generator"), by_turns(["dcgan", "deep"]))
 def test_a_published_generator_runs_or_is_refused_in_a_sentence(
     method: str, generator: str, tiny: Callable[[str], dict[str, Any]], tmp_path: Path
 ) -> None:

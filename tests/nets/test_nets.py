@@ -123,7 +123,8 @@ def test_lenet_has_the_parameters_of_its_formula() -> None:
     assert nets.parameter_count(meta("lenet5_half", channels=1)) == sum(half) == 15_738
 
 
-@pytest.mark.parametrize(("channels", "classes"), [(3, 10), (1, 100)])
+# 3 channels and 10 classes have most of the tests below
+@pytest.mark.parametrize(("channels", "classes"), [pytest.param(3, 10, marks=pytest.mark.long), (1, 100)])
 @pytest.mark.parametrize("name", nets.CLASSIFIERS)
 def test_every_network_builds_for_its_channels_and_classes(name: str, channels: int, classes: int) -> None:
     net = meta(name, channels, classes)

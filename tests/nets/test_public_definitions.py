@@ -120,7 +120,14 @@ def in_their_names(name: str, net: nn.Module, spelt: Callable[[str], str]) -> We
     return {spelt(about + key): value for key, value in net.state_dict().items()}
 
 
-@pytest.mark.parametrize(("name", "definition", "spelt", "side"), DEFINITIONS)
+DEEPER = ("resnet32", "resnet44", "resnet56", "resnet110", "resnet34", "vgg16", "wrn40_1")
+"""Networks that are others of the table with more blocks; how many, the parameters say in test_nets.py."""
+
+
+@pytest.mark.parametrize(
+    ("name", "definition", "spelt", "side"),
+    [pytest.param(*row, marks=[pytest.mark.long] if row[0].startswith(DEEPER) else []) for row in DEFINITIONS],
+)
 def test_logits_are_those_of_the_public_definition(
     name: str, definition: Definition, spelt: Callable[[str], str], side: int
 ) -> None:

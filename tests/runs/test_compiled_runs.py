@@ -15,8 +15,10 @@ from dfkd_lab.methods import METHODS
 
 pytestmark = pytest.mark.slow
 
-QUICK = ("fast",)
-"""In every run of the tests; the others are those of ``make compile-check``."""
+QUICK = ("noise",)
+"""In every run of the tests: the fewest kernels, each of which takes a compiler of C++ seconds; what compiling does
+below a seal is the same. The others are those of ``make compile-check``; that their graphs are whole is tested without
+a compiler (test_compilation.py)."""
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ from widgets import samples as grids
 
 DENSE = ("dfad", "dafl", "fast", "ssd_kd", "noise", "untrained", "kd", "alone")
 """Methods that have settings for a class a pixel."""
+QUICK = ("dafl", "ssd_kd", "kd")
+"""A game, a buffer and real images: those of these that run twice in every run of the tests."""
 WHOLE = ("cgdd", "nayer", "deepinversion", "spaceshipnet")
 """Methods that need a class of the whole image."""
 SHAPE, CLASSES = (1, 32, 32), 11
@@ -48,7 +50,9 @@ def student(folder: RunFolder) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", DENSE)
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.long]) for name in DENSE]
+)
 def test_a_dense_run_is_measured_by_miou_and_goes_on_bit_for_bit(
     settings: Callable[..., dict[str, Any]], method: str
 ) -> None:

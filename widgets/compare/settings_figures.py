@@ -13,8 +13,11 @@ from widgets import figures, form
 from widgets.compare.groups import Group, Run, chosen
 from widgets.figures import COLORS, TEXT
 
+SCALE = [[0.0, "#3f86d8"], [0.5, "#9a8a86"], [1.0, "#e08214"]]
+"""Its ends and its middle are seen on light and on dark ground."""
 MOST_LEVELS = 5
 """Values of a setting that are told apart; more numbers than that are put into as many parts of equal size."""
+MOST_TICKS = 8
 FEWEST = "Importance needs runs that differ in a setting, and more of them than it has values."
 
 
@@ -62,7 +65,7 @@ def parallel(groups: Sequence[Group]) -> go.Figure:
     dimensions = [_dimension(name, [run.settings.get(name) for run in runs]) for name in chosen(groups)]
     dimensions.append(_dimension("seed", [run.seed for run in runs]))
     dimensions.append({"label": "result, last round", "values": results, "tickformat": ".3f"})
-    line = {"color": results, "colorscale": "Viridis", "showscale": False}
+    line = {"color": results, "colorscale": SCALE, "showscale": False}
     figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line))
     figure.update_traces(labelfont={"color": TEXT, "size": 13}, tickfont={"color": TEXT}, rangefont={"color": TEXT})
     return figures.themed(figure, 380, margin={"l": 80, "r": 80, "t": 56, "b": 24})
@@ -93,7 +96,9 @@ def _levels(values: Sequence[Any]) -> list[int]:
 def _dimension(name: str, values: Sequence[Any]) -> dict[str, Any]:
     """An axis: of numbers where all are some that are not few, else of names."""
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values) and len(set(values)) > 1:
-        return {"label": name, "values": values}
+        known = sorted(set(values))
+        ticks = {"tickvals": known, "ticktext": [*map(form.written, known)]} if len(known) <= MOST_TICKS else {}
+        return {"label": name, "values": values, **ticks}
     names = sorted({form.written(value) if value is not None else "–" for value in values})
     places = [names.index(form.written(value) if value is not None else "–") for value in values]
     spread = {"range": [-0.5, max(0.5, len(names) - 0.5)], "tickvals": [*range(len(names))], "ticktext": names}
