@@ -38,20 +38,27 @@ class Flags:
     )
     sbatch: str = setting("", "what Slurm is told, as in 'partition=gpu gres=gpu:1'")
     root: str = setting("", "takes the place of runs/")
+    search: str = setting("", "what proposes settings in place of a grid", choices=("", "optuna"))
+    over: str = setting("", "what a search varies, as in 'gap=0.1..3,bn_gap=1..30,memory=ring|priority'")
+    trials: int = setting(20, "runs of a search", low=1, high=1000)
+    by: str = setting("agreement", "what a search judges by; accuracy is an oracle", choices=("agreement", "accuracy"))
 
 
 def run(arguments: list[str]) -> None:
-    """``sweep SPEC.yaml``. The first interrupt ends it after the rounds that run, the second at once."""
+    """``sweep SPEC.yaml``. The first interrupt ends it after the rounds that run, the second leaves them alone."""
     if not {"-h", "--help"}.isdisjoint(arguments):
         tyro.cli(Flags, prog="dfkd_lab sweep SPEC.yaml", args=["--help"])
     if not arguments or arguments[0].startswith("-"):
         raise SpecError("sweep takes a YAML file before its settings, as in: sweep ladder.yaml --jobs 2")
     flags = read(Flags, arguments[1:], "sweep")
+    _refuse_what_does_not_go_together(flags)
     from dfkd_lab import sweeps
 
-    sweep = sweeps.from_file(arguments[0], Path(flags.root) if flags.root else None)
-    if flags.sbatch and flags.on != "slurm":
-        raise SpecError(f"sbatch = {flags.sbatch!r} goes with --on slurm, not with --on {flags.on}")
+    root = Path(flags.root) if flags.root else None
+    if flags.search:
+        _search(arguments[0], flags, root)
+        return
+    sweep = sweeps.from_file(arguments[0], root)
     if flags.on == "slurm":
         folders, _ = sweeps.submit(sweep, flags.jobs, flags.minutes, flags.sbatch, _say)
         _conclude(folders, CALL_AGAIN)
@@ -60,6 +67,46 @@ def run(arguments: list[str]) -> None:
     queue = sweeps.run(sweep, flags.on, flags.jobs, flags.minutes, _say, page.keep)
     page.finish()
     _conclude(queue.folders, 130 if queue.interrupted else CALL_AGAIN, queue.left)
+
+
+def _refuse_what_does_not_go_together(flags: Flags) -> None:
+    if flags.sbatch and flags.on != "slurm":
+        raise SpecError(f"sbatch = {flags.sbatch!r} goes with --on slurm, not with --on {flags.on}")
+    if flags.search and flags.on == "slurm":
+        raise SpecError("search = 'optuna' proposes a trial when another has ended; allowed: --on local or --on ray")
+    if not flags.search and (given := [name for name in ("over", "trials", "by") if _is_given(flags, name)]):
+        raise SpecError(f"{given[0]} = {getattr(flags, given[0])!r} goes with --search optuna")
+
+
+def _is_given(flags: Flags, name: str) -> bool:
+    return bool(getattr(flags, name) != getattr(Flags(), name))
+
+
+def _search(file: str, flags: Flags, root: Path | None) -> None:
+    from dfkd_lab.sweeps import search as searching
+
+    wanted = searching.from_file(file, flags.over, flags.trials, flags.by, root)
+    page = Page(wanted.path)
+    queue = searching.run(wanted, flags.on, flags.jobs, flags.minutes, _say, page.keep)
+    page.finish()
+    values = wanted.judged(queue.folders)
+    what = {"agreement": "agreement on others' images", "accuracy": "accuracy (oracle)"}[flags.by]
+    ranked = sorted(queue.folders, key=lambda each: -values.get(each.name, -1.0))
+    rows = [{"trial": each.name, what: values.get(each.name), **wanted.at(each), "state": _state(each, queue)}
+            for each in ranked]  # fmt: skip
+    print(plain_table(rows))
+    if values:
+        best = ranked[0].spec()
+        given = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in wanted.at(ranked[0]).items())
+        print(f"best: run {best.method} {given}, {values[ranked[0].name]:.3f} {what}, n = 1")
+    done = len(queue.finished) + len(queue.hopeless)
+    if queue.left or done < flags.trials:
+        print(f"{done} of {flags.trials} trials are done; run the same command again")
+        raise SystemExit(130 if queue.interrupted else CALL_AGAIN)
+
+
+def _state(folder: RunFolder, queue: Queue) -> str:
+    return "given up" if folder.name in queue.hopeless else queue.left.get(folder.name, folder.status()["state"])
 
 
 class Page:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from dfkd_lab.primitives.batch import Batch, to_uint8
-from dfkd_lab.runs import maps
+from dfkd_lab.runs import contents, maps
 from dfkd_lab.system.files import write_atomically
 
 ROWS, COLUMNS = 20, 10
@@ -58,6 +59,24 @@ def write(path: Path, names: Sequence[str], shown: dict[str, Tensor]) -> None:
     grid.save(png, "png")
     write_atomically(path.with_suffix(".json"), json.dumps(facts).encode())
     write_atomically(path, png.getvalue())
+
+
+def read(path: Path) -> Tensor:
+    """The images of a grid that :func:`write` wrote, [N, C, H, W], uint8; those of dense predictions have 3 channels.
+
+    Raises:
+        RunError: if what is beside it cannot be read.
+    """
+    facts = contents.sample(path.with_suffix(".json"))
+    high, wide = facts["height"], facts["width"]
+    with Image.open(path) as grid:
+        pixels = np.atleast_3d(np.asarray(grid))
+    if "cells" in facts:
+        places = [(each["row"] * (high + 1), each["column"] * (wide + 1)) for each in facts["cells"]]
+    else:
+        places = [(row * (high + maps.GAP), 0) for row in range(facts["images"])]
+    found = [pixels[top : top + high, left : left + wide] for top, left in places]
+    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2) if found else torch.zeros(0, 1, high, wide)
 
 
 def sample_grid(batch: Batch, classes: int, columns: int = COLUMNS) -> Image.Image:

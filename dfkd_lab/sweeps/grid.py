@@ -168,6 +168,16 @@ def from_file(path: Path | str, root: Path | None = None) -> Sweep:
     Raises:
         SpecError: if it cannot be read, or is no sweep.
     """
+    found = parts_of(path)
+    return Sweep(found.get("name", Path(path).stem), found.get("grid", {}), found.get("with") or {}, root)
+
+
+def parts_of(path: Path | str) -> Mapping[str, Any]:
+    """What a sweep's file says, by :data:`KEYS`.
+
+    Raises:
+        SpecError: if it cannot be read, or says something else.
+    """
     try:
         text = read_text(Path(path), "give another file", most=2**20)
     except RunError as error:
@@ -182,7 +192,7 @@ def from_file(path: Path | str, root: Path | None = None) -> Sweep:
     for key in found:
         if key not in KEYS:
             raise SpecError(f"{path}: {unknown(str(key), KEYS, 'part of a sweep')}")
-    return Sweep(found.get("name", Path(path).stem), found.get("grid", {}), found.get("with") or {}, root)
+    return found
 
 
 def from_text(name: str, grid: str, settings: str = "", root: Path | None = None) -> Sweep:

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from dfkd_lab.errors import SpecError
@@ -45,6 +46,8 @@ class Queue:
         """By place."""
         self.left: dict[str, str] = {}
         """Runs that are not tried again, and why."""
+        self.hopeless: set[str] = set()
+        """Runs that were given up."""
         self.failures: Counter[str] = Counter()
         self.ending = self.interrupted = False
 
@@ -84,8 +87,23 @@ class Queue:
                 self.running[free] = folder, self.launcher.start(folder, free)
                 self.say(f"{folder.name}: {'begins' if state == 'new' else 'goes on'}")
 
+    def add(self, folder: RunFolder) -> None:
+        """One more run, prepared."""
+        self.folders.append(folder)
+        self.waiting.append(folder)
+
+    def give_up(self, place: int) -> None:
+        """Have what runs at ``place`` end after its round, saved, and do not begin it again."""
+        folder, unit = self.running[place]
+        if folder.name not in self.hopeless:
+            self.hopeless.add(folder.name)
+            self.launcher.stop(unit)
+            self.say(f"{folder.name}: given up, as every one of its last rounds had an alarm")
+
     def _ended(self, folder: RunFolder, code: int) -> None:
         state = folder.status()["state"]
+        if folder.name in self.hopeless and state != "finished":
+            return
         if state == "finished":
             self._finish(folder)
         elif code == CALL_AGAIN or (self.ending and code == INTERRUPTED):
@@ -138,11 +156,25 @@ def run(
         RunError: if the launcher does not start.
         SystemExit: with 75 where SIGTERM ended it.
     """
+    launcher = launcher_of(on, jobs, minutes)
+    return attend(Queue(_prepared(sweep, say), launcher(), say), minutes, say, watch)
+
+
+def launcher_of(on: str, jobs: int, minutes: float) -> Callable[[], Launcher]:
+    """What makes the launcher ``on``, for ``jobs`` at a time.
+
+    Raises:
+        SpecError: if there is none, or a number cannot be.
+    """
     if on not in LAUNCHERS:
         raise SpecError(f"on = '{on}'; allowed: {', '.join(LAUNCHERS)}")
     if jobs < 0 or minutes < 0:
         raise SpecError(f"jobs = {jobs} and minutes = {minutes:g}; allowed: 0 or more")
-    queue = Queue(_prepared(sweep, say), LAUNCHERS[on](jobs), say)
+    return partial(LAUNCHERS[on], jobs)
+
+
+def attend(queue: Queue, minutes: float, say: Say, watch: Callable[[Queue], object]) -> Queue:
+    """Look after ``queue`` until nothing is left to do, or for ``minutes``; see :func:`run`."""
     ends = time.monotonic() + (60 * minutes or math.inf)
     with terminating_at(queue.end):
         while not queue.is_done:

@@ -53,14 +53,14 @@ def write(root: Path | str) -> Path:
     if not runs and not unreadable:
         raise RunError(f"there is no run folder in {root}")
     try:
-        write_atomically(root / FILE, page(root.name, runs, unreadable).encode(), shared=True)
+        write_atomically(root / FILE, html(root.name, runs, unreadable).encode(), shared=True)
         to_csv(grouped(runs), root / TABLE)
     except OSError as error:
         raise RunError(f"cannot write {root / FILE}: {error.strerror}") from None
     return root / FILE
 
 
-def page(name: str, runs: Sequence[Run], unreadable: Sequence[str] = ()) -> str:
+def html(name: str, runs: Sequence[Run], unreadable: Sequence[str] = ()) -> str:
     """The page as HTML; every name and text is escaped."""
     groups = grouped(runs)
     states = Counter(str(run.result["state"]) for run in runs)
