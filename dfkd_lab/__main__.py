@@ -18,6 +18,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   sweep SPEC.yaml [--jobs N]    a grid of runs, planned as a whole; the same command continues it
   list                          the run folders below runs/
   compare RUN...                results side by side, and the settings that differ
+  report RUN                    report.html of a run folder; of a folder that holds some, sweep.html about them all
   methods [--json | --table]    the methods, with citation, certainty and slots
   methods --diagram NAME [FILE] the slots of a method as a picture (SVG)
   teachers [FILE...] [--data D] the teachers at hand, or those given, measured now
@@ -25,6 +26,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   bench [--json]                how fast the loop is here, and what its time goes into
   notebook NAME -p key value    a notebook, headless, its parameters checked first; notebook NAME --help lists them
   check                         is this installation usable?
+  --version                     which dfkd_lab this is
 """
 
 COMMANDS = {
@@ -34,15 +36,17 @@ COMMANDS = {
     "sweep": "sweep.run",
     "list": "runs.show",
     "compare": "runs.compare",
+    "report": "report.write",
     "methods": "methods.show",
     "teachers": "teachers.show",
     "train-teacher": "teachers.train",
     "bench": "bench.run",
     "notebook": "notebook.run",
     "check": "installation.check",
+    "--version": "installation.version",
 }
 """Each command's function below ``dfkd_lab.cli``; imported when it is called, as most of them import torch."""
-WITHOUT_FLAGS = ("resume", "list", "compare", "methods", "check")
+WITHOUT_FLAGS = ("resume", "list", "compare", "report", "methods", "check", "--version")
 """The commands whose lines above are their whole help; the others know their own."""
 
 

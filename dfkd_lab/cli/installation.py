@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dfkd_lab import __version__
 from dfkd_lab.errors import SpecError
 from dfkd_lab.system import environment
 
@@ -12,3 +13,8 @@ def check(arguments: list[str]) -> None:
         raise SpecError(f"check takes nothing, not {' '.join(arguments)}")
     environment.check()
     print("ready: " + ", ".join(f"{name} {number}" for name, number in environment.versions().items()))
+
+
+def version(arguments: list[str]) -> None:
+    """Which dfkd_lab this is."""
+    print(f"dfkd_lab {__version__}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from dfkd_lab.cli.flags import read
+from dfkd_lab.cli.report import drawing
 from dfkd_lab.cli.tables import plain_table
 from dfkd_lab.errors import SpecError
 from dfkd_lab.runs import RunFolder
@@ -132,8 +133,7 @@ class Page:
             _say(f"page {self.path / 'sweep.html'}")
 
     def _begin(self) -> subprocess.Popen[bytes]:
-        words = [sys.executable, "-m", "widgets.compare", str(self.path)]
-        self.process = subprocess.Popen(words, stdin=-3, stdout=-3, stderr=-3)
+        self.process = drawing(self.path)
         return self.process
 
 

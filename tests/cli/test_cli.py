@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dfkd_lab import METHODS, RunFolder, plan, teachers
+from dfkd_lab import METHODS, RunFolder, __version__, plan, teachers
 from dfkd_lab.__main__ import COMMANDS, USAGE, main
 from dfkd_lab.cli.flags import parse
 from dfkd_lab.cli.progress import Progress
@@ -133,7 +133,7 @@ def test_the_time_left_is_that_of_the_rounds_alone(capsys: pytest.CaptureFixture
 def test_every_command_has_help(command: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with contextlib.suppress(SystemExit):  # as tyro ends
         main([command, flag])
-    assert re.search(rf"\b{command} ", capsys.readouterr().out)
+    assert re.search(rf"(?<!\w){command} ", capsys.readouterr().out)
 
 
 def test_help_of_a_notebook_lists_its_parameters(capsys: pytest.CaptureFixture[str]) -> None:
@@ -277,3 +277,30 @@ def test_a_switch_that_is_misspelt_is_refused_and_its_name_may_be_a_value() -> N
         plan(parse("fast", ["--compile", "maybe"]))
     given = parse("fast", ["--out", "compile", "--rounds", "3"])
     assert (given["out"], given["rounds"]) == ("compile", 3)
+
+
+def test_the_version_is_said_without_torch(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"dfkd_lab {__version__}\n"
+
+
+@pytest.mark.slow
+def test_a_report_is_written_of_a_run_and_of_many(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    flags = ["--rounds", "1", "--cycles", "1", "--batch", "8", "--width", "8", "--data", "none", "--device", "cpu"]
+    folder = tmp_path / "many" / "one"
+    assert main(["run", "dafl", *flags, "--out", str(folder)]) == 0
+    capfd.readouterr()
+    assert main(["report", str(folder)]) == 0
+    assert main(["report", str(folder.parent)]) == 0
+    assert capfd.readouterr().out.split() == [str(folder / "report.html"), str(folder.parent / "sweep.html")]
+    assert "<h1>" in (folder / "report.html").read_text()
+    (tmp_path / "empty").mkdir()
+    for words, sentence in (
+        ([], "report takes one run folder"),
+        (["absent"], "there is no folder absent"),
+    ):
+        assert main(["report", *words]) == 2
+        assert sentence in capfd.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", str(tmp_path / "empty")])
+    assert "there is no run folder in" in capfd.readouterr().err
