@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -181,8 +182,9 @@ def test_trials_are_proposed_one_after_the_other_and_the_hopeless_given_up(
 
 @pytest.mark.slow
 def test_a_search_ends_with_a_table_and_the_same_command_has_nothing_to_do(
-    tmp_path: Path, there: list[Any], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, there: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dfkd_lab.cli.sweep.drawing", lambda path: subprocess.Popen([sys.executable, "-c", ""]))
     words = ["sweep", str(file_of(tmp_path)), "--search", "optuna", "--over", "balance=1..9", "--trials", "2"]
     assert main([*words, "--root", str(tmp_path)]) == 0
     said = capsys.readouterr()

@@ -202,6 +202,7 @@ def test_killed_workers_and_a_killed_launcher_change_no_student(
     said = capsys.readouterr()
     assert students(tmp_path / "runs") == undisturbed
     assert said.out.count("finished") == 2
+    assert (tmp_path / "runs" / "ladder" / "sweep.html").is_file()
     assert main(words) == 0, "the same command again has nothing to do"
     assert "begins" not in capsys.readouterr().err
 

@@ -91,7 +91,7 @@ def test_a_run_without_a_round_and_an_empty_folder(make: Make, tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_the_page_draws_sorts_and_filters(ladder: list[RunFolder], scheme: Any) -> None:
     from playwright.sync_api import sync_playwright
 
