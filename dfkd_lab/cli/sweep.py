@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,10 @@ from dfkd_lab.system.text import printable
 
 if TYPE_CHECKING:
     from dfkd_lab.sweeps import Queue
+
+
+PAGE_PERIOD_S = 300
+"""Between two pages about a sweep that goes on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,13 +121,13 @@ class Page:
     def __init__(self, path: Path):
         self.path = path
         self.process: subprocess.Popen[bytes] | None = None
-        self.finished = -1
-        """Of the runs that the newest page is about."""
+        self.finished, self.begun = 0, time.monotonic()
+        """Runs that the newest page is about, and when it was begun."""
 
     def keep(self, queue: Queue) -> None:
-        """Begin a new one if more runs are finished, and none is being written."""
-        if len(queue.finished) > max(0, self.finished) and (self.process is None or self.process.poll() is not None):
-            self.finished = len(queue.finished)
+        """Begin a new one if more runs are finished and the last is old: it takes the runs' cores for some seconds."""
+        if len(queue.finished) > self.finished and time.monotonic() - self.begun > PAGE_PERIOD_S:
+            self.finished, self.begun = len(queue.finished), time.monotonic()
             self._begin()
 
     def finish(self) -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from dfkd_lab import RunFolder, SpecError, sweeps
 from dfkd_lab.__main__ import main
+from dfkd_lab.cli import sweep as cli_sweep
 from dfkd_lab.runs import RunError, list_runs
 from dfkd_lab.sweeps import launchers
 from dfkd_lab.sweeps.launchers import LAUNCHERS
@@ -263,3 +264,28 @@ def test_the_first_interrupt_ends_it_and_the_second_leaves_it(tmp_path: Path, mo
     looks.clear()
     with pytest.raises(KeyboardInterrupt):
         sweeps.run(ladder(tmp_path), "scripted", watch=interrupt)
+
+
+def test_a_page_is_begun_when_runs_have_finished_and_the_last_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Path] = []
+
+    def drawing(path: Path) -> subprocess.Popen[bytes]:
+        begun.append(path)
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr(cli_sweep, "drawing", drawing)
+    page, queue = cli_sweep.Page(tmp_path), Queue([], Scripted({}))
+    monkeypatch.setattr(cli_sweep, "PAGE_PERIOD_S", -1)
+    page.keep(queue)
+    queue.finished = {"a"}
+    page.keep(queue)
+    page.keep(queue)
+    assert len(begun) == 1
+    monkeypatch.setattr(cli_sweep, "PAGE_PERIOD_S", 1e9)
+    queue.finished = {"a", "b"}
+    page.keep(queue)
+    assert len(begun) == 1
+    page.finish()
+    assert len(begun) == 2
