@@ -11,6 +11,7 @@ from IPython.display import HTML, display
 from dfkd_lab import sweeps
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.timing import duration
+from widgets.compare.figures import STYLE, html_table
 
 PERIOD_S = 2.0
 HEADS = ("run", "state", "round", "last", "agreement", "time")
@@ -52,10 +53,8 @@ def table(folders: Sequence[RunFolder], left: dict[str, str] | None = None, newe
             *("–" if value is None else f"{value:.3f}" for value in measured),
             duration(found.get("seconds") or 0),
         ]
-        rows.append("".join(f"<td>{escape(str(each))}</td>" for each in cells))
-    head = "".join(f"<th style='text-align: left'>{each}</th>" for each in HEADS)
+        rows.append([escape(str(each)) for each in cells])
     lines = [f"{done} of {len(folders)} runs are finished", *([newest] if newest else [])]
     lines += [f"{name}: {reason}" for name, reason in (left or {}).items()]
     said = "<br>".join(map(escape, lines))
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f"<div role='status'>{said}</div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"{STYLE}<div role='status'>{said}</div>{html_table('', HEADS, rows)}"

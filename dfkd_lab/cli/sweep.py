@@ -105,7 +105,7 @@ def _search(file: str, flags: Flags, root: Path | None) -> None:
         best = ranked[0].spec()
         given = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in wanted.at(ranked[0]).items())
         print(f"best: run {best.method} {given}, {values[ranked[0].name]:.3f} {what}, n = 1")
-    done = len(queue.finished) + len(queue.hopeless)
+    done = len(queue.finished | queue.hopeless)
     if queue.left or done < flags.trials:
         print(f"{done} of {flags.trials} trials are done; run the same command again")
         raise SystemExit(130 if queue.interrupted else CALL_AGAIN)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dfkd_lab.errors import RunError
 from dfkd_lab.primitives.batch import Batch, to_uint8
 from dfkd_lab.runs import contents, maps
 from dfkd_lab.system.files import write_atomically
@@ -65,9 +66,10 @@ def read(path: Path) -> Tensor:
     """The images of a grid that :func:`write` wrote, [N, C, H, W], uint8; those of dense predictions have 3 channels.
 
     Raises:
-        RunError: if what is beside it cannot be read.
+        RunError: if what is beside it cannot be read, or is not there.
     """
-    facts = contents.sample(path.with_suffix(".json"))
+    if not (facts := contents.sample(path.with_suffix(".json"))):
+        raise RunError(f"where the images in {path} are is not known, as its run is from before that was kept")
     high, wide = facts["height"], facts["width"]
     with Image.open(path) as grid:
         pixels = np.atleast_3d(np.asarray(grid))
@@ -75,8 +77,9 @@ def read(path: Path) -> Tensor:
         places = [(each["row"] * (high + 1), each["column"] * (wide + 1)) for each in facts["cells"]]
     else:
         places = [(row * (high + maps.GAP), 0) for row in range(facts["images"])]
-    found = [pixels[top : top + high, left : left + wide] for top, left in places]
-    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2) if found else torch.zeros(0, 1, high, wide)
+    cut = [pixels[top : top + high, left : left + wide] for top, left in places]
+    found = np.stack(cut) if cut else np.zeros((0, high, wide, pixels.shape[2]), np.uint8)
+    return torch.from_numpy(found).permute(0, 3, 1, 2)
 
 
 def sample_grid(batch: Batch, classes: int, columns: int = COLUMNS) -> Image.Image:

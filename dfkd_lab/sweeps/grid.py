@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,7 @@ class Sweep:
     root: Path | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            raise SpecError(f"name = {self.name!r} is no name for a folder; allowed: letters, digits and _ . + -")
+        check_name(self.name)
         if not isinstance(self.grid, Mapping) or not self.grid or not isinstance(self.settings, Mapping):
             raise SpecError(f"a sweep has a grid of lists, and settings of all its runs: {EXAMPLE}")
         for axis, values in self.grid.items():
@@ -119,6 +118,7 @@ class Sweep:
             given |= more
         if twice := given.keys() & self.settings.keys():
             raise SpecError(f"with: {min(twice)} is on an axis of the grid too; give it once")
+        refuse_out({**given, **self.settings})
         return Cell(at, {**self.settings, **given})
 
     def prepare(self) -> list[RunFolder]:
@@ -152,6 +152,26 @@ class Sweep:
                 yield cell, resolved
             except (SpecError, RunError) as error:
                 yield cell, str(error)
+
+
+def check_name(name: Any) -> None:
+    """Refuse what the folder of a sweep cannot be called.
+
+    Raises:
+        SpecError: saying what is allowed.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise SpecError(f"name = {name!r} is no name for a folder; allowed: letters, digits and _ . + -")
+
+
+def refuse_out(settings: Iterable[str]) -> None:
+    """Refuse to have a run folder named, which a sweep does itself.
+
+    Raises:
+        SpecError: if ``out`` is among the settings.
+    """
+    if "out" in settings:
+        raise SpecError("out is of one run; the folders of many are named by 'name' and by what they vary")
 
 
 @dataclass

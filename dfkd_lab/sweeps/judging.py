@@ -32,16 +32,18 @@ def agreements(folders: Sequence[RunFolder]) -> dict[str, float]:
     """
     if not folders:
         return {}
-    teacher = teachers.load(folders[0].spec().teacher)
+    spec = folders[0].spec()
+    teacher = teachers.load(spec.teacher, spec.normalization, spec.data)
     channels = teacher.card.shape[0]  # a gray image is shown in three beside maps of classes
     images = {each.name: held_out(each)[:, :channels] for each in folders}
-    answers = {name: _classes(teacher.model, each) for name, each in images.items()}
+    answers = {name: _classes(teacher.model, each) for name, each in images.items() if len(each)}
     found = {}
     for folder in folders:
         student = teachers.load(folder.path / "student.safetensors").model
-        others = [name for name in images if name != folder.name and len(images[name])] or [folder.name]
+        others = [name for name in answers if name != folder.name] or [*answers]
         shares = [float((_classes(student, images[name]) == answers[name]).float().mean()) for name in others]
-        found[folder.name] = sum(shares) / len(shares)
+        if shares:
+            found[folder.name] = sum(shares) / len(shares)
     return found
 
 
@@ -49,7 +51,8 @@ def held_out(folder: RunFolder) -> Tensor:
     """Up to 256 images of a trial's last rounds, [N, C, H, W], uint8."""
     found: list[Tensor] = []
     for _, path in sorted(folder.samples().items(), reverse=True):
-        found.append(samples.read(path))
+        if len(images := samples.read(path)):
+            found.append(images)
         if sum(map(len, found)) >= MOST_IMAGES:
             break
     return torch.cat(found)[:MOST_IMAGES] if found else torch.zeros(0, 1, 1, 1, dtype=torch.uint8)

@@ -67,9 +67,12 @@ class Queue:
 
     def end(self) -> None:
         """Start nothing more, and have what runs end after its round, saved."""
+        if self.ending:
+            return
         self.ending = True
-        for _, unit in self.running.values():
-            self.launcher.stop(unit)
+        for folder, unit in self.running.values():
+            if folder.name not in self.hopeless:  # which was told before, and a second SIGTERM kills
+                self.launcher.stop(unit)
 
     def _fill(self) -> None:
         """Start waiting runs at free places; those that another process holds are looked at again later."""
@@ -190,6 +193,9 @@ def attend(queue: Queue, minutes: float, say: Say, watch: Callable[[Queue], obje
                 queue.interrupted = True
                 queue.end()
                 say("ending after the rounds that run; interrupt again to leave them to themselves")
+            except Exception:
+                queue.end()  # of the caller, or of a folder: what runs is saved
+                raise
     return queue
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dfkd_lab import methods
+from filelock import FileLock, Timeout
+
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.folder import RunFolder, list_runs, prepare, runs_root
 from dfkd_lab.runs.planning import ResolvedRun, plan
-from dfkd_lab.spec import RunSpec, check, settings_of, unknown
+from dfkd_lab.spec import RunSpec, unknown
 from dfkd_lab.sweeps import judging
-from dfkd_lab.sweeps.grid import NAME, parts_of
+from dfkd_lab.sweeps.grid import check_name, parts_of, refuse_out
+from dfkd_lab.sweeps.launchers import Launcher
+from dfkd_lab.sweeps.ranges import Axis, axes
 from dfkd_lab.sweeps.running import Queue, Say, attend, launcher_of, silent
 
 JUDGES: dict[str, Callable[[Sequence[RunFolder]], dict[str, float]]] = {
@@ -23,40 +25,6 @@ JUDGES: dict[str, Callable[[Sequence[RunFolder]], dict[str, float]]] = {
     "accuracy": judging.last_accuracies,
 }
 MOST_TRIALS = 1000
-LOGARITHMIC = 10
-"""Ranges from above 0 to this many times it, or more, are searched by factors."""
-EXAMPLE = "as in 'gap=0.1..3,bn_gap=1..30,memory=ring|priority'"
-
-
-@dataclass(frozen=True)
-class Axis:
-    """What a setting may be: a range, or a choice."""
-
-    low: float = 0.0
-    high: float = 0.0
-    choices: tuple[Any, ...] = ()
-    whole: bool = False
-
-    def distribution(self) -> Any:
-        """As optuna has it."""
-        from optuna import distributions
-
-        if self.choices:
-            return distributions.CategoricalDistribution(self.choices)
-        log = self.low > 0 and self.high >= LOGARITHMIC * self.low
-        if self.whole:
-            return distributions.IntDistribution(int(self.low), int(self.high), log=log)
-        return distributions.FloatDistribution(self.low, self.high, log=log)
-
-    def ends(self) -> tuple[Any, ...]:
-        """What can be refused before anything is tried."""
-        return self.choices or ((int(self.low), int(self.high)) if self.whole else (self.low, self.high))
-
-    def short(self, value: Any) -> Any:
-        """As it is written down: four digits say enough of a weight."""
-        if self.choices or self.whole:
-            return value
-        return min(max(float(f"{value:.4g}"), self.low), self.high)
 
 
 @dataclass(frozen=True)
@@ -85,8 +53,8 @@ class Search:
     root: Path | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            raise SpecError(f"name = {self.name!r} is no name for a folder; allowed: letters, digits and _ . + -")
+        check_name(self.name)
+        refuse_out({**self.settings, **self.over})
         if not 1 <= self.trials <= MOST_TRIALS:
             raise SpecError(f"trials = {self.trials}; allowed: 1 to {MOST_TRIALS:,}")
         if self.by not in JUDGES:
@@ -113,9 +81,29 @@ class Search:
         for name, axis in self.over.items():
             for value in axis.ends():
                 try:
-                    plan({**self.settings, **first, name: value})
+                    found = _value(plan({**self.settings, **first, name: value}).spec, name)
                 except (SpecError, RunError) as error:
                     raise SpecError(f"over: {name} = {value!r}: {error}") from None
+                if found != value:  # of which the trial's folder would not tell what it was
+                    raise SpecError(f"over: {name} = {value!r} becomes {found!r} in a run; give what it may become")
+        if self.by == "agreement" and {"teacher", "normalization"} & self.over.keys():
+            raise SpecError("over: trials are judged by one teacher; allowed: by = 'accuracy', or another setting")
+
+    def check_trials(self, folders: Sequence[RunFolder]) -> None:
+        """Refuse to go on with trials of another search.
+
+        Raises:
+            SpecError: if one has a value that ``over`` does not allow.
+            RunError: if it has other settings.
+        """
+        for folder in folders:
+            values = self.at(folder)
+            for name, axis in self.over.items():
+                if values[name] not in axis:
+                    raise SpecError(
+                        f"{folder.path} has {name} = {values[name]!r}, which is not in {axis}; take another name"
+                    )
+            prepare(plan({**self.settings, **values, "out": str(folder.path.absolute())}))
 
     def folders(self) -> list[RunFolder]:
         """The trials so far, in their order."""
@@ -146,7 +134,11 @@ class Search:
     def at(self, folder: RunFolder) -> dict[str, Any]:
         """What a trial varied."""
         spec = folder.spec()
-        return {name: spec.settings.get(name, getattr(spec, name, None)) for name in self.over}
+        return {name: _value(spec, name) for name in self.over}
+
+
+def _value(spec: RunSpec, name: str) -> Any:
+    return spec.settings.get(name, getattr(spec, name, None))
 
 
 def from_file(path: Path | str, over: str, trials: int = 20, by: str = "agreement", root: Path | None = None) -> Search:
@@ -163,36 +155,6 @@ def from_file(path: Path | str, over: str, trials: int = 20, by: str = "agreemen
         raise SpecError(f"{path}: a search is of one method, as in: {{with: {{method: fast, rounds: 20}}}}")
     name = found.get("name", Path(path).stem)
     return Search(name, axes(over, str(settings["method"])), settings, trials, by, root=root)
-
-
-def axes(text: str, method: str) -> dict[str, Axis]:
-    """What "gap=0.1..3,bn_gap=1..30,memory=ring|priority" varies of a run of ``method``.
-
-    Raises:
-        SpecError: naming the part that is no range or choice of a setting.
-    """
-    found: dict[str, Axis] = {}
-    specs = (methods.find(method), RunSpec)
-    for part in filter(None, (each.strip() for each in text.split(","))):
-        name, _, values = (each.strip() for each in part.partition("="))
-        spec = next((each for each in specs if name in settings_of(each) and name != "settings"), None)
-        if spec is None:
-            known = [each for other in specs for each in settings_of(other)]
-            raise SpecError(f"over: {unknown(name, known, f'setting of {method}')}")
-        if name in found:
-            raise SpecError(f"over: {name} is given twice")
-        if ".." in values:
-            low, high = (check(spec, name, each) for each in values.split("..", 1))
-            if not isinstance(low, int | float) or isinstance(low, bool) or not low < high or not math.isfinite(high):
-                raise SpecError(f"over: {name} = {values} is no range of numbers; {EXAMPLE}")
-            found[name] = Axis(low, high, whole=isinstance(low, int))
-        elif "|" in values:
-            found[name] = Axis(choices=tuple(check(spec, name, each) for each in values.split("|")))
-        else:
-            raise SpecError(f"over: {part} is neither a range nor a choice; {EXAMPLE}")
-    if not found:
-        raise SpecError(f"over = {text!r} varies nothing; {EXAMPLE}")
-    return found
 
 
 def ask(
@@ -233,17 +195,26 @@ def run(
 
     Raises:
         SpecError: if a trial cannot be run, before anything is started.
-        RunError: if the launcher does not start.
+        RunError: if the launcher does not start, another process searches there, or trials there are of another search.
     """
     launcher = launcher_of(on, jobs, minutes)
     search.check()
+    search.path.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(search.path / "lock", timeout=0):  # two would propose one trial each under one name
+            return _run(search, launcher(), minutes, say, watch)
+    except Timeout:
+        raise RunError(f"another process searches in {search.path}; wait for it, or take another name") from None
+
+
+def _run(search: Search, launcher: Launcher, minutes: float, say: Say, watch: Callable[[Queue], object]) -> Queue:
     folders = search.folders()
+    search.check_trials(folders)
     given_up = [each for each in folders if each.status()["state"] == "stopped" and judging.is_hopeless(each)]
-    queue = Queue(folders, launcher(), say)
+    queue = Queue(folders, launcher, say)
     for folder in given_up:
         queue.waiting.remove(folder)
     queue.hopeless = {each.name for each in given_up}
-
     look = partial(_look, search, watch, {})
     look(queue)
     return attend(queue, minutes, say, look)

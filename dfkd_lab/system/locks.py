@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import warnings
@@ -21,7 +22,7 @@ def keeps_locks(folder: Path) -> bool:
 
     Other machines are not asked: Lustre keeps locks between them only where it is mounted with ``flock``.
     """
-    file = folder / ".locks"
+    file = folder / f".locks.{os.getpid()}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # filelock's, that it makes do without

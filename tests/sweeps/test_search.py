@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 from PIL import Image
 
-from dfkd_lab import RunFolder, Session, SpecError, plan, teachers
+from dfkd_lab import RunError, RunFolder, Session, SpecError, plan, teachers
 from dfkd_lab.__main__ import main
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.runs import samples
 from dfkd_lab.sweeps import judging, search
 from dfkd_lab.sweeps.launchers import LAUNCHERS
-from dfkd_lab.sweeps.search import Axis, Search, axes
+from dfkd_lab.sweeps.ranges import Axis, axes
+from dfkd_lab.sweeps.search import Search
 from tests.sweeps.test_sweeps import SIZES, Scripted
 
 needs_optuna = pytest.mark.skipif(not importlib.util.find_spec("optuna"), reason="optuna is in the extra 'search'")
@@ -33,7 +35,7 @@ def file_of(folder: Path, **parts: Any) -> Path:
 
 @pytest.fixture
 def there(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Optuna's place is taken by proposals in a row; gives the histories they were asked with."""
+    """Proposals in a row in optuna's place; gives the histories they were asked with."""
     histories: list[Any] = []
 
     def ask(over: Any, history: Any, seed: int) -> dict[str, Any]:
@@ -71,6 +73,10 @@ def test_ranges_and_choices_are_read_by_the_settings_they_are_of() -> None:
         ([], "over = '' varies nothing"),
         (["--over", "balance=1..2", "--on", "slurm"], "allowed: --on local or --on ray"),
         (["--over", "balance=1..2", "--trials", "0"], "allowed: a whole number 1 to 1,000"),
+        (["--over", "out=a|b"], "out is of one run"),
+        (["--over", "minutes=1..2"], "both say how long the run is"),
+        (["--over", "precision=auto|fp32"], "precision = 'auto' becomes 'fp32' in a run"),
+        (["--over", "normalization=digits|mnist"], "trials are judged by one teacher"),
         (["--over", "balance=1..2", "--by", "speed"], "allowed: agreement, accuracy"),
     ],
 )
@@ -193,6 +199,32 @@ def test_a_search_ends_with_a_table_and_the_same_command_has_nothing_to_do(
     assert there[1][0][1] is not None, "the first trial's value is known when the second is proposed"
     assert main([*words, "--root", str(tmp_path)]) == 0
     assert "begins" not in capsys.readouterr().err
+
+
+def test_trials_of_another_search_are_not_gone_on_with(tmp_path: Path, there: list[Any]) -> None:
+    wanted = Search("tuned", axes("balance=1..9", "dafl"), GIVEN, 3, root=tmp_path)
+    folder = wanted.propose([])
+    wanted.check_trials([folder])
+    with pytest.raises(SpecError, match=r"trial000 has balance = 1.0, which is not in 2..9; take another name"):
+        Search("tuned", axes("balance=2..9", "dafl"), GIVEN, root=tmp_path).check_trials([folder])
+    with pytest.raises(RunError, match="another spec"):
+        Search("tuned", axes("balance=1..9", "dafl"), {**GIVEN, "rounds": 7}, root=tmp_path).check_trials([folder])
+    with FileLock(wanted.path / "lock"), pytest.raises(RunError, match="another process searches in"):
+        search.run(wanted)
+
+
+def test_trials_without_images_are_judged_by_those_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (trial(tmp_path, f"trial00{seed}", seed=seed) for seed in (0, 1))
+    read = samples.read
+    monkeypatch.setattr(samples, "read", lambda path: read(path)[:0] if "trial000" in str(path) else read(path))
+    assert judging.agreements([one]) == {}
+    both = judging.agreements([one, two])
+    assert both["trial001"] == judging.agreements([two])["trial001"], "its own, as there are no others"
+    monkeypatch.undo()
+    path = one.samples()[2]
+    path.with_suffix(".json").unlink()
+    with pytest.raises(RunError, match="is not known"):
+        samples.read(path)
 
 
 @needs_optuna

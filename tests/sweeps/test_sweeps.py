@@ -103,6 +103,7 @@ def test_one_cell_that_cannot_be_run_keeps_all_from_starting_and_is_named(tmp_pa
         ("grid: {seed: [0, 0], method: [dafl]}", "two cells are both seed0-dafl"),
         ("grid: {method: [dafl], pair: [{method: fast}]}", "method is given by two axes"),
         ("grid: {method: [dafl]}\nwith: {method: fast}", "method is on an axis of the grid too"),
+        ("grid: {method: [dafl]}\nwith: {out: a}", "out is of one run"),
         ("grid: {seed: [0]}\nwith: {rouns: 3}", "1 of 1 cells cannot be run"),
         (f"grid: {{seed: {list(range(200))}, a: {list(range(200))}}}", "40,000 cells; allowed: up to 10,000"),
     ],
@@ -151,6 +152,27 @@ def test_ending_starts_nothing_more(tmp_path: Path) -> None:
     queue.advance()
     assert queue.is_done
     assert launcher.started == [folders[0].name]
+
+
+def test_no_run_is_told_to_end_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = ladder(tmp_path).prepare()
+    launcher, told = Scripted({each.name: [None] * 9 for each in folders}, jobs=2), list[str]()
+    monkeypatch.setattr(launcher, "stop", lambda unit: told.append(unit.name))
+    queue = Queue(folders, launcher)
+    queue.advance()
+    queue.give_up(0)
+    for _ in range(2):
+        queue.end()
+    assert told == [folders[0].name, folders[1].name], "a second SIGTERM would kill it"
+
+
+def test_a_fault_of_whoever_watches_ends_the_runs_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher, told = Scripted({each.name: [None] * 9 for each in ladder(tmp_path).prepare()}), list[str]()
+    monkeypatch.setattr(launcher, "stop", lambda unit: told.append(unit.name))
+    monkeypatch.setitem(LAUNCHERS, "scripted", lambda jobs: launcher)
+    with pytest.raises(ZeroDivisionError):
+        sweeps.run(ladder(tmp_path), "scripted", watch=lambda queue: 1 // 0)
+    assert told == launcher.started
 
 
 def test_what_another_process_holds_is_left_to_it(tmp_path: Path) -> None:

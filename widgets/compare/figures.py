@@ -153,7 +153,7 @@ def results(groups: Sequence[Group]) -> str:
         for each in groups
         if (first := next(other for other in groups if other.settings == each.settings)) is not each
     ]
-    return _table("Results", heads, lines, " ".join([note, *map(_text, again)]))
+    return html_table("Results", heads, lines, " ".join([note, *map(_text, again)]))
 
 
 def settings(groups: Sequence[Group]) -> str:
@@ -165,10 +165,10 @@ def settings(groups: Sequence[Group]) -> str:
     lines = {name: [_text(name), *map(_setting, values)] for name, values in found.items()}
     here = [line for name, line in lines.items() if len({*map(repr, found[name])} - {"None"}) > 1]
     there = [line for line in lines.values() if line not in here]
-    table = _table("Settings that differ", heads, here) if here else ""
+    table = html_table("Settings that differ", heads, here) if here else ""
     if not there:
         return table
-    rest = _table("", heads, there)
+    rest = html_table("", heads, there)
     return f"{table}<details><summary>{len(there)} settings that only some of them have</summary>{rest}</details>"
 
 
@@ -196,7 +196,7 @@ def _spread(mean: float | None, deviation: float | None) -> str:
     return f"{mean:{form_}} ± {deviation:{form_}}" if deviation else f"{mean:{form_}}"
 
 
-def _table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]], note: str = "") -> str:
+def html_table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]], note: str = "") -> str:
     """A table of cells that are HTML already; it scrolls by itself where it is too wide."""
     head = "".join(f"<th scope='col'>{each}</th>" for each in heads)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)

@@ -25,7 +25,7 @@ def importance(groups: Sequence[Group]) -> dict[str, float]:
     """For each chosen setting the share of the results' variance that lies between its values, adjusted for chance.
 
     Adjusted as R² is: 0 is what values that have nothing to do with the results have on average, and less than nothing
-    is shown as nothing. Settings that change together have the same share; what they do together is not taken apart.
+    is shown as nothing. Settings that change together have the same share; what each of them does is not told.
     Runs of which accuracy was not measured count by their agreement.
     """
     found = {}
