@@ -17,7 +17,7 @@ from dfkd_lab import METHODS
 from dfkd_lab.methods import remark
 
 ROOT = Path(__file__).parents[1]
-RESULTS, TEACHERS = FOLDER / "cifar.json", FOLDER / "teachers.json"
+TEACHERS = FOLDER / "teachers.json"
 
 INTRODUCTION = """# Results
 

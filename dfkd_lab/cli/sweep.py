@@ -6,7 +6,7 @@ import dataclasses
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from dfkd_lab.system.signals import CALL_AGAIN
 from dfkd_lab.system.text import printable
 
 if TYPE_CHECKING:
-    from dfkd_lab.sweeps import Queue
+    from dfkd_lab.sweeps import Queue, Sweep
 
 
 PAGE_PERIOD_S = 300
@@ -69,10 +69,37 @@ def run(arguments: list[str]) -> None:
         folders, _ = sweeps.submit(sweep, flags.jobs, flags.minutes, flags.sbatch, _say)
         _conclude(folders, CALL_AGAIN)
         return
+    carry_out(sweep, flags.on, flags.jobs, flags.minutes)
+
+
+def carry_out(
+    sweep: Sweep,
+    on: str = "local",
+    jobs: int = 0,
+    minutes: float = 0.0,
+    watch: Callable[[Queue], object] = lambda queue: None,
+) -> Queue:
+    """Run ``sweep`` as the command does: it says what happens, draws the page about it and prints a table of its runs.
+
+    Arguments and result are those of :func:`dfkd_lab.sweeps.run`.
+
+    Raises:
+        SpecError: if a cell cannot be run, before anything is started; and at the end, if one was left.
+        RunError: if the launcher does not start.
+        SystemExit: with 75 or 130 if not all are finished.
+    """
+    from dfkd_lab import sweeps
+
     page = Page(sweep.path)
-    queue = sweeps.run(sweep, flags.on, flags.jobs, flags.minutes, _say, page.keep)
+
+    def look(queue: Queue) -> None:
+        page.keep(queue)
+        watch(queue)
+
+    queue = sweeps.run(sweep, on, jobs, minutes, _say, look)
     page.finish()
     _conclude(queue.folders, 130 if queue.interrupted else CALL_AGAIN, queue.left)
+    return queue
 
 
 def _refuse_what_does_not_go_together(flags: Flags) -> None:

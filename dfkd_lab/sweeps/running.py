@@ -149,7 +149,7 @@ def run(
         jobs: How many at a time; 0 takes as many as there are GPUs, or one.
         minutes: End after this time, saved; 0 goes on to the end.
         say: Told in words what happens.
-        watch: Shown the queue a few times a second, which it may end.
+        watch: Shown the queue, which it may end, a few times a second, and as it ended.
 
     Gives the queue as it ended: what finished, what was left and why. The first interrupt ends it, saved; at the
     second, it is left, and what runs goes on by itself.
@@ -180,13 +180,15 @@ def attend(queue: Queue, minutes: float, say: Say, watch: Callable[[Queue], obje
     """Look after ``queue`` until nothing is left to do, or for ``minutes``; see :func:`run`."""
     ends = time.monotonic() + (60 * minutes or math.inf)
     with terminating_at(queue.end):
-        while not queue.is_done:
+        while True:
             try:
                 if not queue.ending and time.monotonic() >= ends:
                     queue.end()
                 queue.advance()
                 watch(queue)
-                time.sleep(0 if queue.is_done else PERIOD_S)
+                if queue.is_done:
+                    return queue
+                time.sleep(PERIOD_S)
             except KeyboardInterrupt:
                 if queue.interrupted:
                     raise
@@ -196,7 +198,6 @@ def attend(queue: Queue, minutes: float, say: Say, watch: Callable[[Queue], obje
             except Exception:
                 queue.end()  # of the caller, or of a folder: what runs is saved
                 raise
-    return queue
 
 
 def submit(
