@@ -21,6 +21,7 @@ from rows import put, recorded, run_of, runs_of
 from dfkd_lab import RunError, RunFolder, SpecError
 from dfkd_lab.spec import unknown
 from dfkd_lab.sweeps import Queue, Sweep
+from dfkd_lab.sweeps.running import launcher_of
 from dfkd_lab.system.processes import tune_process
 from dfkd_lab.system.signals import CALL_AGAIN
 from dfkd_lab.system.text import printable
@@ -73,6 +74,7 @@ class Benchmark:
         """
         from dfkd_lab.cli.sweep import carry_out  # here: gpu.py records rows where there is nothing for command lines
 
+        launcher_of("local", flags.jobs, flags.minutes)  # which refuses them before a teacher is trained
         end = time.monotonic() + (60 * flags.minutes or float("inf"))
         try:
             if not (missing := self.missing(flags)):

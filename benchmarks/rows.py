@@ -15,13 +15,14 @@ FOLDER = Path(__file__).parent / "results"
 
 def run_of(folder: RunFolder) -> dict[str, Any]:
     """What a finished run came to, and its provenance."""
-    manifest = folder.manifest()
+    manifest, spec = folder.manifest(), folder.spec()
     return {
-        "seed": folder.spec().seed,
+        "seed": spec.seed,
         **folder.result(),
         "data_free": folder.seal()["data_free"],
         "parameters": {who: manifest[who]["parameters"] for who in ("teacher", "student")},
         "teacher_sha256": manifest["teacher"]["sha256"],
+        "precision": spec.precision,
         **manifest["sessions"][-1],
     }
 

@@ -195,6 +195,14 @@ def test_the_main_job_is_recorded_beside_other_seeds(
     assert found["student_last"]["mean"] == sum(run["last"] for run in found["runs"]) / 2
 
 
+def test_what_cannot_be_is_refused_before_a_teacher_is_trained(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "teacher_of", lambda *_: pytest.fail("it was asked for"))
+    with pytest.raises(SpecError, match="minutes = -1; allowed: 0 or more"):
+        mnist.main(benchmark.Flags(minutes=-1.0, out=tmp_path))
+
+
 def test_a_teacher_that_takes_longer_means_call_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "teacher_of", lambda *_: None)
     with pytest.raises(SystemExit) as early:
