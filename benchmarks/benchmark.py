@@ -90,7 +90,8 @@ class Benchmark:
     def missing(self, flags: Flags) -> list[tuple[str, int]]:
         """Row and seed of the runs that are asked for and not recorded.
 
-        Seed by seed, so that a benchmark that is stopped has every row about as often.
+        Seed by seed, so that a benchmark that is stopped has every row about as often; what is measured again, row by
+        row, so that few have runs of two commits.
 
         Raises:
             SpecError: if there is no such row.
@@ -99,8 +100,10 @@ class Benchmark:
             if name not in self.rows:
                 raise SpecError("only: " + unknown(name, self.rows, f"row of {self.name}"))
         known = {row: [run["seed"] for run in runs_of(found)] for row, found in recorded(self.name).items()}
-        asked = [(row, seed) for seed in flags.seeds or self.seeds for row in flags.only or self.rows]
-        return [(row, seed) for row, seed in dict.fromkeys(asked) if flags.again or seed not in known.get(row, [])]
+        rows, seeds = dict.fromkeys(flags.only or self.rows), dict.fromkeys(flags.seeds or self.seeds)
+        if flags.again:
+            return [(row, seed) for row in rows for seed in seeds]
+        return [(row, seed) for seed in seeds for row in rows if seed not in known.get(row, [])]
 
     def sweep(self, runs: Sequence[tuple[str, int]], out: Path, end: float) -> Sweep:
         """The sweep of ``runs``, in ``out``; the teachers that they need are trained until ``end``.

@@ -75,15 +75,16 @@ def test_again_measures_what_is_recorded_in_its_place(
 ) -> None:
     recorded = json.loads((ROOT / "benchmarks/results/digits.json").read_text())
     (results / "digits.json").write_text(json.dumps(recorded))
-    digits.main(digits.Digits(out=tmp_path / "runs", seeds=(1, 1), again=True))
+    digits.main(digits.Digits(out=tmp_path / "runs", seeds=(1, 2, 1), again=True))
+    assert launcher.started[:2] == ["dafl-seed1", "dafl-seed2"], "row by row, so that a row is of one commit"
     found = read(results, "digits")
     assert [*found] == [*TINY, *(row for row in recorded if row not in TINY)]
     for row in TINY:
-        assert [run["rounds"] for run in found[row]] == [recorded[row][0]["rounds"], 2, recorded[row][2]["rounds"]]
+        assert [run["rounds"] for run in found[row]] == [recorded[row][0]["rounds"], 2, 2]
     (results / "digits.json").unlink()
-    digits.main(digits.Digits(out=tmp_path / "runs", seeds=(1,)))
+    digits.main(digits.Digits(out=tmp_path / "runs", seeds=(1, 2)))
     assert [*read(results, "digits")] == [*TINY], "what has finished is recorded, not run again"
-    assert len(launcher.started) == 2
+    assert len(launcher.started) == 4
 
 
 def test_a_benchmark_of_processes_is_interrupted_and_goes_on(
