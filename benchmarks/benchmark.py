@@ -42,7 +42,7 @@ class Flags:
     minutes: float = 0.0
     """end after this time, saved; 0 goes on to the end"""
     again: bool = False
-    """run what is recorded, too, and record it in its place"""
+    """also what is recorded, and replace it; a run that has finished in --out is read, not run"""
     out: Path | None = None
     """the folder of its runs, and of the teachers that they need; none: runs/benchmark-NAME"""
 
@@ -78,7 +78,7 @@ class Benchmark:
         end = time.monotonic() + (60 * flags.minutes or float("inf"))
         try:
             if not (missing := self.missing(flags)):
-                print(f"results/{self.name}.json has all of it; --again measures it anew")
+                print(f"results/{self.name}.json has all of it; --again replaces it")
                 return
             out = (flags.out or Path("runs") / f"benchmark-{self.name}").absolute()
             sweep = self.sweep(missing, out, end)

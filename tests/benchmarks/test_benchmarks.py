@@ -66,7 +66,7 @@ def test_a_stopped_benchmark_goes_on_and_every_run_stands_in_its_row(
     assert "| dafl | 3 | " in (tmp_path / "RESULTS.md").read_text()
     capsys.readouterr()
     digits.main(flags)
-    assert "digits.json has all of it; --again measures it anew" in capsys.readouterr().out
+    assert "digits.json has all of it; --again replaces it" in capsys.readouterr().out
     assert len(launcher.started) == 3
 
 
