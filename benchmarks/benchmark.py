@@ -72,20 +72,22 @@ class Benchmark:
             SpecError: if a run cannot be, before any is started; and at the end, if one was left.
             SystemExit: with 75 or 130 if not all are finished.
         """
-        from dfkd_lab.cli.sweep import carry_out  # here: gpu.py records rows where there is nothing for command lines
-
         launcher_of("local", flags.jobs, flags.minutes)  # which refuses them before a teacher is trained
-        end = time.monotonic() + (60 * flags.minutes or float("inf"))
+        if not (missing := self.missing(flags)):
+            print(f"results/{self.name}.json has all of it; --again replaces it")
         try:
-            if not (missing := self.missing(flags)):
-                print(f"results/{self.name}.json has all of it; --again replaces it")
-                return
-            out = (flags.out or Path("runs") / f"benchmark-{self.name}").absolute()
-            sweep = self.sweep(missing, out, end)
-            places = dict(zip((cell.folder for cell in sweep.cells()), missing, strict=True))
-            carry_out(sweep, "local", flags.jobs, minutes_until(end), partial(self._keep_finished, places))
+            if missing:
+                self._carry_out(missing, flags)
         finally:
             render()
+
+    def _carry_out(self, runs: Sequence[tuple[str, int]], flags: Flags) -> None:
+        from dfkd_lab.cli.sweep import carry_out  # here: gpu.py records rows where there is nothing for command lines
+
+        end = time.monotonic() + (60 * flags.minutes or float("inf"))
+        sweep = self.sweep(runs, (flags.out or Path("runs") / f"benchmark-{self.name}").absolute(), end)
+        places = dict(zip((cell.folder for cell in sweep.cells()), runs, strict=True))
+        carry_out(sweep, "local", flags.jobs, minutes_until(end), partial(self._keep_finished, places))
 
     def missing(self, flags: Flags) -> list[tuple[str, int]]:
         """Row and seed of the runs that are asked for and not recorded.
