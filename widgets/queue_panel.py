@@ -123,13 +123,13 @@ class QueuePanel:
             layout=ipywidgets.Layout(width="150px"),
         )
         self.jobs.observe(lambda change: self.tell(self._set_jobs), "value")
-        self.message, self.standing = ipywidgets.HTML(), ipywidgets.HTML()
+        self.common, self.message, self.standing = (ipywidgets.HTML() for _ in range(3))
         self.rows = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
         fields = [each for axis in self.axes for each in axis]
         first = ipywidgets.Box([*fields, self.button], layout={**ROW, "align_items": "center"})
         second = ipywidgets.Box([self.hold, self.jobs, self.standing], layout={**ROW, "align_items": "center"})
         whole = ipywidgets.Layout(width="100%")
-        self.widget = ipywidgets.VBox([first, self.message, second, self.rows], layout=whole)
+        self.widget = ipywidgets.VBox([self.common, first, self.message, second, self.rows], layout=whole)
 
     def _axis(self, name: str, value: str, text: str) -> tuple[ipywidgets.Dropdown, ipywidgets.Text]:
         names = variations.axes(self.choice)
@@ -150,7 +150,8 @@ class QueuePanel:
         return axis, values
 
     def offer(self) -> None:
-        """Have the settings of the method that is chosen now to vary."""
+        """Say what is chosen now, and have its settings to vary."""
+        self._put(self.common, _line(variations.described(self.choice)))
         names = variations.axes(self.choice)
         for number, (axis, _) in enumerate(self.axes):
             options = names if number == 0 else (variations.NONE, *names)
@@ -161,6 +162,7 @@ class QueuePanel:
 
     def tell(self, action: Callable[[], Any]) -> None:
         """Do what a click asks for; an error becomes a sentence."""
+        self.say("")
         try:
             action()
         except (SpecError, RunError, OSError) as error:
@@ -215,7 +217,8 @@ class Line:
         message = f" · {escape(found['message'])}" if found.get("message") else ""
         begun = (self.panel.order.folder(self.name).path / "log.txt").exists()
         state = found["state"] if found["state"] != "new" else "starting" if begun else "waits"
-        text = f"<b>{escape(state)}</b> {escape(self.name)}{rounds}{message}"
+        words = f"<b>{escape(state)}</b> {escape(self.name)}{rounds}{message}"
+        text = f"<div style='line-height: 1.35'>{words}</div>"
         if self.text.value != text:
             self.text.value = text
 

@@ -26,6 +26,14 @@ def axes(choice: Choice) -> tuple[str, ...]:
     return (*FIRST, *(name for name in found if name not in (*FIRST, *NEVER)))
 
 
+def described(choice: Choice) -> str:
+    """What is chosen, in a sentence."""
+    said = {name: choice.run_form.fields[name].value for name in ("method", "teacher", "student", "data", "rounds")}
+    words = "{method}, {teacher} to {student}, evaluated on {data}, {rounds} rounds".format(**said)
+    changed = [f"{name} = {field.value}" for name, field in choice.method_form.fields.items() if field.changed]
+    return f"Chosen on the first page: {', '.join([words, *changed])}. What is varied takes the place of that."
+
+
 def sweep_of(choice: Choice, varied: Sequence[tuple[str, str]], root: Path) -> Sweep:
     """The runs of ``choice`` over ``varied``, pairs of a setting and the text of its values.
 
