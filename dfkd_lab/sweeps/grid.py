@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,15 +134,19 @@ class Sweep:
         more = value if together and axis != "settings" else {axis: value}
         return more, f"{'' if together or axis == 'method' else axis}{_short(value)}"
 
-    def prepare(self) -> list[RunFolder]:
+    def prepare(self, planned_to: Callable[[int], object] = lambda cells: None) -> list[RunFolder]:
         """Plan all cells and make their folders; nothing is written unless all can be run.
+
+        Args:
+            planned_to: Told how many cells were looked at, after each.
 
         Raises:
             SpecError: with every refusal, and the cells that it is of.
         """
         refused: dict[str, list[Cell]] = {}
         planned: list[tuple[RunSpec, list[str]]] = []
-        for cell, resolved in self._planned():
+        for number, (cell, resolved) in enumerate(self._planned(), 1):
+            planned_to(number)
             if isinstance(resolved, str):
                 refused.setdefault(resolved, []).append(cell)
             else:

@@ -180,7 +180,7 @@ def test_no_run_is_told_to_end_twice(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(launcher, "stop", lambda unit: told.append(unit.name))
     queue = Queue(folders, launcher)
     queue.advance()
-    queue.give_up(0)
+    queue.give_up(0, "hopeless")
     for _ in range(2):
         queue.end()
     assert told == [folders[0].name, folders[1].name], "a second SIGTERM would kill it"
