@@ -249,7 +249,7 @@ def wait_for(true: Callable[[], Any], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "waited too long"
-        time.sleep(0.01)
+        time.sleep(0.02)
 
 
 def test_a_run_that_is_killed_is_seen_stopped_and_resumes_to_the_same_student(make_spec: MakeSpec) -> None:
