@@ -63,16 +63,16 @@ def test_a_stopped_run_goes_on_to_the_same_student(here: Path, capsys: pytest.Ca
 
 
 def test_a_killed_process_goes_on_to_the_same_student(here: Path) -> None:
-    whole = own_run("whole", rounds=20)
+    whole = own_run("whole", rounds=40)
     list(whole)
-    folder = prepare(plan(dict(whole.spec.settings), method="dafl", student="my.py:Mine", rounds=20, data="none",
+    folder = prepare(plan(dict(whole.spec.settings), method="dafl", student="my.py:Mine", rounds=40, data="none",
                           device="cpu", checkpoint_s=0, out="killed"))  # fmt: skip
     child = launch(folder, "unchanged")
     while len(folder.reports()) < 2 and child.poll() is None:
         time.sleep(0.02)
     child.kill()
     child.wait()
-    assert 2 <= len(folder.reports()) < 20, (folder.path / "log.txt").read_text()
+    assert 2 <= len(folder.reports()) < 40, (folder.path / "log.txt").read_text()
     python_file.TRUSTED.clear()
     assert main(["resume", "killed", "--trust-code"]) == 0
     assert student_of(folder) == student_of(whole.folder)
