@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         module, _, function = COMMANDS[arguments[0]].partition(".")
         getattr(import_module(f"dfkd_lab.cli.{module}"), function)(arguments[1:])
     except (SpecError, RunError, EnvironmentProblem) as error:
-        print(printable(error), file=sys.stderr)
+        print(*map(printable, str(error).split("\n")), sep="\n", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

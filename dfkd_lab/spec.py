@@ -166,7 +166,7 @@ def _switched(field_: dataclasses.Field[Any], value: Any) -> Any:
     return {True: "yes", False: "no"}[meant] if isinstance(meant, bool) else value
 
 
-def _convert(value: Any, wanted: type) -> Any:
+def _convert(value: Any, wanted: type[Any]) -> Any:
     if isinstance(value, str) and wanted is not str:
         value = _read(value, wanted)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
@@ -175,7 +175,7 @@ def _convert(value: Any, wanted: type) -> Any:
         value = int(value)
     if isinstance(value, bool) is not (wanted is bool) or not isinstance(value, wanted):
         raise TypeError
-    return value
+    return wanted(value) if wanted is float else value  # NumPy's is a float too, and YAML knows it not
 
 
 def _read(text: str, wanted: type) -> Any:

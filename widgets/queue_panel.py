@@ -56,7 +56,8 @@ class QueuePanel:
             raise SpecError("runs are being planned; wait for them")
         try:
             sweep = variations.sweep_of(self.choice, [(axis.value, text.value) for axis, text in self.axes], self.root)
-            self.say(f"Planning {sweep.size} runs.")
+            with self.order.changing():  # before anything is written for it
+                self.say(f"Planning {sweep.size} runs.")
             folders = sweep.prepare(lambda done: self.say(f"Planned {done} of {sweep.size} runs."))
             self.order.add(folders)
             self._have_worked_off()

@@ -162,8 +162,9 @@ class Page:
         """Write the last one."""
         if self.process is not None:
             self.process.wait()
-        if self._begin().wait() == 0:
-            _say(f"page {self.path / 'sweep.html'}")
+        last = drawing(self.path, subprocess.PIPE)
+        said = last.communicate()[0].decode(errors="replace").strip().splitlines()
+        _say(f"page {self.path / 'sweep.html'}" if last.returncode == 0 else f"no page: {''.join(said[-1:])}")
 
     def _begin(self) -> subprocess.Popen[bytes]:
         self.process = drawing(self.path)

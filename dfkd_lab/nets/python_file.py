@@ -40,6 +40,8 @@ class Code:
         return hashlib.sha256(self.text).hexdigest()
 
 
+DIGESTS = "sha256:"
+"""How a list of texts begins that may be executed: their SHA-256, with commas between."""
 TRUSTED: dict[Path, Code] = {}
 """What a person had executed in this process, by absolute path."""
 

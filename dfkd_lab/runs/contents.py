@@ -183,6 +183,13 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError("it has an alias")
         return super().compose_node(parent, index)
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """No key twice: YAML itself takes the last one, without a word."""
+        keys = [each.value for each, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+        if twice := [each for each in keys if isinstance(each, str) and keys.count(each) > 1]:
+            raise yaml.YAMLError(f"{twice[0]!r} is there twice")
+        return super().construct_mapping(node, deep)
+
 
 def from_yaml(text: str) -> tuple[Any, str]:
     """The values, or why there are none."""

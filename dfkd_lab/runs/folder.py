@@ -27,6 +27,7 @@ from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition
 from dfkd_lab.nets import python_file
+from dfkd_lab.nets.python_file import Code
 from dfkd_lab.runs import contents, older, standing
 from dfkd_lab.spec import RunSpec, build, difference, record
 from dfkd_lab.system.files import write_atomically
@@ -43,6 +44,7 @@ class Planned(Protocol):
 
     spec: RunSpec
     notes: list[str]
+    code: dict[str, Code]
 
 
 class RunFolder:
@@ -50,6 +52,8 @@ class RunFolder:
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
+        self.trusted_code = ""
+        """For ``--trust-code``: which text of Python files was named when it was prepared, whatever it says now."""
         self._seen = 0, 0, 0
         """Of the log as it was last read: lines, bytes, and which file it was."""
 
@@ -65,8 +69,7 @@ class RunFolder:
     @property
     def out(self) -> str:
         """What the setting ``out`` says for a run to be written here."""
-        below = self.path.is_absolute() or self.path.is_relative_to(runs_root())
-        return str(self.path if below else self.path.absolute())
+        return str(self.path if self.path.is_relative_to(runs_root()) else self.path.absolute())
 
     @property
     def name(self) -> str:
@@ -75,10 +78,7 @@ class RunFolder:
 
     def exists(self) -> bool:
         """Whether a run was started here."""
-        try:
-            return (self.path / "spec.yaml").is_file()
-        except PermissionError:
-            return False
+        return os.path.isfile(self.path / "spec.yaml")  # noqa: PTH113 - also where nobody may look
 
     def spec(self) -> RunSpec:
         """The run as it was planned; its ``out`` is where the folder is now, for it may have been moved or copied.
@@ -190,8 +190,8 @@ def summary(folder: RunFolder) -> str:
     shown = {name: "none" if result.get(name) is None else f"{result[name]:.3f}" for name in ("last", "teacher")}
     note = f"({text}) " if (text := remark(folder)) else ""
     what = f"{result['metric']} " if "metric" in result else ""
-    took = f"seconds {result['seconds']:.1f}"
-    return f"student {what}{shown['last']} teacher {shown['teacher']} {took} {note}run {folder.path}"
+    figures = f"student {what}{shown['last']} teacher {shown['teacher']} seconds {result['seconds']:.1f}"
+    return f"{figures} {note}run {folder.path}"
 
 
 def remark(folder: RunFolder) -> str:
@@ -257,9 +257,7 @@ def refuse_other_spec(folder: RunFolder, spec: RunSpec) -> None:
     Raises:
         RunError: showing what differs.
     """
-    if not folder.exists():
-        return
-    if changed := _changed(folder, spec):
+    if folder.exists() and (changed := _changed(folder, spec)):
         raise RunError(f"{folder.path} holds a run of another spec ({'; '.join(changed)}); give another --out")
 
 
@@ -272,11 +270,14 @@ def prepare(run: RunSpec | Planned) -> RunFolder:
     spec = run if isinstance(run, RunSpec) else run.spec
     folder = RunFolder.of(spec)
     refuse_other_spec(folder, spec)
+    notes, code = ([], {}) if isinstance(run, RunSpec) else (run.notes, run.code)
+    if code:
+        folder.trusted_code = python_file.DIGESTS + ",".join(sorted({each.sha256 for each in code.values()}))
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        if notes := [] if isinstance(run, RunSpec) else run.notes:
-            write_atomically(folder.path / "notes.json", json.dumps({"notes": notes}, indent=1).encode())
-        write_atomically(folder.path / "spec.yaml", yaml.safe_dump(record(spec), sort_keys=False).encode())
+        texts = {"notes.json": json.dumps({"notes": notes}, indent=1)} if notes else {}
+        for name, text in {**texts, "spec.yaml": yaml.safe_dump(record(spec), sort_keys=False)}.items():
+            write_atomically(folder.path / name, text.encode(), shared=True)  # two sweeps may prepare it at once
     except OSError as error:
         raise RunError(f"cannot make the run folder {folder.path}: {error.strerror}; give another with --out") from None
     return folder

@@ -54,13 +54,14 @@ def admitted(spec: RunSpec, trust_code: str = "") -> dict[str, Code]:
 
     Args:
         spec: As a run folder has it.
-        trust_code: One of ``TEXTS``, or "" for none but what a person had executed in this process already.
+        trust_code: One of ``TEXTS``; or "sha256:..." with the digests, with commas between, of the texts that may be;
+            or "" for none but what a person had executed in this process already.
 
     Raises:
         SpecError: if a file cannot be imported, or ``trust_code`` is something else.
         RunError: if a file is not trusted, or its text is not the one that may be executed.
     """
-    if trust_code and trust_code not in TEXTS:
+    if trust_code and trust_code not in TEXTS and not trust_code.startswith(python_file.DIGESTS):
         raise SpecError(f"trust_code: {unknown(trust_code, TEXTS, 'choice')} (allowed: {', '.join(TEXTS)})")
     files = files_of(spec)
     if trust_code:
@@ -143,6 +144,10 @@ def _text(folder: RunFolder, role: str, name: str, trust_code: str) -> bytes:
             raise RunError(f"{path} is not the text that the run began with (sha256 {before or 'not recorded'})")
         return copy
     text = _read(name)
+    if trust_code.startswith(python_file.DIGESTS):
+        if text is None or _sha256(text) not in trust_code.removeprefix(python_file.DIGESTS).split(","):
+            raise RunError(f"{_described(folder, role, name)}; that is not the text that was named when it was planned")
+        return text
     if text is None or (trust_code == "unchanged" and before and _sha256(text) != before):
         raise RunError(f"{_described(folder, role, name)}; {_ways(folder, role, name)}")
     return text

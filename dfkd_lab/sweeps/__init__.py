@@ -1,8 +1,9 @@
 """Many runs: a grid of settings, planned as a whole; its run folders are all that is known of it."""
 
 from dfkd_lab.sweeps.following import work_off
-from dfkd_lab.sweeps.grid import Cell, Sweep, from_file, from_text
+from dfkd_lab.sweeps.grid import Cell, Sweep
 from dfkd_lab.sweeps.order import Order
 from dfkd_lab.sweeps.running import Queue, run, submit
+from dfkd_lab.sweeps.sweep_files import from_file, from_text
 
 __all__ = ["Cell", "Order", "Queue", "Sweep", "from_file", "from_text", "run", "submit", "work_off"]

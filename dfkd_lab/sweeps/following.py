@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from dfkd_lab.runs.folder import RunFolder
+from dfkd_lab.runs.standing import AT_WORK
 from dfkd_lab.sweeps.launchers import Local
 from dfkd_lab.sweeps.order import Order, Row
 from dfkd_lab.sweeps.running import Queue, Say, attend, silent
@@ -18,7 +19,7 @@ class Following(Queue):
     """
 
     def __init__(self, order: Order, say: Say = silent):
-        self.order, self._done = order, False
+        self.order, self._done, self._asked, self._elsewhere = order, False, 0, 0
         super().__init__([], Local(order.read().jobs), say)
 
     def name_of(self, folder: RunFolder) -> str:
@@ -47,11 +48,20 @@ class Following(Queue):
         for name in begun.keys() - row.runs:
             self.give_up(begun[name], "taken out of the queue")
         self.hopeless &= begun.keys()  # who is put into the queue again is computed again
-        self.left = {name: reason for name, reason in self.left.items() if name in row.runs}
-        self.folders = [self.order.folder(name) for name in row.runs]
-        known = {*self.finished, *self.left, *begun}
+        if row.asked != self._asked:
+            self._asked = row.asked
+            self.left.clear()
+            self.failures.clear()
+        self.folders = [self.order.folder(name, row) for name in row.runs]
+        states = {self.name_of(each): each.status()["state"] for each in self.folders}
+        self._elsewhere = sum(states[name] in AT_WORK for name in states.keys() - begun.keys())
+        known = {*self.left, *begun, *(name for name, state in states.items() if state == "finished")}
         wanted = [] if row.held else [each for each in self.folders if self.name_of(each) not in known]
         self.waiting = deque(each for each in wanted if each.exists())
+
+    def _room(self) -> int:
+        """Runs whose queue was killed go on by themselves, and take their places."""
+        return super()._room() - self._elsewhere
 
 
 def work_off(order: Order, say: Say = silent) -> Following | None:

@@ -13,14 +13,12 @@ from typing import Any
 import yaml
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs.contents import from_yaml
+from dfkd_lab.nets.python_file import Code
 from dfkd_lab.runs.folder import RunFolder, prepare, refuse_other_spec, runs_root
 from dfkd_lab.runs.planning import ResolvedRun, plan
-from dfkd_lab.spec import RunSpec, unknown
+from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.files import write_atomically
-from dfkd_lab.system.stored import read_text
 
-KEYS = ("name", "grid", "with")
 MOST_CELLS = 10_000
 SHOWN = 20
 """Refusals that are said before the others are counted."""
@@ -43,7 +41,10 @@ class Cell:
     def words(self) -> str:
         """Where it stands, for a person."""
         return ", ".join(
-            f"{axis} = {_short(value) if isinstance(value, Mapping) else value}" for axis, value in self.at.items()
+            "{" + ", ".join(f"{name}: {each}" for name, each in value.items()) + "}"
+            if isinstance(value, Mapping)
+            else f"{axis} = {value}"
+            for axis, value in self.at.items()
         )
 
 
@@ -67,17 +68,19 @@ class Sweep:
     name: str
     grid: Mapping[str, Sequence[Any] | Mapping[str, Mapping[str, Any]]]
     settings: Mapping[str, Any] = field(default_factory=dict)
-    root: Path | None = None
+    root: Path | str | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
         if not isinstance(self.grid, Mapping) or not self.grid or not isinstance(self.settings, Mapping):
             raise SpecError(f"a sweep has a grid of lists, and settings of all its runs: {EXAMPLE}")
         for axis, values in self.grid.items():
-            if not isinstance(axis, str) or not isinstance(values, (list, tuple, Mapping)) or not values:
+            if not isinstance(axis, str) or not isinstance(values, (list, tuple, range, Mapping)) or not values:
                 raise SpecError(f"grid: {axis} = {values!r} is no list of values; {EXAMPLE}")
             if isinstance(values, Mapping):
                 _check_named(axis, values)
+            elif {} in values:
+                raise SpecError(f"grid: {axis}: {{}} gives no setting; give it a name, as in: {{arm: {{all: {{}}}}}}")
         if (count := self.size) > MOST_CELLS:
             raise SpecError(f"grid: {count:,} cells; allowed: up to {MOST_CELLS:,}")
 
@@ -92,7 +95,7 @@ class Sweep:
     @property
     def path(self) -> Path:
         """The folder that holds its run folders."""
-        return (self.root or runs_root()) / self.name
+        return Path(self.root or runs_root()) / self.name
 
     def cells(self) -> list[Cell]:
         """Every cell, the first axis slowest.
@@ -106,9 +109,9 @@ class Sweep:
         names: dict[str, Cell] = {}
         for cell in found:
             if (other := names.setdefault(cell.folder, cell)) is not cell:
-                raise SpecError(
-                    f"grid: two cells are both {cell.folder} ({other.words}; {cell.words}); give one of them"
-                )
+                same = other.settings == cell.settings
+                cure = "give one of them" if same else "give them names, as in: {arm: {a: {...}, b: {...}}}"
+                raise SpecError(f"grid: two cells are both {cell.folder} ({other.words}; {cell.words}); {cure}")
         return found
 
     def _cell(self, at: dict[str, Any]) -> Cell:
@@ -144,20 +147,27 @@ class Sweep:
             SpecError: with every refusal, and the cells that it is of.
         """
         refused: dict[str, list[Cell]] = {}
-        planned: list[tuple[RunSpec, list[str]]] = []
+        planned: list[Planned] = []
+        text = self._as_yaml()
         for number, (cell, resolved) in enumerate(self._planned(), 1):
             planned_to(number)
             if isinstance(resolved, str):
                 refused.setdefault(resolved, []).append(cell)
             else:
-                planned.append((resolved.spec, resolved.notes))
+                planned.append(Planned(resolved.spec, resolved.notes, resolved.code))
         if refused:
             raise SpecError(_sentences(refused, self.size))
-        folders = [prepare(Planned(spec, notes)) for spec, notes in planned]
-        content = {"name": self.name, "grid": {axis: _plain(values) for axis, values in self.grid.items()}}
-        text = yaml.safe_dump({**content, "with": dict(self.settings)}, sort_keys=False)
+        folders = [prepare(each) for each in planned]
         write_atomically(self.path / "sweep.yaml", text.encode(), shared=True)
         return folders
+
+    def _as_yaml(self) -> str:
+        content = {"name": self.name, "grid": {axis: _plain(values) for axis, values in self.grid.items()}}
+        try:
+            return str(yaml.safe_dump({**content, "with": dict(self.settings)}, sort_keys=False))
+        except yaml.representer.RepresenterError as error:
+            value = error.args[-1]
+            raise SpecError(f"{value!r} is a {type(value).__name__}; allowed: text, numbers, yes or no") from None
 
     def _planned(self) -> Iterator[tuple[Cell, ResolvedRun | str]]:
         """Every cell as it would be run, or why it cannot be."""
@@ -193,7 +203,8 @@ def check_name(name: Any) -> None:
         SpecError: saying what is allowed.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise SpecError(f"name = {name!r} is no name for a folder; allowed: letters, digits and _ . + -")
+        quoted = "" if isinstance(name, str) else f", and {name!r} in quotes"
+        raise SpecError(f"name = {name!r} is no name for a folder; allowed: letters, digits and _ . + -{quoted}")
 
 
 def refuse_out(settings: Iterable[str]) -> None:
@@ -212,53 +223,7 @@ class Planned:
 
     spec: RunSpec
     notes: list[str]
-
-
-def from_file(path: Path | str, root: Path | None = None) -> Sweep:
-    """The sweep that a YAML file describes, with ``name``, ``grid`` and ``with``.
-
-    Raises:
-        SpecError: if it cannot be read, or is no sweep.
-    """
-    found = parts_of(path)
-    return Sweep(found.get("name", Path(path).stem), found.get("grid", {}), found.get("with") or {}, root)
-
-
-def parts_of(path: Path | str) -> Mapping[str, Any]:
-    """What a sweep's file says, by :data:`KEYS`.
-
-    Raises:
-        SpecError: if it cannot be read, or says something else.
-    """
-    try:
-        text = read_text(Path(path), "give another file", most=2**20)
-    except RunError as error:
-        raise SpecError(str(error)) from None
-    if text is None:
-        raise SpecError(f"there is no file {path}; a sweep is a YAML file, {EXAMPLE}")
-    found, reason = from_yaml(text)
-    if reason:
-        raise SpecError(f"{path} cannot be read ({reason}); a sweep is a YAML file, {EXAMPLE}")
-    if not isinstance(found, Mapping):
-        raise SpecError(f"{path} is no sweep; {EXAMPLE}")
-    for key in found:
-        if key not in KEYS:
-            raise SpecError(f"{path}: {unknown(str(key), KEYS, 'part of a sweep')}")
-    return found
-
-
-def from_text(name: str, grid: str, settings: str = "", root: Path | None = None) -> Sweep:
-    """The sweep whose grid and common settings are YAML, as the parameters of a notebook are.
-
-    Raises:
-        SpecError: if one cannot be read, or it is no sweep.
-    """
-    found = {}
-    for part, text in (("grid", grid), ("settings", settings or "{}")):
-        found[part], reason = from_yaml(text)
-        if reason:
-            raise SpecError(f"{part} = {text!r} cannot be read ({reason}); {EXAMPLE}")
-    return Sweep(name, found["grid"], found["settings"], root)
+    code: dict[str, Code]
 
 
 def _sentences(refused: Mapping[str, Sequence[Cell]], size: int) -> str:
@@ -277,8 +242,9 @@ def _short(value: Any) -> str:
     """A value as it stands in the name of a folder: as it is if it can, else its stem and a digest."""
     if isinstance(value, Mapping):
         return "-".join(_short(each) for each in value.values())
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    if NAME.fullmatch(text):
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    text = short if not isinstance(value, float) or float(short) == value else repr(value)
+    if NAME.fullmatch(text) or (isinstance(value, (int, float)) and NAME.fullmatch(text.removeprefix("-"))):
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:6]
     stem = re.sub(r"[^\w.+]+", "_", Path(text).stem).strip("_.")[:40]

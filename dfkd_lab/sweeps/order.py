@@ -25,7 +25,9 @@ from dfkd_lab.system.files import write_atomically
 from dfkd_lab.system.stored import Fields, read_json
 
 MOST_JOBS = 1024
-SHAPE = Fields(needed={"root": str, "runs": [str], "jobs": int, "held": bool})
+SHAPE = Fields(
+    needed={"root": str, "runs": [str], "jobs": int, "held": bool, "asked": int, "trusted": Fields(others=str)}
+)
 """Of the file; ``root`` is for a person who looks into it."""
 
 
@@ -39,13 +41,17 @@ class Row:
     """How many at a time."""
     held: bool = False
     """Whether none is begun."""
+    asked: int = 0
+    """How often somebody asked for what is there: what failed before is then tried again."""
+    trusted: dict[str, str] = dataclasses.field(default_factory=dict)
+    """By run, which text of its own Python files was named when it was planned; see ``RunFolder.trusted_code``."""
 
 
 class Order:
     """The runs of ``root`` that are to be computed, the first one first.
 
-    The file is in the user's cache, not in ``root``: to put a run into it is to say that the Python files which the run
-    names may be executed, and a folder that somebody else gave cannot say that.
+    The file is in the user's cache, not in ``root``: it holds which texts of Python files may be executed for which
+    run, and a folder that somebody else gave cannot say that.
 
     Args:
         root: Holds the run folders.
@@ -64,7 +70,10 @@ class Order:
             RunError: if it is damaged.
         """
         found = read_json(self.file, SHAPE, "remove it, and put the runs into the queue again")
-        return Row(found["runs"], min(max(found["jobs"], 1), MOST_JOBS), found["held"]) if found else Row()
+        if not found:
+            return Row()
+        jobs = min(max(found["jobs"], 1), MOST_JOBS)
+        return Row(found["runs"], jobs, found["held"], found["asked"], dict(found["trusted"]))
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[Row]:
@@ -94,9 +103,11 @@ class Order:
         except OSError as error:
             raise RunError(f"cannot write the queue {self.file}: {error.strerror}") from None
 
-    def folder(self, name: str) -> RunFolder:
-        """The run folder that is called ``name`` in the row."""
-        return RunFolder(self.root / name)
+    def folder(self, name: str, row: Row | None = None) -> RunFolder:
+        """The run folder that is called ``name``; with ``row``, it also knows which code was trusted for it."""
+        found = RunFolder(self.root / name)
+        found.trusted_code = row.trusted.get(name, "") if row else ""
+        return found
 
     def name_of(self, folder: RunFolder) -> str:
         """What a run folder is called in the row."""
@@ -110,7 +121,12 @@ class Order:
         """
         with self.changing() as row:
             row.runs = [each for each in row.runs if self.folder(each).status()["state"] not in ("finished", "gone")]
-            row.runs += [name for name in map(self.name_of, folders) if name not in row.runs]
+            for folder in folders:
+                name = self.name_of(folder)
+                row.runs += [] if name in row.runs else [name]
+                row.trusted[name] = folder.trusted_code
+            row.trusted = {name: text for name, text in row.trusted.items() if text and name in row.runs}
+            row.asked += 1
 
     def move(self, name: str, by: int) -> None:
         """Have ``name`` computed ``by`` places later, or sooner if below 0; what is finished counts as no place.
@@ -141,7 +157,7 @@ class Order:
             state, was_begun = folder.status()["state"], (folder.path / "log.txt").exists()
             if state == "new" and not was_begun:
                 shutil.rmtree(folder.path)
-            elif state in AT_WORK and not self.is_worked_off():  # else whoever does ends it
+            elif state in AT_WORK:
                 folder.request("stop")
 
     def hold(self, held: bool) -> None:
@@ -151,7 +167,7 @@ class Order:
             RunError: as :meth:`changing`.
         """
         with self.changing() as row:
-            row.held = held
+            row.held, row.asked = held, row.asked + (not held)
 
     def set_jobs(self, jobs: int) -> None:
         """Have ``jobs`` runs at work at a time.
@@ -171,7 +187,7 @@ class Order:
             return False
         probe = FileLock(self._work.lock_file)
         try:
-            probe.acquire(timeout=0)
+            probe.acquire(timeout=0.03, poll_interval=0.01)  # another who only looks has it for a moment
         except Timeout:
             return True
         probe.release()

@@ -64,19 +64,26 @@ def axes(text: str, method: str) -> dict[str, Axis]:
         name, _, values = (each.strip() for each in part.partition("="))
         spec = next((each for each in specs if name in settings_of(each) and name != "settings"), None)
         if spec is None:
-            known = [each for other in specs for each in settings_of(other)]
+            known = [each for other in specs for each in settings_of(other) if each != "settings"]
             raise SpecError(f"over: {unknown(name, known, f'setting of {method}')}")
         if name in found:
             raise SpecError(f"over: {name} is given twice")
-        if ".." in values:
-            low, high = (check(spec, name, each) for each in values.split("..", 1))
-            if not isinstance(low, int | float) or isinstance(low, bool) or not low < high or not math.isfinite(high):
-                raise SpecError(f"over: {name} = {values} is no range of numbers; {EXAMPLE}")
-            found[name] = Axis(low, high, whole=isinstance(low, int))
-        elif "|" in values:
-            found[name] = Axis(choices=tuple(check(spec, name, each) for each in values.split("|")))
-        else:
-            raise SpecError(f"over: {part} is neither a range nor a choice; {EXAMPLE}")
+        found[name] = _axis(spec, name, values)
     if not found:
         raise SpecError(f"over = {text!r} varies nothing; {EXAMPLE}")
     return found
+
+
+def _axis(spec: type, name: str, values: str) -> Axis:
+    """What "0.1..3" or "ring|priority" allows."""
+    if values.count("..") == 1 and "..." not in values:
+        low, high = (check(spec, name, each) for each in values.split(".."))
+        if not isinstance(low, int | float) or isinstance(low, bool) or not low < high or not math.isfinite(high):
+            raise SpecError(f"over: {name} = {values} is no range of numbers; {EXAMPLE}")
+        return Axis(low, high, whole=isinstance(low, int))
+    if "|" not in values:
+        raise SpecError(f"over: {name} = {values} is neither a range nor a choice; {EXAMPLE}")
+    choices = tuple(check(spec, name, each) for each in values.split("|"))
+    if len({*choices}) < len(choices):
+        raise SpecError(f"over: {name} = {values} has a choice twice")
+    return Axis(choices=choices)

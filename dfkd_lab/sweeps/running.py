@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections import Counter, deque
@@ -9,7 +10,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from dfkd_lab.errors import SpecError
+from filelock import FileLock
+
+from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.launching import last_line
 from dfkd_lab.runs.standing import AT_WORK
@@ -21,7 +24,7 @@ from dfkd_lab.system.signals import CALL_AGAIN, terminating_at
 REFUSED, INTERRUPTED = 2, 130
 MOST_FAILURES = 3
 """Of one run in one sweep's process, until it is left alone."""
-PERIOD_S = 0.2
+PERIOD_S, TOLD_EVERY_S = 0.2, 5.0
 Say = Callable[[str], object]
 
 
@@ -81,8 +84,7 @@ class Queue:
     def _fill(self) -> None:
         """Start waiting runs at free places; those that another process holds are looked at again later."""
         for _ in range(len(self.waiting)):
-            free = next((place for place in range(self.launcher.jobs) if place not in self.running), None)
-            if free is None:
+            if self._room() < 1:
                 return
             folder = self.waiting.popleft()
             state = folder.status()["state"]
@@ -91,8 +93,20 @@ class Queue:
             elif state in AT_WORK:
                 self.waiting.append(folder)
             else:
-                self.running[free] = folder, self.launcher.start(folder, free)
-                self.say(f"{self.name_of(folder)}: {'begins' if state == 'new' else 'goes on'}")
+                self._start(folder, "begins" if state == "new" else "goes on")
+
+    def _room(self) -> int:
+        """How many more may run."""
+        return self.launcher.jobs - len(self.running)
+
+    def _start(self, folder: RunFolder, word: str) -> None:
+        free = next(place for place in itertools.count() if place not in self.running)
+        try:
+            self.running[free] = folder, self.launcher.start(folder, free)
+        except (RunError, OSError) as error:  # of this folder alone: it was removed, say
+            self._leave(folder, str(error))
+        else:
+            self.say(f"{self.name_of(folder)}: {word}")
 
     def add(self, folder: RunFolder) -> None:
         """One more run, prepared."""
@@ -113,7 +127,7 @@ class Queue:
             return
         if state == "finished":
             self._finish(folder)
-        elif code == CALL_AGAIN or (self.ending and code == INTERRUPTED):
+        elif code == CALL_AGAIN or (self.ending and (code == INTERRUPTED or code < 0)):
             self.waiting.appendleft(folder)
         elif code == REFUSED and state in AT_WORK:
             self.waiting.append(folder)  # another process was faster
@@ -155,8 +169,8 @@ def run(
         say: Told in words what happens.
         watch: Shown the queue, which it may end, a few times a second, and as it ended.
 
-    Gives the queue as it ended: what finished, what was left and why. The first interrupt ends it, saved; at the
-    second, it is left, and what runs goes on by itself.
+    Gives the queue as it ended: what finished, what was left and why. The first interrupt has what runs end after its
+    round, saved, and waits for that; the second does not wait.
 
     Raises:
         SpecError: if a cell cannot be run, before anything is started.
@@ -198,7 +212,7 @@ def attend(queue: Queue, minutes: float, say: Say, watch: Callable[[Queue], obje
                     raise
                 queue.interrupted = True
                 queue.end()
-                say("ending after the rounds that run; interrupt again to leave them to themselves")
+                say("ending after the rounds that run; interrupt again to wait for them no longer")
             except Exception:
                 queue.end()  # of the caller, or of a folder: what runs is saved
                 raise
@@ -224,20 +238,34 @@ def submit(
     """
     array = slurm.Array(sweep.path, jobs, minutes, sbatch)
     folders = _prepared(sweep, say)
+    with FileLock(sweep.path / "submit.lock"):  # of two at once, the second finds the first one's job
+        return folders, _submitted(array, folders, say)
+
+
+def _submitted(array: slurm.Array, folders: list[RunFolder], say: Say) -> str:
+    """The job that has the unfinished ones of ``folders``."""
     if job := array.poll():
         say(f"job {job} is still in the queue; nothing more is given to it (scancel {job} ends it, saved)")
-        return folders, job
+        return job
     if not (unfinished := [each for each in folders if each.status()["state"] not in ("finished", *AT_WORK)]):
-        return folders, ""
+        return ""
     job = array.start(unfinished)
     count = f"{len(unfinished)} of {len(folders)} runs"
     script = array.path / "array.sh"
     say(f"job {job}: {count}" if job else f"there is no sbatch here; {count} are in {script}: sbatch {script}")
-    return folders, job
+    return job
 
 
 def _prepared(sweep: Sweep, say: Say) -> list[RunFolder]:
-    folders = sweep.prepare()
+    told = time.monotonic()
+
+    def planned_to(cells: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > TOLD_EVERY_S:
+            told = time.monotonic()
+            say(f"planned {cells} of {sweep.size} cells")
+
+    folders = sweep.prepare(planned_to)
     if not keeps_locks(sweep.path):
         say(WITHOUT_LOCKS.format(sweep.path))
     return folders

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,16 +16,18 @@ from dfkd_lab.runs.folder import RunFolder, list_runs, prepare, runs_root
 from dfkd_lab.runs.planning import ResolvedRun, plan
 from dfkd_lab.spec import RunSpec, unknown
 from dfkd_lab.sweeps import judging
-from dfkd_lab.sweeps.grid import check_name, parts_of, refuse_out
+from dfkd_lab.sweeps.grid import check_name, refuse_out
 from dfkd_lab.sweeps.launchers import Launcher
 from dfkd_lab.sweeps.ranges import Axis, axes
 from dfkd_lab.sweeps.running import Queue, Say, attend, launcher_of, silent
+from dfkd_lab.sweeps.sweep_files import parts_of
 
 JUDGES: dict[str, Callable[[Sequence[RunFolder]], dict[str, float]]] = {
     "agreement": judging.agreements,
     "accuracy": judging.last_accuracies,
 }
 MOST_TRIALS = 1000
+TRIAL = re.compile(r"trial(\d{3,})")
 
 
 @dataclass(frozen=True)
@@ -89,25 +92,27 @@ class Search:
         if self.by == "agreement" and {"teacher", "normalization"} & self.over.keys():
             raise SpecError("over: trials are judged by one teacher; allowed: by = 'accuracy', or another setting")
 
-    def check_trials(self, folders: Sequence[RunFolder]) -> None:
-        """Refuse to go on with trials of another search.
+    def prepared(self) -> list[RunFolder]:
+        """The trials so far, to go on with; those of another search are refused.
 
         Raises:
             SpecError: if one has a value that ``over`` does not allow.
             RunError: if it has other settings.
         """
-        for folder in folders:
+        found = []
+        for folder in self.folders():
             values = self.at(folder)
             for name, axis in self.over.items():
                 if values[name] not in axis:
                     raise SpecError(
                         f"{folder.path} has {name} = {values[name]!r}, which is not in {axis}; take another name"
                     )
-            prepare(plan({**self.settings, **values, "out": str(folder.path.absolute())}))
+            found.append(prepare(plan({**self.settings, **values, "out": str(folder.path.absolute())})))
+        return found
 
     def folders(self) -> list[RunFolder]:
         """The trials so far, in their order."""
-        found = (each for each in list_runs(self.path) if each.name.startswith("trial"))
+        found = (each for each in list_runs(self.path) if TRIAL.fullmatch(each.name))
         return sorted(found, key=lambda each: each.name)
 
     def propose(self, folders: Sequence[RunFolder]) -> RunFolder:
@@ -116,7 +121,7 @@ class Search:
         Raises:
             SpecError: if it cannot be run.
         """
-        number = len(folders)
+        number = 1 + max((int(TRIAL.sub(r"\1", each.name)) for each in self.folders()), default=-1)
         values = ask(self.over, self._history(folders), self.seed + number)
         folder = RunFolder(self.path / f"trial{number:03d}")
         resolved: ResolvedRun = plan({**self.settings, **values, "out": str(folder.path.absolute())})
@@ -128,6 +133,7 @@ class Search:
 
     def _history(self, folders: Sequence[RunFolder]) -> list[tuple[dict[str, Any], float | None, bool]]:
         """Of each trial what it varied, its value, and whether it was given up."""
+        folders = [each for each in folders if each.exists()]
         values = self.judged(folders)
         return [(self.at(each), values.get(each.name), judging.is_hopeless(each)) for each in folders]
 
@@ -208,8 +214,7 @@ def run(
 
 
 def _run(search: Search, launcher: Launcher, minutes: float, say: Say, watch: Callable[[Queue], object]) -> Queue:
-    folders = search.folders()
-    search.check_trials(folders)
+    folders = search.prepared()
     given_up = [each for each in folders if each.status()["state"] == "stopped" and judging.is_hopeless(each)]
     queue = Queue(folders, launcher, say)
     for folder in given_up:

@@ -26,7 +26,10 @@ STAND_INS = {
         '[ -e "$STAND_IN/full" ] && { echo "error: no partition" >&2; exit 1; }\n'
         'echo "$@" > "$STAND_IN/given"; echo "41;there"'
     ),
-    "squeue": 'cat "$STAND_IN/queue" 2>/dev/null',
+    "squeue": (
+        '[ -e "$STAND_IN/deaf" ] && { echo "Unable to contact slurm controller" >&2; exit 1; }\n'
+        'cat "$STAND_IN/queue" 2>/dev/null || { echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1; }'
+    ),
 }
 """Of Slurm's commands: what they do that the script relies on."""
 
@@ -61,7 +64,8 @@ def array_of(path: Path, commands: list[str], **options: Any) -> Path:
     """The script of an array whose tasks are ``commands``."""
     array = slurm.Array(path, **options)
     script = array.write([])
-    (array.path / "commands.txt").write_text("\n".join(commands) + "\n")
+    (listed,) = array.path.glob("commands-*.txt")
+    listed.write_text("\n".join(commands) + "\n")
     return script
 
 
@@ -72,8 +76,13 @@ def test_the_script_is_an_array_that_bash_can_read(tmp_path: Path) -> None:
     assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
     head = [line.removeprefix("#SBATCH ") for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
     assert {"--array=1-4%3", "--requeue", "--signal=B:TERM@60", "--time=90", "--partition=gpu"} <= set(head)
-    lines = (array.path / "commands.txt").read_text().splitlines()
+    (listed,) = array.path.glob("commands-*.txt")
+    lines = listed.read_text().splitlines()
     assert len(lines) == 4
+    before = script.read_text()
+    array.write(folders[2:])
+    assert listed.read_text().splitlines() == lines, "an array that was handed over reads it still"
+    assert script.read_text() != before
     assert "resume '" in lines[0]
     assert lines[0].endswith("/my runs/ladder/dafl-seed0'")
 
@@ -121,6 +130,11 @@ def test_a_sweep_is_given_to_slurm_once(
     assert "job 41 is still in the queue" in capsys.readouterr().err
     assert not (cluster / "given").exists()
     (cluster / "queue").unlink()
+    (cluster / "deaf").touch()
+    assert main(words) == 2
+    assert "squeue does not say whether job 41 is still there (Unable to contact" in capsys.readouterr().err
+    assert not (cluster / "given").exists(), "which might have been the second time"
+    (cluster / "deaf").unlink()
     (cluster / "full").touch()
     assert main(words) == 2
     assert "error: no partition" in capsys.readouterr().err
@@ -161,7 +175,7 @@ def test_a_file_system_that_keeps_no_locks_is_said(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("dfkd_lab.sweeps.running.keeps_locks", lambda folder: False)
     said: list[str] = []
     sweeps.submit(ladder(tmp_path), say=said.append)
-    assert "keeps no locks" in said[0]
+    assert any("keeps no locks" in each for each in said)
 
 
 def test_ray_is_asked_for_by_name_where_it_is_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

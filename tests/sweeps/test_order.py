@@ -1,6 +1,9 @@
 """A queue is a file that people change while a process works it off: what runs, waits or ends is what it says now."""
 
 import json
+import os
+import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -161,12 +164,64 @@ def test_what_failed_is_tried_again_once_it_is_put_there_anew(order: sweeps.Orde
     ends(first, 2, "failed")
     queue.advance()
     assert list(queue.left) == ["a/seed0"]
-    order.cancel("a/seed0")
-    queue.advance()
-    put(order, "a", [0])
+    put(order, "b", [0])
     order.set_jobs(2)
     queue.advance()
+    assert scripted.started == ["seed0", "seed1", "seed0"], "whoever adds asks for what is there, too"
+
+
+def test_what_was_removed_and_added_again_is_computed_again(order: sweeps.Order, scripted: type[Scripted]) -> None:
+    first, second = put(order, "a", [0, 1])
+    queue = Following(order)
+    queue.advance()
+    ends(first)
+    queue.advance()
+    shutil.rmtree(first.path)
+    put(order, "a", [0])
+    ends(second)
+    queue.advance()
     assert scripted.started == ["seed0", "seed1", "seed0"]
+
+
+def test_a_run_whose_queue_was_killed_keeps_its_place_until_it_is_cancelled(
+    order: sweeps.Order, scripted: type[Scripted]
+) -> None:
+    first, _ = put(order, "a", [0, 1])
+    text = {"state": "running", "round": 1, "rounds": 9, "pid": os.getpid(), "host": socket.gethostname()}
+    (first.path / "status.json").write_text(json.dumps(text))
+    queue = Following(order)
+    queue.advance()
+    assert scripted.started == [], "one at a time"
+    order.cancel("a/seed0")
+    assert first.take_request() == "stop"
+    queue.advance()
+    assert scripted.started == ["seed1"]
+
+
+def test_fewer_at_a_time_are_not_exceeded(order: sweeps.Order, scripted: type[Scripted]) -> None:
+    first, *_ = put(order, "a", [0, 1, 2])
+    order.set_jobs(2)
+    queue = Following(order)
+    queue.advance()
+    order.set_jobs(1)
+    ends(first)
+    queue.advance()
+    assert scripted.started == ["seed0", "seed1"]
+
+
+def test_which_code_may_be_executed_is_kept_with_the_row(order: sweeps.Order, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef Net(channels, classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(256, classes))\n"
+    )
+    settings = {**TINY, "method": "dafl", "student": f"{tmp_path / 'net.py'}:Net"}
+    folders = sweeps.Sweep("own", {"seed": [0]}, settings, order.root).prepare()
+    order.add(folders)
+    row = sweeps.Order(order.root).read()
+    assert order.folder("own/seed0", row).trusted_code == folders[0].trusted_code != ""
+    order.cancel("own/seed0")
+    put(order, "a", [0])
+    assert order.read().trusted == {}
 
 
 def test_one_process_works_a_row_off_and_leaves_it_in_the_moment_nothing_is_left(

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,8 @@ def test_ranges_and_choices_are_read_by_the_settings_they_are_of() -> None:
         (["--over", "memory=ring..priority"], "memory = ring..priority is no range"),
         (["--over", "memory=ring|rign"], "memory = 'rign'"),
         (["--over", "balance=3"], "neither a range nor a choice"),
+        (["--over", "balance=0.1...3"], "neither a range nor a choice"),
+        (["--over", "balance=1|1.0"], "has a choice twice"),
         (["--over", "rounds=1..5"], "rounds is a setting of all trials too"),
         ([], "over = '' varies nothing"),
         (["--over", "balance=1..2", "--on", "slurm"], "allowed: --on local or --on ray"),
@@ -190,7 +193,7 @@ def test_trials_are_proposed_one_after_the_other_and_the_hopeless_given_up(
 def test_a_search_ends_with_a_table_and_the_same_command_has_nothing_to_do(
     tmp_path: Path, there: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dfkd_lab.cli.sweep.drawing", lambda path: subprocess.Popen([sys.executable, "-c", ""]))
+    monkeypatch.setattr("dfkd_lab.cli.sweep.drawing", drawn)
     words = ["sweep", str(file_of(tmp_path)), "--search", "optuna", "--over", "balance=1..9", "--trials", "2"]
     assert main([*words, "--root", str(tmp_path)]) == 0
     said = capsys.readouterr()
@@ -201,14 +204,27 @@ def test_a_search_ends_with_a_table_and_the_same_command_has_nothing_to_do(
     assert "begins" not in capsys.readouterr().err
 
 
+def test_a_trial_that_was_removed_is_not_proposed_under_a_name_that_is_there(tmp_path: Path, there: list[Any]) -> None:
+    wanted = Search("tuned", axes("balance=1..9", "dafl"), GIVEN, 3, root=tmp_path)
+    first, second = wanted.propose([]), wanted.propose([])
+    assert (first.name, second.name) == ("trial000", "trial001")
+    shutil.rmtree(first.path)
+    assert wanted.propose([first, second]).name == "trial002"
+
+
+def drawn(path: Path, to: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """A page that is written at once."""
+    return subprocess.Popen([sys.executable, "-c", ""], stdout=to, stderr=to)
+
+
 def test_trials_of_another_search_are_not_gone_on_with(tmp_path: Path, there: list[Any]) -> None:
     wanted = Search("tuned", axes("balance=1..9", "dafl"), GIVEN, 3, root=tmp_path)
     folder = wanted.propose([])
-    wanted.check_trials([folder])
+    assert [each.path for each in wanted.prepared()] == [folder.path]
     with pytest.raises(SpecError, match=r"trial000 has balance = 1.0, which is not in 2..9; take another name"):
-        Search("tuned", axes("balance=2..9", "dafl"), GIVEN, root=tmp_path).check_trials([folder])
+        Search("tuned", axes("balance=2..9", "dafl"), GIVEN, root=tmp_path).prepared()
     with pytest.raises(RunError, match="another spec"):
-        Search("tuned", axes("balance=1..9", "dafl"), {**GIVEN, "rounds": 7}, root=tmp_path).check_trials([folder])
+        Search("tuned", axes("balance=1..9", "dafl"), {**GIVEN, "rounds": 7}, root=tmp_path).prepared()
     with FileLock(wanted.path / "lock"), pytest.raises(RunError, match="another process searches in"):
         search.run(wanted)
 

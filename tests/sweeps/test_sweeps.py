@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,15 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
-from dfkd_lab import RunFolder, SpecError, sweeps
+from dfkd_lab import RunFolder, SpecError, plan, sweeps
 from dfkd_lab.__main__ import main
 from dfkd_lab.cli import sweep as cli_sweep
+from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunError, list_runs
+from dfkd_lab.runs.planning import resolve
 from dfkd_lab.sweeps import launchers
-from dfkd_lab.sweeps.launchers import LAUNCHERS
+from dfkd_lab.sweeps.launchers import LAUNCHERS, Local
 from dfkd_lab.sweeps.launchers import local as local_launcher
 from dfkd_lab.sweeps.running import MOST_FAILURES, Queue
 from tests.support import ROOT
@@ -120,7 +124,11 @@ def test_one_cell_that_cannot_be_run_keeps_all_from_starting_and_is_named(tmp_pa
         ("grid: {arm: {a: 3}}", "arm: 'a' = 3 is no name of settings"),
         ("grid: {arm: {1: {}}}", "arm: 1 = {} is no name of settings"),
         ("grid: {arm: {a: {seed: 1}}, seed: [0]}", "seed is given by two axes"),
-        ("grid: {seed: [0, 0], method: [dafl]}", "two cells are both seed0-dafl"),
+        ("grid: {seed: [0, 0], method: [dafl]}", "two cells are both seed0-dafl (seed = 0, method = dafl; seed = 0, "),
+        ("grid: {seed: [0], seed: [1]}", "'seed' is there twice"),
+        ("grid: {pair: [{}, {seed: 1}], method: [dafl]}", "pair: {} gives no setting; give it a name"),
+        ("grid: {pair: [{seed: 2, rounds: 3}, {rounds: 2, seed: 3}]}", "give them names, as in: {arm: {a: {...}"),
+        ("name: 2026\ngrid: {method: [dafl]}", "and 2026 in quotes"),
         ("grid: {method: [dafl], pair: [{method: fast}]}", "method is given by two axes"),
         ("grid: {method: [dafl]}\nwith: {method: fast}", "method is on an axis of the grid too"),
         ("grid: {method: [dafl]}\nwith: {out: a}", "out is of one run"),
@@ -146,6 +154,61 @@ def test_the_command_says_what_it_takes(tmp_path: Path, capsys: pytest.CaptureFi
     ):
         assert main(["sweep", *words]) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_numbers_that_differ_a_little_are_two_cells_and_what_python_calls_a_number_is_one(tmp_path: Path) -> None:
+    close = ladder(tmp_path, balance=[0.12345671, 0.12345672, -1], method=["dafl"]).cells()
+    assert [each.folder for each in close] == [f"balance{value}-dafl" for value in ("0.12345671", "0.12345672", "-1")]
+    (found,) = sweeps.Sweep("ladder", {"seed": range(1)}, {"method": "dafl", "balance": np.float64(0.1)}, str(tmp_path)
+                            ).cells()  # fmt: skip
+    assert plan(found.settings).spec.settings["balance"] == 0.1
+    assert type(plan(found.settings).spec.settings["balance"]) is float
+    for axis in ([np.float64(0.1)], [np.int64(1)]):
+        with pytest.raises(SpecError, match="allowed: text, numbers, yes or no"):
+            ladder(tmp_path, balance=axis, method=["dafl"]).prepare()
+    assert not list_runs(tmp_path)
+
+
+def test_refusals_are_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = file_of(tmp_path, grid={"method": ["dafl", "dafll"], "seed": [0]})
+    assert main(["sweep", str(file), "--root", str(tmp_path)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("so nothing is started:")
+    assert second.startswith("  method = dafll, seed = 0: ")
+
+
+def test_a_run_that_was_removed_is_left_and_the_others_go_on(tmp_path: Path) -> None:
+    folders = ladder(tmp_path).prepare()
+    launcher = Local(1)
+    launcher.environment = lambda place: {"DFKD_CACHE": "/dev/null"}  # type: ignore[method-assign]
+    shutil.rmtree(folders[0].path)
+    (folders[1].path / "spec.yaml").unlink()
+    (folders[1].path / "log.txt").mkdir()
+    queue = Queue(folders[:2], launcher)
+    queue.advance()
+    assert list(queue.left) == [folders[0].name, folders[1].name]
+    assert queue.is_done
+
+
+def test_only_the_code_that_was_named_is_executed_whatever_the_folder_says_later(tmp_path: Path) -> None:
+    """A folder may be changed between the planning and the beginning of its run."""
+    net = "from torch import nn\ndef Net(channels, classes):\n"
+    body = "    return nn.Sequential(nn.Flatten(), nn.Linear(256, classes))\n"
+    good, evil = tmp_path / "good.py", tmp_path / "evil.py"
+    good.write_text(net + body)
+    evil.write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n" + net + body)
+    sweep = sweeps.Sweep("own", {"seed": [0, 1]}, {**TINY, "method": "dafl", "student": f"{good}:Net"}, tmp_path)
+    first, second = sweep.prepare()
+    assert first.trusted_code.startswith("sha256:")
+    spec = first.path / "spec.yaml"
+    spec.write_text(spec.read_text().replace(str(good), str(evil)))
+    with pytest.raises(RunError, match=r"evil.py .*; that is not the text that was named when it was planned"):
+        resolve(first.spec(), first.trusted_code)
+    assert not (tmp_path / "executed").exists()
+    assert resolve(second.spec(), second.trusted_code).code
+    python_file.TRUSTED.clear()
+    with pytest.raises(RunError, match="names code that would run as you"):
+        resolve(second.spec(), RunFolder(second.path).trusted_code)
 
 
 def test_what_fails_is_tried_again_and_what_is_refused_is_not(tmp_path: Path) -> None:
@@ -309,13 +372,14 @@ def test_the_first_interrupt_ends_it_and_the_second_leaves_it(tmp_path: Path, mo
 
 
 def test_a_page_is_begun_when_runs_have_finished_and_the_last_is_old(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begun: list[Path] = []
 
-    def drawing(path: Path) -> subprocess.Popen[bytes]:
+    def drawing(path: Path, to: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         begun.append(path)
-        return subprocess.Popen([sys.executable, "-c", ""])
+        code = "import sys; print('no room'); sys.exit(2)" if len(begun) > 2 else ""
+        return subprocess.Popen([sys.executable, "-c", code], stdout=to, stderr=to)
 
     monkeypatch.setattr(cli_sweep, "drawing", drawing)
     page, queue = cli_sweep.Page(tmp_path), Queue([], Scripted({}))
@@ -331,3 +395,6 @@ def test_a_page_is_begun_when_runs_have_finished_and_the_last_is_old(
     assert len(begun) == 1
     page.finish()
     assert len(begun) == 2
+    page.finish()
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"page {tmp_path / 'sweep.html'}", "no page: no room"]

@@ -7,7 +7,6 @@ import subprocess
 
 import torch
 
-from dfkd_lab.runs import own_code
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.launching import launch
 
@@ -26,7 +25,7 @@ class Local:
 
     def start(self, folder: RunFolder, place: int) -> subprocess.Popen[bytes]:
         """A process whose threads are its share of the cores, on the CUDA device whose turn it is."""
-        return launch(folder, trusted(folder), self.environment(place))
+        return launch(folder, folder.trusted_code, self.environment(place))
 
     def environment(self, place: int) -> dict[str, str]:
         """What a process at ``place`` is told of cores and devices."""
@@ -41,11 +40,6 @@ class Local:
         """SIGTERM."""
         if unit.poll() is None:
             unit.terminate()
-
-
-def trusted(folder: RunFolder) -> str:
-    """Which text of the run's own Python files may be executed: the one that whoever wrote the grid named."""
-    return "unchanged" if own_code.files_of(folder.spec()) else ""
 
 
 def _cores() -> int:

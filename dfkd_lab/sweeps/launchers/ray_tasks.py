@@ -9,7 +9,6 @@ from typing import Any
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.launching import command
-from dfkd_lab.sweeps.launchers.local import trusted
 from dfkd_lab.system.signals import CALL_AGAIN
 
 KILLED = -9
@@ -49,7 +48,7 @@ class RayTasks:
         """A task, which begins when the cluster has what it needs."""
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         environment["OMP_NUM_THREADS"] = str(self.threads)
-        return self.task.remote(command(folder, trusted(folder)), environment, str(folder.path / "log.txt"))
+        return self.task.remote(command(folder, folder.trusted_code), environment, str(folder.path / "log.txt"))
 
     def poll(self, unit: Any) -> int | None:
         """What its task gave; a task that Ray gave up was killed."""

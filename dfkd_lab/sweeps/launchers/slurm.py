@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import shutil
 import subprocess
@@ -11,9 +12,10 @@ from pathlib import Path
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.launching import command
-from dfkd_lab.sweeps.launchers.local import trusted
 from dfkd_lab.system.files import write_atomically
 
+UNKNOWN_JOB = "invalid job id"
+"""What squeue says, with an error, of a job that is long over."""
 WARNED_S = 60
 """How long before its end a task is told to save."""
 SCRIPT = r"""
@@ -80,9 +82,10 @@ class Array:
     def write(self, folders: Sequence[RunFolder]) -> Path:
         """The script; its commands are beside it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        commands = self.path / "commands.txt"
-        lines = [shlex.join(command(each, trusted(each))) + "\n" for each in folders]
-        write_atomically(commands, "".join(lines).encode(), shared=True)
+        text = "".join(shlex.join(command(each, each.trusted_code)) + "\n" for each in folders).encode()
+        # a name of its own: an array that waits still reads the one that it was given
+        commands = self.path / f"commands-{hashlib.sha256(text).hexdigest()[:12]}.txt"
+        write_atomically(commands, text, shared=True)
         log = str(self.path).replace("%", "%%") + "/%a.log"
         given = [
             f"--job-name={self.name}",
@@ -100,7 +103,11 @@ class Array:
         return script
 
     def poll(self) -> str:
-        """The job that was handed over last, while tasks of it are waiting or at work; else ""."""
+        """The job that was handed over last, while tasks of it are waiting or at work; else "".
+
+        Raises:
+            RunError: if Slurm does not say.
+        """
         try:
             job = (self.path / "job").read_text().strip()
         except OSError:
@@ -109,6 +116,9 @@ class Array:
             return ""
         words = ["squeue", "--noheader", "--array", "--jobs", job]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode and UNKNOWN_JOB not in done.stderr.lower():
+            reason = (done.stderr.strip() or "without a word").splitlines()[-1]
+            raise RunError(f"squeue does not say whether job {job} is still there ({reason}); call the same again")
         return job if done.returncode == 0 and done.stdout.strip() else ""
 
 
