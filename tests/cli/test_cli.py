@@ -21,6 +21,7 @@ from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import catalogue
 from dfkd_lab.spec import RunSpec, settings_of
 from tests.support import events_of
+from widgets.__main__ import main as draw
 
 README = Path(__file__).parents[2] / "README.md"
 TINY = ["--rounds", "2", "--cycles", "2", "--batch", "16", "--width", "4"]
@@ -291,7 +292,7 @@ def test_a_report_is_written_of_a_run_and_of_many(tmp_path: Path, capfd: pytest.
     assert main(["run", "dafl", *flags, "--out", str(folder)]) == 0
     capfd.readouterr()
     assert main(["report", str(folder)]) == 0
-    assert main(["report", str(folder.parent)]) == 0
+    assert draw([str(folder.parent)]) == 0  # what that starts as a process, which takes seconds
     assert capfd.readouterr().out.split() == [str(folder / "report.html"), str(folder.parent / "sweep.html")]
     assert "<h1>" in (folder / "report.html").read_text()
     (tmp_path / "empty").mkdir()

@@ -131,7 +131,7 @@ def test_a_run(tmp_path: Path, digits_cache: Path) -> None:
 
 
 def test_a_sweep_is_run_and_goes_on(tmp_path: Path, digits_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {
+    given: dict[str, Any] = {
         "name": "two",
         "grid": "{method: [dafl, dfad]}",
         "settings": json.dumps({**TINY, "rounds": 2, "device": "cpu"}),

@@ -300,21 +300,22 @@ def test_a_terminated_run_is_saved_and_says_call_again(spec: RunSpec, whole: byt
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_a_round_that_would_not_end_in_time_is_given_up(spec: RunSpec, whole: bytes) -> None:
-    folder = RunFolder(spec.out)
-    code = (
-        "import os, signal, sys, torch; torch.set_num_threads(1)\n"
-        "from dfkd_lab import RunFolder, Session\n"
-        "from dfkd_lab.runs import requests\n"
-        "requests.GRACE_S = -1\n"
-        "session = Session(RunFolder(sys.argv[1]).spec())\n"
-        "for report in session:\n"
-        "    if report.round == 3: session.requests._read = lambda: os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    session.requests._looked = -9.0\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(folder.path)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (75, "", "")
-    status = folder.status()
+def test_a_round_that_would_not_end_in_time_is_given_up(
+    spec: RunSpec, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dfkd_lab.runs.requests.GRACE_S", -1)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    session = Session(spec)
+    try:
+        with pytest.raises(SystemExit) as end:  # noqa: PT012
+            for report in session:
+                if report.round == 3:
+                    monkeypatch.setattr(session.requests, "_read", lambda: os.kill(os.getpid(), signal.SIGTERM))
+                session.requests._looked = -9.0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end.value.code == 75
+    status = session.folder.status()
     assert (status["state"], status["round"]) == ("stopped", 3)
     assert status["message"].startswith("terminated within a round; round 3 is saved")
     assert student_of(spec) == whole
