@@ -137,10 +137,8 @@ def test_a_sweep_is_run_and_goes_on(tmp_path: Path, digits_cache: Path, monkeypa
         "settings": json.dumps({**TINY, "rounds": 2, "device": "cpu"}),
     }
     monkeypatch.chdir(tmp_path)
-    folders = [
-        RunFolder(tmp_path / each.path)
-        for each in sweeps.from_text(given["name"], given["grid"], given["settings"]).prepare()
-    ]
+    sweep = sweeps.from_text(given["name"], given["grid"], given["settings"])
+    folders = [RunFolder(tmp_path / each.path) for each in sweep.prepare()]
     list(Session(folders[0].spec()))  # so that one run starts a process, and the other is not begun anew
     students = {each.stat().st_mtime_ns for each in (tmp_path / "runs").rglob("student.safetensors")}
     output = execute("12_sweep", tmp_path, given)
