@@ -1,0 +1,86 @@
+"""What leaves of a finished run: its student, its synthetic images, and what its folder says of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from dfkd_lab.errors import RunError
+from dfkd_lab.export import student, synthetic
+from dfkd_lab.export.synthetic import Labelled, Synthetic
+from dfkd_lab.nets import python_file
+from dfkd_lab.runs import RunFolder
+from dfkd_lab.runs.recorder import saved_state
+from dfkd_lab.spec import RunSpec
+from dfkd_lab.teachers import Card, Teacher, class_order
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished run, its student read back and found to be what the run saved."""
+
+    folder: RunFolder
+    spec: RunSpec
+    student: Teacher
+    synthetic: Synthetic
+    checked: str
+    """What the student's weights were held against, in words."""
+    trust_code: str
+
+    @classmethod
+    def of(cls, folder: RunFolder, needs_images: str = "", trust_code: str = "") -> Source:
+        """Read a run folder.
+
+        Args:
+            folder: Of the run.
+            needs_images: A format that there is nothing of without synthetic images, or "".
+            trust_code: Which text of the run's own Python files may be executed.
+
+        Raises:
+            RunError: if the run is not finished or damaged, or has no synthetic images where they are needed.
+            SpecError: if the student's network is not to be had here.
+        """
+        found = student.of_run(folder, trust_code)
+        spec, state = folder.spec(), saved_state(folder)
+        checked = "nothing, for checkpoint.pt was removed"
+        if state is not None:
+            student.refuse_other_weights(found, state)
+            checked = "those in checkpoint.pt, bit for bit"
+        try:
+            images = synthetic.of_run(folder, spec, state, trust_code)
+        except RunError as error:
+            if needs_images:
+                raise RunError(f"to = '{needs_images}' needs synthetic images, and {error}") from None
+            images = Synthetic(torch.zeros(0, *found.card.shape, dtype=torch.uint8), f"no synthetic image ({error})")
+        return cls(folder, spec, found, images, checked, trust_code)
+
+    @property
+    def card(self) -> Card:
+        """Of the student."""
+        return self.student.card
+
+    @property
+    def net(self) -> str:
+        """The student's network, without the folders of a Python file that it is from."""
+        return python_file.short(self.card.net)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the student labels every pixel."""
+        return self.card.task == "segmentation"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the outputs: as the student's file or the teacher's data set has them, else their numbers."""
+        data = str(self.folder.manifest().get("teacher", {}).get("data", ""))
+        return class_order.names_of(replace(self.card, data=data)) or self.student.class_names
+
+    def labelled(self) -> Labelled:
+        """What the teacher says of the synthetic images.
+
+        Raises:
+            SpecError: if the teacher is not to be had.
+            RunError: if it is another one by now.
+        """
+        return synthetic.label(self.folder, self.spec, self.synthetic.images, self.trust_code)
