@@ -78,7 +78,7 @@ class Files:
                     File("model.pt2", "the graph, for torch.export.load", graphs.pt2(program), graphs.load_pt2)
                 )
             if {"onnx", "int8"} & set(names):
-                onnx = graphs.onnx_model(program, source.net, {"classes": list(source.class_names)})
+                onnx = graphs.onnx_model(program, step, source.net, {"classes": list(source.class_names)})
             if "onnx" in names:
                 files.append(File("model.onnx", "the graph, for onnxruntime and others", onnx, graphs.load_onnx))
             if "int8" in names:

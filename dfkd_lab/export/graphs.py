@@ -29,9 +29,8 @@ TRACED = 2
 MOST_IMAGES, LARGEST_SIDE = 4096, 4096
 STEPS = (1, 2, 4, 8, 16, 32)
 """Of a dense net: its height and width may be any multiple of the first of these that it can be traced with."""
-OPERATOR = re.compile(
-    r"\b(?!torch\b)(\w+)(?:::|\.)([a-z]\w*)\.(default|Tensor\w*|Scalar\w*|dim\w*|self\w*|\w*_out|int\w*)\b"
-)
+OPERATOR = re.compile(r"op='([\w:.]+)'|torch\.ops\.(\w+\.\w+)")
+"""How exporters write the operator that they stumbled over."""
 
 
 @contextlib.contextmanager
@@ -88,15 +87,24 @@ def pt2(program: ExportedProgram) -> bytes:
     return file.getvalue()
 
 
-def onnx_model(program: ExportedProgram, who: str, facts: dict[str, Any]) -> bytes:
-    """The program as one ONNX file; ``facts`` are kept in its metadata.
+def onnx_model(program: ExportedProgram, step: int, who: str, facts: dict[str, Any]) -> bytes:
+    """The program as one ONNX file.
+
+    Args:
+        program: With ``step``, as :func:`trace` gives them.
+        step: Of height and width.
+        who: What the network is called.
+        facts: Kept in the file's metadata.
 
     Raises:
         SpecError: naming the operator that ONNX has not.
     """
+    named = {0: "batch", **({2: "height", 3: "width"} if step else {})}
     try:
         with quiet(), contextlib.redirect_stdout(io.StringIO()):
-            made = torch.onnx.export(program, input_names=[IMAGE], output_names=[LOGITS], dynamo=True, verbose=False)
+            made = torch.onnx.export(
+                program, input_names=[IMAGE], output_names=[LOGITS], dynamic_shapes=(named,), dynamo=True, verbose=False
+            )
             assert made is not None
             model = made.model_proto
     except Exception as error:
@@ -130,11 +138,12 @@ def load_onnx(path: Path) -> Runs:
 
 
 def _why(error: BaseException | None) -> str:
-    """The operator that an exporter stumbled over if it names one, else what it said."""
-    assert error is not None
-    cause: BaseException | None = error
-    while cause is not None:
-        if found := OPERATOR.search(str(cause)):
-            return f"the operator {found[0]} is not supported"
-        cause = cause.__cause__ or cause.__context__
-    return reason(error)
+    """The operator that an exporter stumbled over, if it names one, else what it said."""
+    causes: list[BaseException] = []
+    while error is not None:
+        causes.append(error)
+        error = error.__cause__ or error.__context__
+    for each in reversed(causes):  # from the one that knows most
+        if found := OPERATOR.search(str(each)):
+            return f"it has no operator for {found[1] or found[2]}"
+    return reason(causes[0])
