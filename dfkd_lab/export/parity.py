@@ -18,7 +18,7 @@ BATCHES = (1, 2, 7, 64)
 MOST_PASSES = 8
 """Of a batch size; 64 passes all inputs by four."""
 TOLERANCE = 1e-4
-"""Of float logits: the largest difference, over the largest logit where that is above 1."""
+"""Of float logits: the largest difference, over the largest logit."""
 LEAST_SAME = 0.99
 """Of an int8 file: the share of images, or pixels, with the same class."""
 
@@ -41,8 +41,8 @@ class Row:
 
     @property
     def relative(self) -> float:
-        """The largest difference over the largest logit, where that is above 1."""
-        return self.max_abs_difference / max(1.0, self.largest_logit)
+        """The largest difference over the largest logit; networks that were not trained may have none above 1e-9."""
+        return self.max_abs_difference / (self.largest_logit or 1.0)
 
 
 @dataclass(frozen=True)
