@@ -18,6 +18,7 @@ from dfkd_lab.export.synthetic import spread
 from dfkd_lab.nets import python_file
 from dfkd_lab.spec import unknown
 from dfkd_lab.system.environment import installed
+from dfkd_lab.system.faults import reason
 
 FORMATS = ("safetensors", "pt2", "onnx", "int8", "images")
 NEED_IMAGES = ("int8", "images")
@@ -106,4 +107,10 @@ def _weights(source: Source) -> File:
 def _int8(onnx: bytes, source: Source) -> File:
     images = spread(source.synthetic.images, int8.CALIBRATED_ON)
     what = f"the graph in int8, calibrated on {len(images)} synthetic images and no other"
-    return File("model.int8.onnx", what, int8.quantized(onnx, images), graphs.load_onnx, is_int8=True)
+    try:
+        content = int8.quantized(onnx, images)
+    except OSError:
+        raise
+    except Exception as error:  # of a tool that meets an operator it has no rule for
+        raise SpecError(f"'{source.net}' cannot be written in int8 ({reason(error)})") from None
+    return File("model.int8.onnx", what, content, graphs.load_onnx, is_int8=True)

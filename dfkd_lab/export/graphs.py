@@ -107,12 +107,12 @@ def onnx_model(program: ExportedProgram, step: int, who: str, facts: dict[str, A
             )
             assert made is not None
             model = made.model_proto
+            for name, value in facts.items():
+                model.metadata_props.add(key=name, value=json.dumps(value))
+            content: bytes = model.SerializeToString()
+            return content
     except Exception as error:
         raise SpecError(f"'{who}' cannot be written as ONNX ({_why(error)})") from None
-    for name, value in facts.items():
-        model.metadata_props.add(key=name, value=value if isinstance(value, str) else json.dumps(value))
-    content: bytes = model.SerializeToString()
-    return content
 
 
 def load_pt2(path: Path) -> Runs:

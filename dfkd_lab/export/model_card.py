@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dfkd_lab import __version__, methods
 from dfkd_lab.export.parity import INPUTS
-from dfkd_lab.export.siblings import Measured, measured
+from dfkd_lab.export.siblings import Measured
 from dfkd_lab.export.source import Source
 from dfkd_lab.runs import records
 from dfkd_lab.system.text import printable
@@ -27,7 +28,7 @@ def page(source: Source, rows: Rows, teacher_license: str) -> str:
         rows: What was written.
         teacher_license: As whoever exports states it; empty if nobody does.
     """
-    found = measured(source.folder, source.spec)
+    found = source.measured
     head = yaml.safe_dump(_front_matter(source, found, rows), sort_keys=False, allow_unicode=True)
     parts = [_title(source), _files(rows), _use(source, rows), _origin(source, teacher_license),
              _figures(source, found), _limits(source)]  # fmt: skip
@@ -53,7 +54,7 @@ def _front_matter(source: Source, found: Measured | None, rows: Rows) -> dict[st
     }
     if found is None:
         return matter
-    data, metric = printable(found.data), "mean_iou" if source.is_dense else "accuracy"
+    data, metric = printable(_without_folders(found.data)), "mean_iou" if source.is_dense else "accuracy"
     result = {
         "task": {"type": task},
         "dataset": {"name": data, "type": data},
@@ -63,12 +64,12 @@ def _front_matter(source: Source, found: Measured | None, rows: Rows) -> dict[st
 
 
 def _is_data_free(source: Source) -> bool:
-    return bool(source.folder.seal().get("data_free"))
+    return bool(source.seal.get("data_free"))
 
 
 def _title(source: Source) -> str:
     task = "a class for every pixel" if source.is_dense else "a class for an image"
-    teacher = _code(source.folder.manifest()["teacher"]["name"])
+    teacher = _code(_without_folders(source.manifest.get("teacher", {}).get("name", "")))
     return (
         f"# {_plain(source.folder.name)}\n\nThe student {_code(source.net)}, which gives {task}, distilled from the "
         f"teacher {teacher} by {_code(source.spec.method)} in dfkd_lab {__version__}."
@@ -102,20 +103,22 @@ def _use(source: Source, rows: Rows) -> str:
 
 
 def _origin(source: Source, teacher_license: str) -> str:
-    manifest, result, seal = source.folder.manifest(), source.folder.result(), source.folder.seal()
-    method, teacher = methods.find(source.spec.method), manifest["teacher"]
+    manifest, result, seal, name = source.manifest, source.result, source.seal, source.spec.method
+    citation = getattr(methods.METHODS.get(name), "citation", "a method that is not known here")
+    teacher = manifest.get("teacher", {})
+    who = _without_folders(teacher.get("name", ""))
     replaced = manifest.get("method", {}).get("replaced") or {}
     watched = dict.fromkeys(way for each in seal.get("sessions", []) for way in each.get("watched", []))
     rows = {
-        "method": f"{source.spec.method}: {method.citation}",
-        "certainty of the method": method.certainty,
+        "method": f"{name}: {citation}",
+        "certainty of the method": _certainty(source),
         "slots filled otherwise": "; ".join(f"{slot} = {value}" for slot, value in replaced.items()),
-        "teacher": f"{teacher['name']} ({teacher.get('net')}), sha256 {teacher.get('sha256')}",
+        "teacher": f"{who} ({teacher.get('net')}), sha256 {teacher.get('sha256')}",
         "license of the teacher": f"{teacher_license}, as stated by whoever exported it" if teacher_license else
                                   "not stated by whoever exported it",
         "sha256 of the student": source.student.sha256,
-        "images synthesized": f"{result['images']:,}",
-        "teacher queries": f"{result['teacher_queries']:,}",
+        "images synthesized": _count(result.get("images")),
+        "teacher queries": _count(result.get("teacher_queries")),
         "seed": str(source.spec.seed),
         "data": f"the distillation {records.verdict(seal, result['rounds'])}",
         "what was watched": "; ".join(watched),
@@ -125,30 +128,52 @@ def _origin(source: Source, teacher_license: str) -> str:
 
 
 def _figures(source: Source, found: Measured | None) -> str:
-    result, teacher = source.folder.result(), source.folder.manifest()["teacher"].get("accuracy")
-    agreement = ("agreement with the teacher on synthetic images", f"{result['agreement']:.4f}")
+    result, teacher = source.result, source.manifest.get("teacher", {}).get("accuracy")
+    agreement = ("agreement with the teacher on synthetic images", _figure(result.get("agreement")))
     if found is None:
         return "## Measured\n\nThe run had no evaluation set.\n\n" + _table([agreement])
+    where = f"{found.n:,} evaluation images of {_without_folders(found.data)}"
     rows = [
-        (f"{found.metric} after the last round, on the {found.n:,} evaluation images of {found.data}", found.words()),
-        ("of the teacher on the same images", "not measured" if teacher is None else f"{teacher:.4f}"),
-        ("oracle: of the best round, which nobody can choose without labels", f"{result['oracle_best']:.4f}"),
+        (f"{found.metric} after the last round, on the {where}", found.words()),
+        ("of the teacher on the same images", _figure(teacher)),
+        ("oracle: of the best round, which nobody can choose without labels", _figure(result.get("oracle_best"))),
         agreement,
     ]
     return "## Measured\n\nBy the run, of the student as it is in 32 bits.\n\n" + _table(rows)
 
 
 def _limits(source: Source) -> str:
-    method = methods.find(source.spec.method)
     reading = ["The method is a reading of a paper whose equations were not all at hand, not a reproduction."]
     lines = [
-        *([f"It {remark}."] if (remark := methods.remark(method)) else []),
-        *(reading if method.certainty.startswith("inferred") else []),
+        *([f"It {remark}."] if (remark := methods.remark(methods.METHODS.get(source.spec.method))) else []),
+        *(reading if _certainty(source).startswith("inferred") else []),
         "What it makes of images unlike those that it was measured on is not known; it inherits the teacher's faults.",
         "No license is stated for it: what the teacher's license and its training data allow is to be asked there.",
         f"Its files were compared on {INPUTS} inputs, none of them a real image (parity.json).",
     ]
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _certainty(source: Source) -> str:
+    """As it was when the run was planned."""
+    return str(source.manifest.get("method", {}).get("certainty", "not known"))
+
+
+def _without_folders(name: str) -> str:
+    """The name of a teacher's file or of a folder of images without where it lies, which is nobody's business."""
+    return "@".join(f"{kind}{colon}{Path(path).name}" for kind, colon, path in map(_parts, name.split("@")))
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    return name.partition(":") if ":" in name else ("", "", name)
+
+
+def _count(value: float | None) -> str:
+    return "not known" if value is None else f"{value:,.0f}"
+
+
+def _figure(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:

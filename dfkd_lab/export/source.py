@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from dfkd_lab.errors import RunError
 from dfkd_lab.export import student, synthetic
+from dfkd_lab.export.siblings import Measured, measured
 from dfkd_lab.export.synthetic import Labelled, Synthetic
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder
@@ -27,6 +29,11 @@ class Source:
     checked: str
     """What the student's weights were held against, in words."""
     trust_code: str
+    measured: Measured | None
+    """None where the run had no evaluation set."""
+    manifest: dict[str, Any]
+    seal: dict[str, Any]
+    result: dict[str, Any]
 
     @classmethod
     def of(cls, folder: RunFolder, needs_images: str = "", trust_code: str = "") -> Source:
@@ -48,12 +55,14 @@ class Source:
             student.refuse_other_weights(found, state)
             checked = "those in checkpoint.pt, bit for bit"
         try:
-            images = synthetic.of_run(folder, spec, state, trust_code)
+            images = synthetic.of_run(spec, state, trust_code)
         except RunError as error:
             if needs_images:
-                raise RunError(f"to = '{needs_images}' needs synthetic images, and {error}") from None
-            images = Synthetic(torch.zeros(0, *found.card.shape, dtype=torch.uint8), f"no synthetic image ({error})")
-        return cls(folder, spec, found, images, checked, trust_code)
+                lacking = f"to = '{needs_images}' needs synthetic images, and {folder.path} has none"
+                raise RunError(f"{lacking}: {error}") from None
+            images = Synthetic(torch.zeros(0, *found.card.shape, dtype=torch.uint8), "no synthetic image")
+        told = measured(folder, spec), folder.manifest(), folder.seal(), folder.result()
+        return cls(folder, spec, found, images, checked, trust_code, *told)
 
     @property
     def card(self) -> Card:
@@ -73,7 +82,7 @@ class Source:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Of the outputs: as the student's file or the teacher's data set has them, else their numbers."""
-        data = str(self.folder.manifest().get("teacher", {}).get("data", ""))
+        data = str(self.manifest.get("teacher", {}).get("data", ""))
         return class_order.names_of(replace(self.card, data=data)) or self.student.class_names
 
     def labelled(self) -> Labelled:

@@ -41,29 +41,28 @@ class Labelled:
     confidence: Tensor
 
 
-def of_run(folder: RunFolder, spec: RunSpec, state: dict[str, Any] | None, trust_code: str = "") -> Synthetic:
+def of_run(spec: RunSpec, state: dict[str, Any] | None, trust_code: str = "") -> Synthetic:
     """The images that the run's memory holds, or as many as ``DRAWN`` new ones.
 
     Args:
-        folder: Of the run.
         spec: The run.
         state: As the run saved it.
         trust_code: As in :func:`dfkd_lab.export.student.of_run`.
 
     Raises:
-        RunError: if there are none to be had, with the reason.
+        RunError: if there are none to be had, saying why.
     """
     if remark := methods.remark(methods.METHODS.get(spec.method)):
-        raise RunError(f"{folder.path} has no synthetic images: '{spec.method}' {remark}")
+        raise RunError(f"'{spec.method}' {remark}")
     if state is None:
-        raise RunError(f"{folder.path} has no synthetic images: its checkpoint.pt was removed")
+        raise RunError("its checkpoint.pt was removed")
     kept = _kept(state["modules"]["memory"])
     if kept is not None and len(kept):
         return Synthetic(kept, f"the {len(kept):,} images that the run's memory kept")
     try:
         drawn = _drawn(spec, state["modules"]["synthesizer"], trust_code)
     except (SpecError, RunError) as error:
-        raise RunError(f"{folder.path} kept no images, and none can be drawn: {error}") from None
+        raise RunError(f"it kept none, and none can be drawn: {error}") from None
     return Synthetic(drawn, f"{len(drawn):,} images drawn with the run's last generator")
 
 
@@ -99,6 +98,7 @@ def _kept(memory: dict[str, Any]) -> Tensor | None:
 
 def _drawn(spec: RunSpec, state: dict[str, Any], trust_code: str) -> Tensor:
     """``DRAWN`` images [N, C, H, W] as bytes of the synthesizer in this state, the same each time."""
+    own_code.admitted(spec, trust_code, "export")
     composed = resolve(dataclasses.replace(spec, device="cpu", precision="fp32", compile="no"), trust_code).take()
     synthesizer: Any = composed.recipe.synthesizer
     synthesizer.load_state_dict(state)

@@ -24,6 +24,7 @@ from dfkd_lab.runs import RunFolder
 from dfkd_lab.spec import build, setting
 from dfkd_lab.system.device import provenance
 from dfkd_lab.system.environment import installed
+from dfkd_lab.system.faults import reason
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,8 @@ def write(
     source = Source.of(folder, next((name for name in names if name in NEED_IMAGES), ""), trust_code)
     path = Path(request.out).expanduser() if request.out else folder.path / "export"
     destination = Destination(path, source.student.sha256)
-    job = _Job(source, request, destination, Files.of(source, names))
     try:
-        return job.write("images" in names, say)
+        return _Job(source, request, destination, Files.of(source, names)).write("images" in names, say)
     except OSError as error:
         raise RunError(f"cannot write {error.filename or path}: {error.strerror}; what was proven stays") from None
 
@@ -107,9 +107,8 @@ class _Job:
                 problems.append(f"{file.name} {row['problem']}, and was removed")
         if labelled is not None:
             contents = image_files.files(source.synthetic.images, labelled, source.class_names)
-            destination.put_folder(
-                "images", contents, f"{source.synthetic.origin}, each with what the teacher says of it"
-            )
+            what = f"{source.synthetic.origin}, each with what the teacher says of it"
+            destination.put_folder("images", contents, what)
             say(f"{destination.path / 'images'}: {source.synthetic.origin}")
         if code := python_file.trusted(source.card.net) if python_file.names_file(source.card.net) else None:
             destination.keep(code.path.name, code.text, "the Python file that the network is from")
@@ -119,13 +118,16 @@ class _Job:
         return Exported(destination.path, dict(destination.rows))
 
     def _prove(self, file: File, path: Path) -> dict[str, Any]:
-        found = self.files.compare(file, path, self.source, self.inputs.images)
-        problem = found.problem()
-        cure = "; to keep it all the same: --accept" if file.is_int8 else ""
-        accepted = bool(problem) and file.is_int8 and self.request.accept
+        row = {"what": file.what, "accepted": False, "passed": False}
+        try:
+            found = self.files.compare(file, path, self.source, self.inputs.images)
+        except Exception as error:  # a file that its own library cannot use has failed
+            return {**row, "problem": f"cannot be used ({reason(error)})"}
         sizes = {"size_step": self.files.step} if file.name != WEIGHTS and self.files.step else {}
-        said = {"what": file.what, "accepted": accepted, "problem": problem + (cure if problem else "")}
-        return {**said, **sizes, **found.record()}
+        problem = found.problem()
+        accepted = bool(problem) and file.is_int8 and self.request.accept
+        cure = "; to keep it all the same: --accept" if problem and file.is_int8 and not accepted else ""
+        return {**row, **sizes, **found.record(), "accepted": accepted, "problem": f"{problem}{cure}"}
 
     def _config(self) -> dict[str, Any]:
         card, spec = self.source.card, self.source.spec

@@ -333,7 +333,9 @@ def test_a_reference_has_no_synthetic_images(make: Make) -> None:
     assert "It uses real images: a reference, not data-free." in card
 
 
-@pytest.mark.parametrize("method", ["zskt", "mb_dfkd", pytest.param("pre_dfkd", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "method", ["zskt", *(pytest.param(each, marks=pytest.mark.long) for each in ("dafl", "mb_dfkd"))]
+)
 def test_a_run_that_keeps_no_images_draws_them_the_same_each_time(method: str, make: Make, tmp_path: Path) -> None:
     folder = make("live", method, data="none")
     made = export.write(folder, "images", tmp_path / "first")
