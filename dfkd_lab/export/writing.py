@@ -83,7 +83,8 @@ def write(
     try:
         return _Job(source, request, destination, Files.of(source, names)).write("images" in names, say)
     except OSError as error:
-        raise RunError(f"cannot write {error.filename or path}: {error.strerror}; what was proven stays") from None
+        stays = f"; {', '.join(destination.rows)} stays" if destination.rows else ""
+        raise RunError(f"cannot write {error.filename or path}: {error.strerror}{stays}") from None
 
 
 class _Job:

@@ -165,6 +165,23 @@ def test_n_and_spread_are_those_of_the_seeds_beside_it(make: Make) -> None:
     assert f"{last[0]:.4f}; {mean:.4f} ± {spread:.4f} over n = 2 seeds" in card
 
 
+def test_a_card_says_nothing_of_this_machine_and_nothing_in_it_is_markup(mine: RunFolder, tmp_path: Path) -> None:
+    manifest = json.loads((mine.path / "manifest.json").read_text())
+    manifest["teacher"]["name"] = f"resnet20@{tmp_path}/<script>|`.pth"
+    manifest["evaluation"]["name"] = f"folder:{tmp_path}/photos: mine"
+    (mine.path / "manifest.json").write_text(json.dumps(manifest))
+    out = export.write(mine, "safetensors", teacher_license="<b>|\x1b[2J").path
+    for name in ("README.md", "config.json", "parity.json"):
+        assert str(tmp_path) not in (out / name).read_text()
+    card = (out / "README.md").read_text()
+    assert card.count("<script>") == card.count("`resnet20@<script>\\|'.pth`") == 1, "as code, which shows it as it is"
+    assert "<b>" not in card
+    assert "\x1b" not in card
+    assert "resnet20@&lt;script&gt;\\|\\`.pth" in card
+    (result,) = yaml.safe_load(card.split("---\n", 2)[1])["model-index"][0]["results"]
+    assert result["dataset"]["name"] == "folder:photos: mine"
+
+
 # what fails, and what stays
 
 
@@ -218,6 +235,15 @@ def test_what_differs_or_is_no_number_does_not_pass(broken: float) -> None:
     assert only_alone.problem()
 
 
+def test_a_file_that_its_own_library_cannot_read_is_removed(
+    mine: RunFolder, no_tracing: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs, "onnx_model", lambda *_: b"no graph")
+    with pytest.raises(RunError, match=r"model.onnx cannot be used \(.*, and was removed"):
+        export.write(mine, "onnx")
+    assert not list((mine.path / "export").glob("model*"))
+
+
 def test_int8_is_judged_by_all_inputs() -> None:
     rows = [Row(1, 8, "1x1", 1.0, 1.0, 7 / 8), Row(64, 256, "1x1", 1.0, 1.0, 1.0)]
     assert not Parity(rows, is_int8=True).problem()
@@ -233,7 +259,7 @@ def test_a_full_disk_is_a_sentence_and_what_was_proven_stays(
         write_atomically(path, content)
 
     monkeypatch.setattr(destination, "write_atomically", fail)
-    with pytest.raises(RunError, match=r"cannot write .*model.onnx.unproven: No space left on device"):
+    with pytest.raises(RunError, match=r"model.onnx.unproven: No space left on device; model.safetensors stays"):
         export.write(mine, "safetensors,onnx")
     assert {each.name for each in (mine.path / "export").iterdir()} == {"config.json", "model.safetensors"}
     monkeypatch.undo()
