@@ -34,8 +34,8 @@ PAIRS: dict[str, dict[str, Any]] = {
 """By name: what ``settled`` is given beside method and seed."""
 GRAPHS = {"float": "model.onnx", "int8": "model.int8.onnx"}
 BATCHES = (1, 64)
-TURNS, TURN_S = 15, 0.2
-"""Of the timing of a batch size, and how long each turn of each file lasts."""
+TURNS, TURN_PASSES = 15, 20
+"""Of the timing of a batch size, and how many passes a turn of each file has."""
 
 Run = Callable[[Tensor], Tensor]
 
@@ -97,13 +97,12 @@ def _timed(runs: dict[str, Run], images: Tensor) -> dict[str, Any]:
 
 
 def _turn(run: Run, images: Tensor) -> float:
-    """Milliseconds of a pass, over as many as fit into a turn."""
+    """Milliseconds of a pass, the mean over those of a turn."""
     run(images)
-    start, passes = time.perf_counter(), 0
-    while time.perf_counter() - start < TURN_S:
+    start = time.perf_counter()
+    for _ in range(TURN_PASSES):
         run(images)
-        passes += 1
-    return 1000 * (time.perf_counter() - start) / passes
+    return 1000 * (time.perf_counter() - start) / TURN_PASSES
 
 
 if __name__ == "__main__":

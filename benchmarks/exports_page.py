@@ -11,11 +11,11 @@ from rows import recorded, shown, spread, table
 INTRODUCTION = """## Exported students, before and after int8
 
 SSD-KD's students as ONNX files (`python benchmarks/exports.py`): onnxruntime on the CPU, one thread, int8 calibrated on
-the run's own synthetic images and no other. *Accuracy* is that on the evaluation set. *Same class* is the share of 336
-passes of up to 256 synthetic images in which the file gives the class of the student; below 99 % the export refuses an
-int8 file unless `--accept` is said: those images are made to be hard, so that it is the stricter measure. A *pass*
-is the median over n students of the median of 15 turns, both files in turns, beside other work: compare the two with
-each other, and with nothing else.
+the run's own synthetic images and no other. *Accuracy* is that on the evaluation set; the margin that int8 leaves above
+the synthetic images' ranges was chosen with these students in view. *Same class* is the share of 336 passes of up to
+256 synthetic images in which a file gives the student's class; below 99 % an int8 file is refused unless `--accept` is
+said. Those images are made to be hard, so it says little of the accuracy. A *pass* is the median over the students of
+the median of 15 turns, both files in turns, beside other work: compare the two with each other, and nothing else.
 
 """
 LABELS = {"digits": "digits", "mnist": "MNIST"}

@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
-from dfkd_lab.errors import RunError
+from dfkd_lab.errors import DamagedFile, RunError
 from dfkd_lab.export import student, synthetic
 from dfkd_lab.export.siblings import Measured, measured
 from dfkd_lab.export.synthetic import Labelled, Synthetic
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder
-from dfkd_lab.runs.recorder import saved_state
+from dfkd_lab.runs.recorder import CHECKPOINT, saved_state
 from dfkd_lab.spec import RunSpec
+from dfkd_lab.system.faults import reason
 from dfkd_lab.teachers import Card, Teacher, class_order
 
 
@@ -50,17 +51,19 @@ class Source:
         """
         found = student.of_run(folder, trust_code)
         spec, state = folder.spec(), saved_state(folder)
-        checked = "nothing, for checkpoint.pt was removed"
-        if state is not None:
-            student.refuse_other_weights(found, state)
-            checked = "those in checkpoint.pt, bit for bit"
         try:
+            checked = _checked(found, state)
             images = synthetic.of_run(spec, state, trust_code)
+        except DamagedFile:
+            raise
         except RunError as error:
             if needs_images:
                 lacking = f"to = '{needs_images}' needs synthetic images, and {folder.path} has none"
                 raise RunError(f"{lacking}: {error}") from None
             images = Synthetic(torch.zeros(0, *found.card.shape, dtype=torch.uint8), "no synthetic image")
+        except Exception as error:  # a state is what whoever wrote it has put there
+            cure = "put it back from a copy, or remove it"
+            raise DamagedFile(f"{folder.path / CHECKPOINT} cannot be used ({reason(error)}); {cure}") from None
         told = measured(folder, spec), folder.manifest(), folder.seal(), folder.result()
         return cls(folder, spec, found, images, checked, trust_code, *told)
 
@@ -93,3 +96,15 @@ class Source:
             RunError: if it is another one by now.
         """
         return synthetic.label(self.folder, self.spec, self.synthetic.images, self.trust_code)
+
+
+def _checked(found: Teacher, state: dict[str, Any] | None) -> str:
+    """What the student's weights were held against, in words.
+
+    Raises:
+        DamagedFile: if they are others.
+    """
+    if state is None:
+        return f"nothing, for {CHECKPOINT} was removed"
+    student.refuse_other_weights(found, state)
+    return f"those in {CHECKPOINT}, bit for bit"

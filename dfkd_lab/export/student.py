@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dfkd_lab import teachers
-from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.errors import DamagedFile, RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder, own_code
 from dfkd_lab.runs.recorder import CHECKPOINT
@@ -78,12 +78,12 @@ def refuse_other_weights(student: Teacher, state: dict[str, Any]) -> None:
     """The file of the student holds what the run saved with its last round, bit for bit.
 
     Raises:
-        RunError: naming a tensor that it does not.
+        DamagedFile: naming a tensor that it does not.
     """
     saved, here = state["student"], student.model.net.state_dict()
     for name, value in here.items():
         other = saved.get(f"net.{name}")
         if other is None or other.shape != value.shape or not torch.equal(other, value):
-            raise RunError(
+            raise DamagedFile(
                 f"{student.path} is damaged ('{name}' is not what {CHECKPOINT} has); put it back from a copy"
             )

@@ -19,8 +19,6 @@ from dfkd_lab.system.rng import preserved
 
 DRAWN = 1000
 """Images of a run whose memory keeps none."""
-KEPT_IN = ("", "ring.")
-"""Where a memory has its buffer of images: it is one, or it holds one."""
 PASS = 64
 """Images that go through a network at a time."""
 
@@ -88,12 +86,14 @@ def label(folder: RunFolder, spec: RunSpec, images: Tensor, trust_code: str = ""
 
 
 def _kept(memory: dict[str, Any]) -> Tensor | None:
-    """The images in the state of a memory that keeps some; None of one that does not."""
-    for place in KEPT_IN:
-        if (images := memory.get(f"{place}images")) is not None:
-            kept: Tensor = images[: int(memory[f"{place}written"])]
-            return kept
-    return None
+    """The images in the state of a memory that a student learns from; None of one that draws new ones for it."""
+    ring = "ring." if "views" in memory else ""  # of kept views, the buffer that they are of
+    if (images := memory.get(f"{ring}images")) is None:
+        return None
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise ValueError(f"images of {images.dtype} with {images.ndim} axes")
+    kept: Tensor = images[: int(memory[f"{ring}written"])]
+    return kept
 
 
 def _drawn(spec: RunSpec, state: dict[str, Any], trust_code: str) -> Tensor:
