@@ -1,32 +1,28 @@
 """Real teachers on CIFAR: ``python benchmarks/cifar.py`` writes results/cifar.json, and RESULTS.md.
 
-A row is a pair, a data set, a budget and a method; a run of it is one run folder a seed, below ``--out``. Runs go on
-where they were stopped, here or wherever their folders are brought; a finished one is read, not run again, and what
-results/cifar.json already holds is kept. ``--minutes`` ends after that time, saved. ``--next`` does the next unfinished
-part of what is planned for a CPU, training the teacher first if there is none; gpu.py does the rest.
+A row is a pair, a data set, a budget and a method. ``--budget`` alone runs what is planned of it, ``--pair`` names one;
+"cpu" and "hour" are for CPUs, and gpu.py does what is planned at the papers' budgets. A teacher that nobody has is
+trained first, below ``--out``. ``cifar.py measure-teacher FILE`` measures one on the test set.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from results_page import PLANNED, RESULTS, TEACHERS, load, render
-from rows import curve, folder_of, is_finished, measure, with_run
+from benchmark import Benchmark, Flags, command
+from results_page import PLANNED, TEACHERS, render
+from rows import curve_and_settings
 
-from dfkd_lab import RunFolder, teachers
+from dfkd_lab import METHODS, teachers
 from dfkd_lab.errors import SpecError
-from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import unknown
 from dfkd_lab.system.device import pick_device, provenance
-from dfkd_lab.system.processes import tune_process
-from dfkd_lab.teachers.teacher_spec import EPOCHS, TeacherSpec
-from dfkd_lab.teachers.training import TeacherTraining, finished
 
 SMALL = {"width": 16, "batch": 128}
 META = {**SMALL, "rounds": 24, "warm_up": 2, "g_steps": 10, "s_steps": 100}
@@ -74,95 +70,68 @@ class Row:
         """As in the results file, and as the beginning of a run folder's name."""
         return "-".join([self.budget, self.pair.replace(":", "-"), self.data, self.method])
 
+    def settings(self, teacher: Callable[..., str], device: str) -> dict[str, Any]:
+        """Of its runs."""
+        net, _, student = self.pair.partition(":")
+        given = {"teacher": teacher(net, self.data, device=device), "student": student, "data": self.data}
+        budget = BUDGETS[self.budget].get(self.method, {})
+        # of the others a curve as it comes: there an evaluation is never more than 2 % of the work
+        every = {"evaluate_every": max(1, budget["rounds"] // POINTS)} if self.budget == "hour" else {}
+        return {"method": self.method, **budget, **given, **every, "device": device}
 
-def main(
-    pair: str = "resnet20:resnet8",
-    data: str = "cifar10",
-    methods: str = "",
-    seeds: int = 1,
-    budget: str = "paper",
-    minutes: float = 0.0,
-    next: bool = False,
-    device: str = "auto",
-    out: Path = Path("runs/benchmark-cifar"),
-) -> None:
-    """Run what has not run yet, or with ``--next`` what is planned for a CPU, and write the results.
 
-    ``methods`` are names with commas between; without any, RESULTS.md is only rendered from what is there.
+@dataclass(frozen=True)
+class Cifar(Flags):
+    """Which rows; --only names methods."""
+
+    budget: Literal["cpu", "hour", "paper"] = "cpu"
+    pair: str = ""
+    """as in resnet20:resnet8; none: all that are planned"""
+    data: str = "cifar10"
+    device: str = "auto"
+
+
+def main(flags: Cifar) -> None:
+    """Run what is not recorded of the rows that are asked for."""
+    benchmark_of(rows(flags), flags.device).run(replace(flags, only=()))
+
+
+def rows(flags: Cifar) -> list[Row]:
+    """Those that are asked for.
+
+    Raises:
+        SpecError: if there are none of them.
     """
-    end = time.monotonic() + (60 * minutes or float("inf"))
-    try:
-        asked = [Row(budget, pair, data, each) for each in methods.split(",") if each]
-        wanted = [row for row in planned() if row.budget in ("cpu", "hour")] if next else asked
-        for row, seed in [(row, seed) for seed in range(seeds) for row in wanted]:
-            if not done(row, seed, out) and not run(row, seed, out, device, end):
-                break
-            keep(row, seed, out)
-    except SpecError as error:
-        sys.exit(str(error))
-    finally:
-        render()
+    if flags.pair:
+        found = [Row(flags.budget, flags.pair, flags.data, each) for each in BUDGETS[flags.budget] or METHODS]
+    else:
+        found = [row for row in planned() if (row.budget, row.data) == (flags.budget, flags.data)]
+    if not found:
+        raise SpecError(f"data = '{flags.data}': nothing is planned at budget {flags.budget}; name a --pair")
+    known = dict.fromkeys(row.method for row in found)
+    for method in flags.only:
+        if method not in known:
+            raise SpecError("only: " + unknown(method, known, f"method at budget {flags.budget}"))
+    return [row for row in found if row.method in (flags.only or known)]
+
+
+def benchmark_of(rows: Iterable[Row], device: str) -> Benchmark:
+    """Of ``rows``, whose results stand among those that are planned."""
+    named = {row.name: row for row in rows}
+    return Benchmark(
+        "cifar",
+        tuple(named),
+        settings=lambda name, teacher: named[name].settings(teacher, device),
+        facts=curve_and_settings,
+        record=lambda name, runs: {**asdict(named[name]), "runs": runs},
+        seeds=(0,),
+        order=[row.name for row in planned()],
+    )
 
 
 def planned() -> list[Row]:
     """Every row that RESULTS.md always shows."""
     return [Row(budget, pair, data, each) for budget, pair, data, names in PLANNED for each in names]
-
-
-def run(row: Row, seed: int, out: Path, device: str, end: float) -> bool:
-    """Begin or continue one run; whether it was finished before ``end``."""
-    if row.budget not in BUDGETS:
-        raise SpecError("budget: " + unknown(row.budget, BUDGETS, "budget"))
-    small = BUDGETS[row.budget]
-    if small and row.method not in small:
-        raise SpecError(f"budget = '{row.budget}' is known for {', '.join(small)}, not for '{row.method}'")
-    net, _, student = row.pair.partition(":")
-    teacher = teacher_of(net, row.data, device, end, out)
-    if teacher is None:
-        return False
-    given = {"teacher": str(teacher), "student": student, "data": row.data, "seed": seed, "device": device}
-    budget = BUDGETS[row.budget].get(row.method, {})
-    # of the others a curve as it comes: there an evaluation is never more than 2 % of the work
-    every = {"evaluate_every": max(1, budget["rounds"] // POINTS)} if row.budget == "hour" else {}
-    spec = settled({"method": row.method, **budget, **given, **every})
-    return measure(spec, folder_of(out, row.name, seed), end)["state"] == "finished"
-
-
-def teacher_of(net: str, data: str, device: str, end: float, out: Path, epochs: int = EPOCHS) -> Path | None:
-    """The checkpoint of a teacher, trained below ``out`` until ``end`` if nobody has one; None if that is too early."""
-    given = Path(os.environ.get("DFKD_DATA", "."), "teachers", f"{data}_{net}.pth")
-    if given.is_file():
-        return given
-    minutes = max(0.1, (end - time.monotonic()) / 60) if end < float("inf") else 0.0
-    file = out / "teachers" / f"{data}_{net}.safetensors"  # beside the runs: one folder is all there is to carry
-    spec = TeacherSpec(net=net, data=data, epochs=epochs, device=device, minutes=minutes, out=str(file))
-    if finished(spec) is None:
-        training = TeacherTraining(spec)
-        for epoch in training:
-            print(epoch, flush=True)
-        if not training.done:
-            return None
-    return spec.path
-
-
-def done(row: Row, seed: int, out: Path) -> bool:
-    """Whether the results hold this run, or its finished folder is here."""
-    known = any(each["seed"] == seed for each in load().get(row.name, {}).get("runs", []))
-    return known or is_finished(folder_of(out, row.name, seed))
-
-
-def keep(row: Row, seed: int, out: Path) -> None:
-    """Put a finished run into the results."""
-    folder = RunFolder(folder_of(out, row.name, seed))
-    if not is_finished(folder.path):
-        return
-    found = load()
-    facts = {"budget": row.budget, "pair": row.pair, "data": row.data, "method": row.method}
-    spec = folder.spec()
-    settings = {"rounds": spec.rounds, **spec.settings}
-    run = {**measure(spec, folder.path), "settings": settings, "curve": curve(folder)}
-    runs = with_run(found.get(row.name, {}).get("runs", []), run)
-    RESULTS.write_text(json.dumps({**found, row.name: {**facts, "runs": runs}}, indent=1) + "\n")
 
 
 def measure_teacher(file: Path, data_set: str = "cifar10") -> None:
@@ -180,10 +149,9 @@ def measure_teacher(file: Path, data_set: str = "cifar10") -> None:
 
 
 if __name__ == "__main__":
-    import tyro  # here: gpu.py uses the rest on a machine that lacks it
-
-    tune_process()
     if sys.argv[1:2] == ["measure-teacher"]:
+        import tyro  # here: gpu.py uses the rest on a machine that lacks it
+
         tyro.cli(measure_teacher, args=sys.argv[2:])
     else:
-        tyro.cli(main)
+        command(main, Cifar)

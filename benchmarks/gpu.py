@@ -25,11 +25,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a lent machine has the repository, and nothing installed
 
 import torch
+from benchmark import teacher_of
 from cifar import Row as CifarRow
-from cifar import keep, planned, teacher_of
+from cifar import benchmark_of, planned
 from results_page import render
-from rows import FOLDER, folder_of, is_finished
-from rows import measure as measure_run
+from rows import FOLDER, curve, run_of
 from safetensors.torch import load_file, save_file
 
 from dfkd_lab import METHODS, Session, SpecError, plan, teachers
@@ -39,7 +39,7 @@ from dfkd_lab.engine.loop import Run
 from dfkd_lab.nets import classifier
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.planning import settled
-from dfkd_lab.spec import settings_of
+from dfkd_lab.spec import RunSpec, settings_of
 from dfkd_lab.system.device import check_device, device_name, peak_memory, pick_device, provenance
 from dfkd_lab.system.files import write_atomically
 from dfkd_lab.teachers.teacher_spec import EPOCHS
@@ -270,16 +270,24 @@ def _run(stage: str, row: CifarRow, request: Request) -> dict[str, Any] | None:
         return None
     given = {"teacher": str(teacher), "student": student, "data": data, "device": request.device.type}
     spec = settled({"method": row.method, **given, **fewer, "settings": request.settings(row.method)})
-    folder = folder_of(request.runs, row.name, 0)
-    found = measure_run(spec, folder, request.end)
-    if not is_finished(folder):
+    folder = RunFolder(request.runs / f"{row.name}-seed0")
+    if not finish(spec, folder, request.end):
         return None
     if not request.tiny:
-        keep(row, 0, request.runs)
-    copied = {f"{row.name}": folder / "student.safetensors", f"{net}": teacher}
+        benchmark_of([row], request.device.type).keep(row.name, folder)
+    copied = {f"{row.name}": folder.path / "student.safetensors", f"{net}": teacher}
     kept = {name: copy_network(name, file, request.out / f"{stage}.safetensors") for name, file in copied.items()}
-    curve = [[each.round, each.accuracy] for each in RunFolder(folder).reports() if each.accuracy is not None]
-    return {**found, "curve": curve, "networks": kept}
+    return {**run_of(folder), "curve": curve(folder), "networks": kept}
+
+
+def finish(spec: RunSpec, folder: RunFolder, end: float) -> bool:
+    """Run ``spec`` in ``folder``, in this process, or go on with it, until ``end``, saved; whether it is finished."""
+    if folder.status()["state"] != "finished":
+        session = Session(dataclasses.replace(spec, out=folder.out))
+        for _ in session:
+            if time.monotonic() > end:
+                session.stop()
+    return bool(folder.status()["state"] == "finished")
 
 
 def copy_network(name: str, file: Path, into: Path) -> str:

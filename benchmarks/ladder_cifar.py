@@ -2,22 +2,14 @@
 
 It decides what the paper leaves open: what phi goes by, the priority's exponent, whether phi weighs the student's loss
 too, and what helps a short budget, where the first images stay in the buffer. Every arm has 4,000 student steps, and
-uniform reads and FastDFKD stand beside. One run folder an arm and seed below ``--out``; runs go on where they were
-stopped, a finished one is read, and results/ladder_cifar.json is written after each. ``--minutes`` ends then, saved.
+uniform reads and FastDFKD stand beside. It writes results/ladder_cifar.json and RESULTS.md.
 """
 
-import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import tyro
-from cifar import teacher_of
-from results_page import render
-from rows import curve, folder_of, is_finished, measure, put, recorded
-
-from dfkd_lab import RunFolder
-from dfkd_lab.runs.planning import settled
-from dfkd_lab.system.processes import tune_process
+from benchmark import Benchmark, Flags, command
+from rows import curve
 
 BUDGET = {"width": 32, "batch": 128, "g_steps": 10, "s_steps": 100, "warm_up": 2, "rounds": 42}
 SSD = {"method": "ssd_kd", "capacity": 5000}
@@ -35,36 +27,23 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
-def main(
-    only: tuple[str, ...] = (),
-    seeds: tuple[int, ...] = (0, 1, 2),
-    minutes: float = 0.0,
-    out: Path = Path("runs/benchmark-ladder-cifar"),
-) -> None:
-    """Run what has not run yet, seed by seed; ``only`` names arms."""
-    end = time.monotonic() + (60 * minutes or float("inf"))
-    for seed in seeds:
-        for number, (arm, settings) in enumerate(ARMS.items()):
-            if arm in (only or ARMS) and time.monotonic() < end:
-                run(arm, f"arm-{number}", settings, seed, end, out)
-    render()
+def settings(arm: str, teacher: Callable[..., str]) -> dict[str, Any]:
+    """Of the runs of an arm."""
+    pair = {"teacher": teacher("resnet20", "cifar10"), "student": "resnet8", "data": "cifar10"}
+    return {**BUDGET, **ARMS[arm], **pair}
 
 
-def run(arm: str, stem: str, settings: dict[str, Any], seed: int, end: float, out: Path) -> None:
-    """One run, recorded when it is finished; nothing if it is recorded already."""
-    runs = recorded("ladder_cifar").get(arm, {}).get("runs", [])
-    if seed in [each["seed"] for each in runs]:
-        return
-    teacher = teacher_of("resnet20", "cifar10", "cpu", end, out)
-    if teacher is None:
-        return
-    given = {"teacher": str(teacher), "student": "resnet8", "data": "cifar10", "seed": seed}
-    folder = folder_of(out, stem, seed)
-    result = measure(settled({**BUDGET, **settings, **given}), folder, end)
-    if is_finished(folder):
-        put("ladder_cifar", ARMS, arm, {**result, "curve": curve(RunFolder(folder))}, settings={**BUDGET, **settings})
+def main(flags: Flags) -> None:
+    """Run what is not recorded."""
+    benchmark = Benchmark(
+        "ladder_cifar",
+        tuple(ARMS),
+        settings,
+        facts=lambda folder: {"curve": curve(folder)},
+        record=lambda arm, runs: {"settings": {**BUDGET, **ARMS[arm]}, "runs": runs},
+    )
+    benchmark.run(flags)
 
 
 if __name__ == "__main__":
-    tune_process()
-    tyro.cli(main)
+    command(main, Flags)

@@ -1,23 +1,16 @@
 """LeNet-5 -> half of it on MNIST, DAFL's pair: ``python benchmarks/mnist.py`` writes results/mnist.json and RESULTS.md.
 
 The data lie below DFKD_DATA, in torchvision's layout. The teacher is trained first, below ``--out``. Settings are the
-preset for small gray images, at a budget of minutes of one core; ``BUDGET`` says where that departs from it. One run
-folder a row and seed; a finished one is read, an unfinished one goes on. ``--minutes`` ends after that time, saved.
+preset for small gray images, at a budget of minutes of one core; ``BUDGET`` says where that departs from it.
 """
 
-import time
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import tyro
-from results_page import render
-from rows import all_settings, curve, folder_of, is_finished, measure, put, recorded
+from benchmark import Benchmark, Flags, command
+from rows import curve_and_settings
 
-from dfkd_lab import RunFolder
 from dfkd_lab.runs.planning import settled
-from dfkd_lab.system.processes import tune_process
-from dfkd_lab.teachers.teacher_spec import TeacherSpec
-from dfkd_lab.teachers.training import TeacherTraining, finished
 
 BUDGET: dict[str, dict[str, Any]] = {
     "kd": {},
@@ -36,49 +29,17 @@ POINTS = 20
 """Of a curve."""
 
 
-def main(
-    only: tuple[str, ...] = (),
-    seeds: tuple[int, ...] = (0, 1, 2),
-    minutes: float = 0.0,
-    out: Path = Path("runs/benchmark-mnist"),
-) -> None:
-    """Run what has not run yet, seed by seed; ``only`` names methods."""
-    end = time.monotonic() + (60 * minutes or float("inf"))
-    teacher = teacher_of(out)
-    for seed in seeds:
-        for method in only or BUDGET:
-            if time.monotonic() < end:
-                run(method, seed, teacher, out, end)
-    render()
+def settings(method: str, teacher: Callable[..., str]) -> dict[str, Any]:
+    """Of the runs of a method, evaluated as often as its curve has points."""
+    pair = {"teacher": teacher("lenet5", "mnist", epochs=12), "student": "lenet5_half", "data": "mnist"}
+    given = {"method": method, **pair, **BUDGET[method]}
+    return {**given, "evaluate_every": max(1, settled(given).rounds // POINTS)}
 
 
-def teacher_of(out: Path) -> Path:
-    """The teacher's checkpoint, trained if it is not there yet."""
-    spec = TeacherSpec(net="lenet5", data="mnist", epochs=12, out=str(out / "teachers" / "mnist_lenet5.safetensors"))
-    if finished(spec) is None:
-        for epoch in TeacherTraining(spec):
-            print(epoch, flush=True)
-    return spec.path
-
-
-def run(method: str, seed: int, teacher: Path, out: Path, end: float) -> None:
-    """One run, recorded when it is finished; nothing if it is recorded already."""
-    if seed in [each["seed"] for each in recorded("mnist").get(method, {}).get("runs", [])]:
-        return
-    given = {"method": method, "teacher": str(teacher), "student": "lenet5_half", "data": "mnist", "seed": seed}
-    folder = folder_of(out, method, seed)
-    rounds = settled({**BUDGET[method], **given}).rounds
-    every = {"evaluate_every": max(1, rounds // POINTS)}
-    result = measure(settled({**BUDGET[method], **given, **every}), folder, end)
-    if is_finished(folder):
-        keep(method, RunFolder(folder), result)
-
-
-def keep(method: str, folder: RunFolder, result: dict[str, Any]) -> None:
-    """Put a finished run into the results."""
-    put("mnist", BUDGET, method, {**result, "curve": curve(folder), "settings": all_settings(folder.spec())})
+def main(flags: Flags) -> None:
+    """Run what is not recorded."""
+    Benchmark("mnist", tuple(BUDGET), settings, curve_and_settings).run(flags)
 
 
 if __name__ == "__main__":
-    tune_process()
-    tyro.cli(main)
+    command(main, Flags)

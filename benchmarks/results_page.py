@@ -18,7 +18,7 @@ from dfkd_lab import METHODS
 from dfkd_lab.methods import remark
 
 ROOT = Path(__file__).parents[1]
-RESULTS, TEACHERS = FOLDER / "cifar.json", FOLDER / "teachers.json"
+TEACHERS = FOLDER / "teachers.json"
 
 INTRODUCTION = """# Results
 
@@ -31,14 +31,15 @@ reading of a paper, not a reproduction.
 
 # digits
 
-FIGURES = {"last": 3, "mu": 3, "sigma": 3, "images": 0, "teacher_queries": 0, "seconds": 0}
+FIGURES = {"last": 3, "teacher": 3, "mu": 3, "sigma": 3, "images": 0, "teacher_queries": 0, "seconds": 0}
 """The columns, with decimal places."""
 DIGITS = """## Digits
 
 All methods at 1,200 student steps each (`python benchmarks/digits.py`). `last` is the accuracy of the last student on
 450 held-out digits, μ and σ its mean and deviation over the rounds. The presets were tuned lightly with these digits in
-view, so the table ranks nobody. Seconds are those of one thread on a shared machine with other work on it: compare them
-with nothing outside this table, and with little inside it.
+view, so the table ranks nobody. The teacher is trained where a row is measured, and its bits are those of that machine.
+Seconds are those of one thread on a shared machine with other work on it: compare them with nothing outside this table,
+and with little inside it.
 
 """
 LADDER = """### SSD-KD taken apart
@@ -56,10 +57,11 @@ def runs_table(name: str) -> str:
     with_remarks = name == "digits"
     lines = []
     for row, runs in rows.items():
-        cells = [shown(spread(runs, figure), places) for figure, places in FIGURES.items() if runs]
+        cells = [shown(spread(runs, figure), places) for figure, places in FIGURES.items()]
         remarks = [row_remark(row, runs)] if with_remarks else []
-        lines.append([row, str(len(runs)), *(cells or ["not measured"] * len(FIGURES)), *remarks])
-    return table(["", "n", *FIGURES, *(["remark"] if with_remarks else [])], lines)
+        lines.append([row, str(len(runs)), *cells, mnist_page.origin(runs)[1], *remarks])
+    head = ["", "n", *FIGURES, "commit", *(["remark"] if with_remarks else [])]
+    return table(head, lines or [["not measured"] * len(head)])
 
 
 def row_remark(row: str, runs: list[dict[str, Any]]) -> str:
@@ -67,8 +69,7 @@ def row_remark(row: str, runs: list[dict[str, Any]]) -> str:
     method = METHODS.get(row.split(" ")[0])
     real = "reference, uses real images" if remark(method) else ""
     cross = "no paper's method" if row in CROSSED else ""
-    last = spread(runs, "last")["mean"] if runs else None
-    caveat = getattr(method, "caveat", "") if last is not None and last < 0.9 else ""
+    caveat = getattr(method, "caveat", "") if (spread(runs, "last")["mean"] or 0.0) < 0.9 else ""
     return "; ".join(filter(None, [real, cross, caveat]))
 
 

@@ -1,50 +1,30 @@
-"""What the benchmarks share: one run is one row, with its provenance; a finished run is read, not run again."""
+"""What the benchmarks record of a run, with its provenance, and how they show it."""
 
-import dataclasses
 import json
-import math
 import statistics
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfkd_lab import RunFolder, RunSpec, Session
+from dfkd_lab import RunFolder, RunSpec
+from dfkd_lab.system.files import write_atomically
 
 FOLDER = Path(__file__).parent / "results"
 """Where the benchmarks write what they measured."""
 
 
-def measure(spec: RunSpec, path: Path, end: float = math.inf) -> dict[str, Any]:
-    """Run ``spec`` in ``path``, or go on with it, until it is finished or ``time.monotonic()`` is ``end``, saved.
-
-    Gives its result and provenance.
-    """
-    folder = RunFolder(path)
-    if not is_finished(path):
-        session = Session(dataclasses.replace(spec, out=folder.out))
-        for _ in session:
-            if time.monotonic() > end:
-                session.stop()
-    manifest = folder.manifest()
+def run_of(folder: RunFolder) -> dict[str, Any]:
+    """What a finished run came to, and its provenance."""
+    manifest, spec = folder.manifest(), folder.spec()
     return {
         "seed": spec.seed,
         **folder.result(),
         "data_free": folder.seal()["data_free"],
         "parameters": {who: manifest[who]["parameters"] for who in ("teacher", "student")},
         "teacher_sha256": manifest["teacher"]["sha256"],
+        "precision": spec.precision,
         **manifest["sessions"][-1],
     }
-
-
-def folder_of(out: Path, row: str, seed: int) -> Path:
-    """The run folder of one row and seed."""
-    return out / f"{row}-seed{seed}"
-
-
-def is_finished(path: Path) -> bool:
-    """Whether the run in ``path`` has all of its rounds."""
-    return RunFolder(path).status()["state"] == "finished"
 
 
 def recorded(name: str) -> dict[str, Any]:
@@ -58,21 +38,39 @@ def curve(folder: RunFolder) -> list[tuple[int, float]]:
     return [(each.round, each.accuracy) for each in folder.reports() if each.accuracy is not None]
 
 
-def with_run(runs: list[dict[str, Any]], run: dict[str, Any]) -> list[dict[str, Any]]:
-    """``runs`` by seed with ``run`` among them, in place of one of the same seed."""
-    others = [each for each in runs if each["seed"] != run["seed"]]
-    return sorted([*others, run], key=lambda each: each["seed"])
+def curve_and_settings(folder: RunFolder) -> dict[str, Any]:
+    """Of a finished run what decided it, and the accuracy over its rounds."""
+    return {"curve": curve(folder), "settings": all_settings(folder.spec())}
 
 
-def put(name: str, order: Iterable[str], row: str, run: dict[str, Any], **facts: Any) -> None:
-    """Put a finished run into results/``name``.json, rows in ``order``; ``facts`` are the row's.
+def runs_of(row: Any) -> list[dict[str, Any]]:
+    """The runs of a row as a results file has it: a list of them, or facts with ``runs``."""
+    runs: list[dict[str, Any]] = row if isinstance(row, list) else row["runs"]
+    return runs
+
+
+def put(name: str, order: Sequence[str], row: str, run: dict[str, Any], record: Callable[[Any], Any]) -> None:
+    """Put a finished run into results/``name``.json, in place of one of the same row and seed; nothing else changes.
 
     The file is read anew, for another process may have written meanwhile.
+
+    Args:
+        name: Of the file.
+        order: Rows as they stand in it; others stay behind them.
+        row: That the run is of.
+        run: Its figures.
+        record: What the file has of the row, from its runs by seed.
     """
     found = recorded(name)
-    found[row] = {**facts, "runs": with_run(found.get(row, {}).get("runs", []), run)}
-    kept = {each: found[each] for each in order if each in found}
-    (FOLDER / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+    others = [each for each in runs_of(found.get(row, [])) if each["seed"] != run["seed"]]
+    found[row] = record(sorted([*others, run], key=lambda each: each["seed"]))
+    places = {each: place for place, each in enumerate(order)}
+    write(name, {each: found[each] for each in sorted(found, key=lambda each: places.get(each, len(places)))})
+
+
+def write(name: str, found: dict[str, Any]) -> None:
+    """Write results/``name``.json."""
+    write_atomically(FOLDER / f"{name}.json", (json.dumps(found, indent=1) + "\n").encode())
 
 
 def all_settings(spec: RunSpec) -> dict[str, Any]:

@@ -2,105 +2,67 @@
 
 On scenes the teacher is the built-in one, and every row has about 864 student steps, which is the preset's but for the
 methods in its budget. ``--data camvid`` writes results/camvid.json: rows of about an hour of two cores, from a teacher
-that is trained first (``$DFKD_DATA/camvid``). One run folder a row and seed; a finished one is read, an unfinished one
-goes on. ``--minutes`` ends after that time, saved. RESULTS.md is rendered anew.
+that is trained first (``$DFKD_DATA/camvid``). RESULTS.md is rendered anew.
 """
 
-from __future__ import annotations
-
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, Literal
 
-import tyro
-from cifar import teacher_of
-from results_page import render
-from rows import all_settings, curve, folder_of, is_finished, measure, put, recorded
+from benchmark import Benchmark, Flags, command
+from rows import curve_and_settings
 
 from dfkd_lab import RunFolder
-from dfkd_lab.runs.planning import settled
-from dfkd_lab.system.processes import tune_process
+
+BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
+    "scenes": {
+        "kd": {},
+        "ssd_kd": {},
+        "fast": {},
+        "dafl": {"rounds": 58},
+        "dfad": {"rounds": 43, "cycles": 4},
+        "alone": {},
+        "noise": {},
+        "untrained": {},
+    },
+    "camvid": {
+        "kd": {"rounds": 144},
+        "ssd_kd": {"rounds": 90},
+        "fast": {"rounds": 90},
+        "dfad": {"rounds": 12, "batch": 16},
+        "noise": {"rounds": 144},
+    },
+}
+"""By data set: the settings of each method beside its preset's."""
+SEEDS = {"scenes": (0, 1, 2), "camvid": (0,)}
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What is compared on a data set."""
+class Scenes(Flags):
+    """Which table."""
 
-    teacher: Callable[[float, Path], Path | str | None]
-    """Of when to end and where to keep it: the teacher; None if that was too early."""
-    seeds: int
-    budget: dict[str, dict[str, Any]]
-    """The settings of each method beside its preset's."""
+    data: Literal["scenes", "camvid"] = "scenes"
 
 
-SETS = {
-    "scenes": Rows(
-        lambda end, out: "scenes",
-        3,
-        {
-            "kd": {},
-            "ssd_kd": {},
-            "fast": {},
-            "dafl": {"rounds": 58},
-            "dfad": {"rounds": 43, "cycles": 4},
-            "alone": {},
-            "noise": {},
-            "untrained": {},
-        },
-    ),
-    "camvid": Rows(
-        lambda end, out: teacher_of("unet_24", "camvid", "cpu", end, out),
-        1,
-        {
-            "kd": {"rounds": 144},
-            "ssd_kd": {"rounds": 90},
-            "fast": {"rounds": 90},
-            "dfad": {"rounds": 12, "batch": 16},
-            "noise": {"rounds": 144},
-        },
-    ),
-}
-
-
-def main(
-    data: Literal["scenes", "camvid"] = "scenes",
-    only: tuple[str, ...] = (),
-    seeds: int = 0,
-    minutes: float = 0.0,
-    out: Path = Path("runs/benchmark-scenes"),
-) -> None:
-    """Run what has not run yet, seed by seed; ``only`` names methods, ``seeds`` 0 takes as many as are planned."""
-    end = time.monotonic() + (60 * minutes or float("inf"))
-    rows = SETS[data]
-    if teacher := rows.teacher(end, out):
-        for seed in range(seeds or rows.seeds):
-            for method in only or rows.budget:
-                known = [each["seed"] for each in recorded(data).get(method, {}).get("runs", [])]
-                if seed not in known and time.monotonic() < end:
-                    run(data, method, str(teacher), seed, out, end)
-    render()
-
-
-def run(data: str, method: str, teacher: str, seed: int, out: Path, end: float) -> None:
-    """One run, recorded when it is finished."""
-    pair = {"teacher": teacher, "student": "unet_12", "data": data, "seed": seed}
+def settings(data: str, method: str, teacher: Callable[..., str]) -> dict[str, Any]:
+    """Of the runs of a method."""
+    pair = {"teacher": "scenes" if data == "scenes" else teacher("unet_24", data), "student": "unet_12", "data": data}
     every = {"evaluate_every": 6} if data == "scenes" else {}
-    spec = settled({"method": method, **SETS[data].budget[method], **pair, **every})
-    folder = folder_of(out, method if data == "scenes" else f"{data}-{method}", seed)
-    result = measure(spec, folder, end)
-    if is_finished(folder):
-        keep(data, method, RunFolder(folder), result)
+    return {"method": method, **BUDGETS[data][method], **pair, **every}
 
 
-def keep(data: str, method: str, folder: RunFolder, result: dict[str, Any]) -> None:
-    """Put a finished run into the results, with what was measured of its last student."""
+def facts(folder: RunFolder) -> dict[str, Any]:
+    """Of a finished run what was measured of its last student, and what decided it."""
     last = folder.reports()[-1]
-    facts = {**last.details, "shares": last.shares, "curve": curve(folder), "settings": all_settings(folder.spec())}
-    put(data, SETS[data].budget, method, {**result, **facts})
+    return {**last.details, "shares": last.shares, **curve_and_settings(folder)}
+
+
+def main(flags: Scenes) -> None:
+    """Run what is not recorded of one data set."""
+    rows = tuple(BUDGETS[flags.data])
+    Benchmark(flags.data, rows, partial(settings, flags.data), facts, seeds=SEEDS[flags.data]).run(flags)
 
 
 if __name__ == "__main__":
-    tune_process()
-    tyro.cli(main)
+    command(main, Scenes)

@@ -16,6 +16,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   run METHOD [--setting value]  one run; run METHOD --help lists its settings
   resume RUN [--trust-code]     continue a run folder; a Python file that it names is executed only with the flag
   sweep SPEC.yaml [--jobs N]    a grid of runs, planned as a whole; the same command continues it
+  queue [--root FOLDER]         compute what was put into the panel's queue; the panel begins this itself
   list                          the run folders below runs/
   compare RUN...                results side by side, and the settings that differ
   report RUN                    report.html of a run folder; of a folder that holds some, sweep.html about them all
@@ -35,6 +36,7 @@ COMMANDS = {
     "run": "runs.run",
     "resume": "runs.resume",
     "sweep": "sweep.run",
+    "queue": "queue.run",
     "list": "runs.show",
     "compare": "runs.compare",
     "report": "report.write",

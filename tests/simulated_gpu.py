@@ -2,18 +2,20 @@
 
     python -m tests.simulated_gpu fast ssd_kd --cache-views 2
 
-runs three rounds of each method on it and prints, as JSON, what a step of synthesizer and student took. It has to be a
-process of its own, because the device is made known to all of torch. What it cannot show: whether a kernel exists on a
-real GPU, how long it takes, and autocast.
+runs three rounds of each method on it and prints, as JSON, what a step of synthesizer and student took; "--and" begins
+another such request. It has to be a process of its own, because the device is made known to all of torch. What it
+cannot show: whether a kernel exists on a real GPU, how long it takes, and autocast.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +219,11 @@ if __name__ == "__main__":
     parser.add_argument("--cache-views", type=int, default=0)
     parser.add_argument("--teacher", default="convnet_32")
     parser.add_argument("--student", default="convnet_8")
-    request = parser.parse_args()
     torch.set_num_threads(1)
-    asked = request.cache_views, request.teacher, request.student
-    print(json.dumps({name: measure(name, *asked) for name in request.methods}))
+    found = []
+    for differs, words in groupby(sys.argv[1:], key="--and".__ne__):
+        if differs:
+            request = parser.parse_args(list(words))
+            given = request.cache_views, request.teacher, request.student
+            found.append({name: measure(name, *given) for name in request.methods})
+    print(json.dumps(found))

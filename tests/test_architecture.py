@@ -139,6 +139,12 @@ def test_no_module_needs_what_only_unix_has() -> None:
         assert not roots & UNIX_ONLY, name
 
 
+def test_only_a_run_that_is_compiled_waits_for_the_compiler() -> None:
+    for name in FILES:
+        modules = imported(at_import_time(tree_of(name)))
+        assert not [each for each in modules if each.startswith(("torch._inductor", "torch._dynamo"))], name
+
+
 def test_rooms_can_be_looked_over() -> None:
     long = {name: lines for name, file in FILES.items() if (lines := file.read_text().count("\n")) > 300}
     assert not long

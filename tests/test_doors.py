@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import RunSpec, parameters_cell, record, setting_type, settings_of
-from tests.support import own_file
+from tests.support import own_file, tiny
 from widgets import cards, forecast
 from widgets.choice import Choice
 from widgets.form import Form
@@ -88,11 +89,17 @@ def papermill(words: Words) -> Any:
 
 
 def panel(words: Words) -> Any:
-    choice = Choice(lambda: None, Path("runs"))
+    choice, *before, last = Choice(lambda: None, Path("runs")), *words.items()
+
+    def enter(name: str, value: Any) -> None:
+        choice._fields()[name].control.value = value if isinstance(value, bool) else str(value)
+
     try:
-        choice.fill()
-        for name, value in words.items():
-            choice._fields()[name].control.value = value if isinstance(value, bool) else str(value)
+        with patch("widgets.choice.plan", side_effect=SpecError("more is to come")):  # else each word is planned
+            choice.fill()
+            for name, value in before:
+                enter(name, value)
+        enter(*last)
         if choice.resolved is None:
             raise SpecError(choice.problem)
         return choice.resolved.spec
@@ -123,7 +130,9 @@ def test_the_same_words_give_the_same_run(method: str, configuration: str, at_ha
     teacher, student, data = CONFIGURATIONS[configuration]
     teacher = teacher if teacher == "digits" else str(at_hand / teacher)
     number = next(name for name in settings_of(METHODS[method]) if setting_type(METHODS[method], name) is int)
-    words = {"method": method, "teacher": teacher, "data": data, "student": student, number: 5, "rounds": 7, "seed": 3}
+    sizes = {name: value for name, value in tiny(method).items() if name in ("batch", "capacity", "width", "z_dim")}
+    words = {"method": method, **sizes, number: 5, "teacher": teacher, "data": data, "student": student, "rounds": 7,
+             "seed": 3}  # fmt: skip
     found = {name: outcome(door, words) for name, door in DOORS.items()}
     wanted = found["python"]
     if isinstance(wanted, str):

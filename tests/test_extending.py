@@ -15,7 +15,7 @@ from dfkd_lab import METHODS, RunFolder, Session, data, methods, nets, plan, reg
 from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import catalogue, composition
 from dfkd_lab.spec import setting
-from tests.support import ROOT
+from tests.support import ROOT, tiny
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +107,9 @@ def test_a_setting_that_some_door_cannot_show_is_refused(fields: list[Any], sent
 
 
 def test_a_registered_memory_needs_no_method(examples: dict[str, Any], tmp_path: Path) -> None:
-    resolved = plan(method="fast", preset="digits", memory="last_batch:capacity=200", rounds=3, warm_up=0, data="none",
+    sizes = {**tiny("fast"), "warm_up": 0}
+    del sizes["capacity"]
+    resolved = plan(sizes, method="fast", preset="digits", memory="last_batch:capacity=200", rounds=3, data="none",
                     out=str(tmp_path / "run"))  # fmt: skip
     session = Session(resolved)
     reports = list(session)

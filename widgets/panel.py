@@ -19,6 +19,7 @@ from widgets import form, status, visitor
 from widgets.choice import ROW, Choice
 from widgets.compare import Compare
 from widgets.live import Live
+from widgets.queue_panel import QueuePanel
 from widgets.trust import trust_code
 
 BUTTONS = {
@@ -43,6 +44,8 @@ HEADLESS = (
 )
 
 OWN = "<p>You see your own runs here, and nobody else does. <a href='{}'>This address</a> leads back to them.</p>"
+
+PAGES = ("Run", "Queue", "Compare")
 
 LISTED_EVERY_S = 1.5
 """How often the list of runs is read again, for those that other processes begin."""
@@ -145,9 +148,11 @@ class Panel:
         own = ipywidgets.HTML(OWN.format(way_back) if (way_back := visitor.way_back()) else "")
         parts = [style, own, self.choice.widget, buttons, self.message, self.live.widget]
         run = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
+        self.queue = QueuePanel(self.choice, self.root, self._watch)
         self.compared = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
         self.compare: Compare | None = None
-        self.widget = ipywidgets.Tab([run, self.compared], titles=("Run", "Compare"), selected_index=0)
+        pages = [run, self.queue.widget, self.compared]
+        self.widget = ipywidgets.Tab(pages, titles=PAGES, selected_index=0)
         self.widget.observe(lambda change: self._turned(), "selected_index")
         self.runs.observe(lambda change: self._tell(self._chosen), "value")
         self.take.on_click(lambda button: self._tell(self._take))
@@ -162,14 +167,22 @@ class Panel:
         return button
 
     def _turned(self) -> None:
-        """Whoever turns to the comparison sees the run folders as they are then."""
-        if self.widget.selected_index != 1:
+        """Whoever turns to the comparison, or to the queue, sees the run folders as they are then."""
+        page = PAGES[self.widget.selected_index]
+        if page == "Queue":
+            self.queue.refresh(at_once=True)
+        if page != "Compare":
             return
         if self.compare:
             self.compare.refresh()
             return
         self.compare = Compare(self.root, live=True)
         self.compared.children = [self.compare.widget]
+
+    def _watch(self, folder: RunFolder) -> None:
+        """Show a run of the queue on the first page."""
+        self.attach(folder)
+        self.widget.selected_index = PAGES.index("Run")
 
     def _find_runs(self) -> None:
         folder = self.live.folder
@@ -219,6 +232,8 @@ class Panel:
         if changed:
             self._show_problem()
         self._switch_buttons()
+        if self.widget.selected_index == PAGES.index("Queue"):
+            self.queue.refresh()
 
     def _show_problem(self) -> None:
         """What keeps the choice from being started, else what is requested of the run, else nothing."""
@@ -226,6 +241,7 @@ class Panel:
             self._say(f"Cannot start: {self.choice.problem}", alert=True)
         else:
             self._say(PENDING.get(self._pending, ""))
+        self.queue.offer()
         self._switch_buttons()
 
     def _switch_buttons(self) -> None:

@@ -6,13 +6,14 @@ import dataclasses
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
 from dfkd_lab.cli.flags import read
+from dfkd_lab.cli.outcome import conclude_all
 from dfkd_lab.cli.report import drawing
 from dfkd_lab.cli.tables import plain_table
 from dfkd_lab.errors import SpecError
@@ -22,7 +23,7 @@ from dfkd_lab.system.signals import CALL_AGAIN
 from dfkd_lab.system.text import printable
 
 if TYPE_CHECKING:
-    from dfkd_lab.sweeps import Queue
+    from dfkd_lab.sweeps import Queue, Sweep
 
 
 PAGE_PERIOD_S = 300
@@ -67,12 +68,39 @@ def run(arguments: list[str]) -> None:
     sweep = sweeps.from_file(arguments[0], root)
     if flags.on == "slurm":
         folders, _ = sweeps.submit(sweep, flags.jobs, flags.minutes, flags.sbatch, _say)
-        _conclude(folders, CALL_AGAIN)
+        conclude_all(folders, CALL_AGAIN)
         return
+    carry_out(sweep, flags.on, flags.jobs, flags.minutes)
+
+
+def carry_out(
+    sweep: Sweep,
+    on: str = "local",
+    jobs: int = 0,
+    minutes: float = 0.0,
+    watch: Callable[[Queue], object] = lambda queue: None,
+) -> Queue:
+    """Run ``sweep`` as the command does: it says what happens, draws the page about it and prints a table of its runs.
+
+    Arguments and result are those of :func:`dfkd_lab.sweeps.run`.
+
+    Raises:
+        SpecError: if a cell cannot be run, before anything is started; and at the end, if one was left.
+        RunError: if the launcher does not start.
+        SystemExit: with 75 or 130 if not all are finished.
+    """
+    from dfkd_lab import sweeps
+
     page = Page(sweep.path)
-    queue = sweeps.run(sweep, flags.on, flags.jobs, flags.minutes, _say, page.keep)
+
+    def look(queue: Queue) -> None:
+        page.keep(queue)
+        watch(queue)
+
+    queue = sweeps.run(sweep, on, jobs, minutes, _say, look)
     page.finish()
-    _conclude(queue.folders, 130 if queue.interrupted else CALL_AGAIN, queue.left)
+    conclude_all(queue.folders, 130 if queue.interrupted else CALL_AGAIN, queue.left)
+    return queue
 
 
 def _refuse_what_does_not_go_together(flags: Flags) -> None:
@@ -142,23 +170,5 @@ class Page:
         return self.process
 
 
-def _conclude(folders: Sequence[RunFolder], unfinished: int, left: Mapping[str, str] | None = None) -> None:
-    """The table of all runs, and the exit status: ``unfinished`` unless all are finished or some are ``left``."""
-    rows = [_row(folder) for folder in folders]
-    print(plain_table(rows))
-    if left:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in left.items())
-        raise SpecError(f"{len(left)} of {len(folders)} runs are not finished ({reasons})")
-    if (finished := sum(row["state"] == "finished" for row in rows)) < len(rows):
-        print(f"{finished} of {len(rows)} runs are finished; run the same command again")
-        raise SystemExit(unfinished)
-
-
 def _say(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
-
-
-def _row(folder: RunFolder) -> dict[str, object]:
-    result = folder.result()
-    shown = ("rounds", "last", "teacher", "agreement", "seconds")
-    return {"run": folder.name, "state": result["state"], **{name: result.get(name) for name in shown}}

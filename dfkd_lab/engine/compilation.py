@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._inductor.cpp_builder import get_cpp_compiler
-from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from dfkd_lab.engine.recipe import Recipe
 from dfkd_lab.errors import SpecError
@@ -57,8 +55,13 @@ def reason(error: Exception) -> str:
 
 def described(device: torch.device) -> dict[str, str]:
     """What compiles for ``device``, and where it leaves its files; for the record."""
+    # only now: the compiler takes seconds to import, which no run that does without it shall wait for
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+    from torch.utils._triton import has_triton
+
     if device.type == "cuda":
-        compiler = f"triton {importlib.metadata.version('triton')}" if torch.utils._triton.has_triton() else "unknown"
+        compiler = f"triton {importlib.metadata.version('triton')}" if has_triton() else "unknown"
     else:
         compiler = get_cpp_compiler()
     return {"backend": "inductor", "compiler": compiler, "files": cache_dir()}

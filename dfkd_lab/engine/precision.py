@@ -93,6 +93,7 @@ def hold_in_bfloat16(network: Frozen, images: Tensor, autocast: Autocast) -> Non
     try:
         with torch.no_grad(), autocast:
             network(images)
+        network.is_held_in_bfloat16 = True
     except RuntimeError:
         for parameter, data in parameters.items():
             parameter.data = data

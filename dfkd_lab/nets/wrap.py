@@ -55,12 +55,21 @@ class Classifier(nn.Module):
 class Frozen(Classifier):
     """A classifier that nothing can train: always in eval mode, no parameter asks for a gradient."""
 
+    is_held_in_bfloat16 = False
+    """Whether its filters are, as a run in half precision has them: outside of autocast it then enters it itself."""
+
     def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]):
         super().__init__(net, mean, std)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Frozen:
         return super().train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.is_held_in_bfloat16 or torch.is_autocast_enabled(images.device.type):
+            return super().forward(images)
+        with torch.autocast(images.device.type, torch.bfloat16, cache_enabled=False):
+            return super().forward(images)
 
 
 def named_logits(output: Any) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from dfkd_lab.runs.folder import RunFolder
 
@@ -28,12 +29,17 @@ def launch(
     Python files may be executed there, as :func:`~dfkd_lab.runs.planning.resolve` has it; "" none. ``environment`` is
     put over that of this process.
     """
-    with (folder.path / "log.txt").open("ab") as log:
+    return begin(command(folder, trust_code), folder.path / "log.txt", environment)
+
+
+def begin(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Begin a process that outlives this one; what it prints is put behind what ``log`` has."""
+    with log.open("ab") as file:
         child = subprocess.Popen(
-            command(folder, trust_code),
+            command,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=os.name != "nt",
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # of Windows alone

@@ -40,7 +40,7 @@ class Seal:
 
     def __init__(self, allowed: Iterable[Path] = ()):
         self.allowed = [Path(each).resolve() for each in allowed]
-        self.roots = watching.data_roots()
+        self.roots = tuple(watching.data_roots())
         self.opened: set[str] = set()
         self.violations: list[str] = []
         self._made: set[Path] = set()
@@ -106,13 +106,13 @@ class Seal:
 
     def _refuse_held_files(self) -> None:
         for path in watching.held_files():
-            if self._is_data(path) and not self._is_own(path):
+            if watching.is_data(path, self.roots) and not self._is_own(path):
                 self._refuse(f"{path}, which belongs to a data set, is open as a round begins; close it before the run")
 
     def _check_file(self, path: Path) -> None:
         named, real = Path(os.path.abspath(path)), _real(path)  # noqa: PTH100 - as it is called, links and all
         if not self._is_own(real):
-            if self._is_data(named) or self._is_data(real):
+            if watching.is_data(named, self.roots) or watching.is_data(real, self.roots):
                 self._refuse(f"the distillation opened {path}, which belongs to a data set; {MUST_NOT}")
             known = real in self._made or any(real.is_relative_to(prefix) for prefix in PREFIXES)
             if path.suffix not in (".py", ".pyc") and not known:
@@ -122,9 +122,6 @@ class Seal:
 
     def _is_own(self, real: Path) -> bool:
         return any(real.is_relative_to(each) for each in self.allowed)
-
-    def _is_data(self, path: Path) -> bool:
-        return bool(DATA_FILES.search(path.name)) or any(path.is_relative_to(root) for root in self.roots)
 
     def _refusing(self, start: Callable[..., Any]) -> Callable[..., Any]:
         def refuse(*arguments: Any) -> Any:

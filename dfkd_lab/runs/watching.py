@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,14 @@ def held_files() -> Iterator[Path]:
         if flags and int(flags[1], 8) & os.O_ACCMODE != os.O_WRONLY and target.is_absolute():
             yield Path(str(target).removesuffix(DELETED))
     maps = Path("/proc/self/maps").read_text(errors="surrogateescape")
-    yield from {Path(name.removesuffix(DELETED)) for name in re.findall(r" (/.*)$", maps, re.M)}
+    for name in {each.removesuffix(DELETED) for each in re.findall(r" (/.*)$", maps, re.M)}:  # a library has several
+        yield Path(name)
+
+
+@lru_cache(maxsize=10_000)  # asked of every library of the process before every round
+def is_data(path: Path, roots: tuple[Path, ...]) -> bool:
+    """Whether a file is called like data, or is in one of the folders ``roots`` that hold data."""
+    return bool(DATA_FILES.search(path.name)) or any(path.is_relative_to(root) for root in roots)
 
 
 def data_files_in(folder: Path) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,17 +36,15 @@ class Cell:
     """The value on each axis."""
     settings: Mapping[str, Any]
     """For :func:`dfkd_lab.plan`."""
+    folder: str
+    """The name of its run folder, which stays while the grid grows."""
 
     @property
     def words(self) -> str:
         """Where it stands, for a person."""
-        return ", ".join(f"{axis} = {_short(value)}" for axis, value in self.at.items())
-
-    @property
-    def folder(self) -> str:
-        """The name of its run folder, which stays while the grid grows."""
-        unnamed = ("method", *(axis for axis, value in self.at.items() if isinstance(value, Mapping)))
-        return "-".join(f"{'' if axis in unnamed else axis}{_short(value)}" for axis, value in self.at.items())
+        return ", ".join(
+            f"{axis} = {_short(value) if isinstance(value, Mapping) else value}" for axis, value in self.at.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,9 @@ class Sweep:
     Args:
         name: Of the folder that holds their run folders.
         grid: Values by axis; an axis is a setting of the run or of its method, or a name for settings that change
-            together, whose values are mappings: {"pair": [{"teacher": "a.pth", "student": "resnet8"}]}.
+            together, whose values are mappings: {"pair": [{"teacher": "a.pth", "student": "resnet8"}]}, or mappings by
+            a name of their own, which need not give the same settings: {"arm": {"uniform": {"priority": False}, "all":
+            {}}}.
         settings: Of all of them.
         root: Takes the place of runs/.
 
@@ -65,7 +65,7 @@ class Sweep:
     """
 
     name: str
-    grid: Mapping[str, Sequence[Any]]
+    grid: Mapping[str, Sequence[Any] | Mapping[str, Mapping[str, Any]]]
     settings: Mapping[str, Any] = field(default_factory=dict)
     root: Path | None = None
 
@@ -74,8 +74,10 @@ class Sweep:
         if not isinstance(self.grid, Mapping) or not self.grid or not isinstance(self.settings, Mapping):
             raise SpecError(f"a sweep has a grid of lists, and settings of all its runs: {EXAMPLE}")
         for axis, values in self.grid.items():
-            if not isinstance(axis, str) or not isinstance(values, (list, tuple)) or not values:
+            if not isinstance(axis, str) or not isinstance(values, (list, tuple, Mapping)) or not values:
                 raise SpecError(f"grid: {axis} = {values!r} is no list of values; {EXAMPLE}")
+            if isinstance(values, Mapping):
+                _check_named(axis, values)
         if (count := self.size) > MOST_CELLS:
             raise SpecError(f"grid: {count:,} cells; allowed: up to {MOST_CELLS:,}")
 
@@ -111,25 +113,40 @@ class Sweep:
 
     def _cell(self, at: dict[str, Any]) -> Cell:
         given: dict[str, Any] = {}
+        parts = []
         for axis, value in at.items():
-            more = value if isinstance(value, Mapping) and axis != "settings" else {axis: value}
+            more, part = self._value(axis, value)
+            parts.append(part)
             if twice := given.keys() & more.keys():
                 raise SpecError(f"grid: {min(twice)} is given by two axes; give it once")
             given |= more
         if twice := given.keys() & self.settings.keys():
             raise SpecError(f"with: {min(twice)} is on an axis of the grid too; give it once")
         refuse_out({**given, **self.settings})
-        return Cell(at, {**self.settings, **given})
+        return Cell(at, {**self.settings, **given}, "-".join(parts))
 
-    def prepare(self) -> list[RunFolder]:
+    def _value(self, axis: str, value: Any) -> tuple[Mapping[str, Any], str]:
+        """The settings that a value on an axis gives, and how it stands in the name of a folder."""
+        values = self.grid[axis]
+        if isinstance(values, Mapping):
+            return values[value], _short(value)
+        together = isinstance(value, Mapping)
+        more = value if together and axis != "settings" else {axis: value}
+        return more, f"{'' if together or axis == 'method' else axis}{_short(value)}"
+
+    def prepare(self, planned_to: Callable[[int], object] = lambda cells: None) -> list[RunFolder]:
         """Plan all cells and make their folders; nothing is written unless all can be run.
+
+        Args:
+            planned_to: Told how many cells were looked at, after each.
 
         Raises:
             SpecError: with every refusal, and the cells that it is of.
         """
         refused: dict[str, list[Cell]] = {}
         planned: list[tuple[RunSpec, list[str]]] = []
-        for cell, resolved in self._planned():
+        for number, (cell, resolved) in enumerate(self._planned(), 1):
+            planned_to(number)
             if isinstance(resolved, str):
                 refused.setdefault(resolved, []).append(cell)
             else:
@@ -137,7 +154,7 @@ class Sweep:
         if refused:
             raise SpecError(_sentences(refused, self.size))
         folders = [prepare(Planned(spec, notes)) for spec, notes in planned]
-        content = {"name": self.name, "grid": {axis: list(values) for axis, values in self.grid.items()}}
+        content = {"name": self.name, "grid": {axis: _plain(values) for axis, values in self.grid.items()}}
         text = yaml.safe_dump({**content, "with": dict(self.settings)}, sort_keys=False)
         write_atomically(self.path / "sweep.yaml", text.encode(), shared=True)
         return folders
@@ -152,6 +169,21 @@ class Sweep:
                 yield cell, resolved
             except (SpecError, RunError) as error:
                 yield cell, str(error)
+
+
+def _check_named(axis: Any, values: Mapping[Any, Any]) -> None:
+    """Refuse an axis of named settings if a name is no text, or what it names is no mapping of settings."""
+    for name, settings in values.items():
+        if not isinstance(name, str) or not isinstance(settings, Mapping):
+            raise SpecError(
+                f"grid: {axis}: {name!r} = {settings!r} is no name of settings; allowed: a list of values, or settings "
+                "by name, as in: {arm: {uniform: {priority: false}, all: {}}}"
+            )
+
+
+def _plain(values: Sequence[Any] | Mapping[str, Mapping[str, Any]]) -> Any:
+    """The values of an axis as YAML has them."""
+    return {name: dict(each) for name, each in values.items()} if isinstance(values, Mapping) else list(values)
 
 
 def check_name(name: Any) -> None:

@@ -40,8 +40,8 @@ class Queue:
 
     def __init__(self, folders: Iterable[RunFolder], launcher: Launcher, say: Say = silent):
         self.folders, self.launcher, self.say = list(folders), launcher, say
-        self.finished = {each.name for each in self.folders if each.status()["state"] == "finished"}
-        self.waiting = deque(each for each in self.folders if each.name not in self.finished)
+        self.finished = {self.name_of(each) for each in self.folders if each.status()["state"] == "finished"}
+        self.waiting = deque(each for each in self.folders if self.name_of(each) not in self.finished)
         self.running: dict[int, tuple[RunFolder, Any]] = {}
         """By place."""
         self.left: dict[str, str] = {}
@@ -50,6 +50,10 @@ class Queue:
         """Runs that were given up."""
         self.failures: Counter[str] = Counter()
         self.ending = self.interrupted = False
+
+    def name_of(self, folder: RunFolder) -> str:
+        """What tells a run from the others."""
+        return folder.name
 
     @property
     def is_done(self) -> bool:
@@ -71,7 +75,7 @@ class Queue:
             return
         self.ending = True
         for folder, unit in self.running.values():
-            if folder.name not in self.hopeless:  # which was told before, and a second SIGTERM kills
+            if self.name_of(folder) not in self.hopeless:  # which was told before, and a second SIGTERM kills
                 self.launcher.stop(unit)
 
     def _fill(self) -> None:
@@ -88,24 +92,24 @@ class Queue:
                 self.waiting.append(folder)
             else:
                 self.running[free] = folder, self.launcher.start(folder, free)
-                self.say(f"{folder.name}: {'begins' if state == 'new' else 'goes on'}")
+                self.say(f"{self.name_of(folder)}: {'begins' if state == 'new' else 'goes on'}")
 
     def add(self, folder: RunFolder) -> None:
         """One more run, prepared."""
         self.folders.append(folder)
         self.waiting.append(folder)
 
-    def give_up(self, place: int) -> None:
+    def give_up(self, place: int, reason: str) -> None:
         """Have what runs at ``place`` end after its round, saved, and do not begin it again."""
         folder, unit = self.running[place]
-        if folder.name not in self.hopeless:
-            self.hopeless.add(folder.name)
+        if self.name_of(folder) not in self.hopeless:
+            self.hopeless.add(self.name_of(folder))
             self.launcher.stop(unit)
-            self.say(f"{folder.name}: given up, as every one of its last rounds had an alarm")
+            self.say(f"{self.name_of(folder)}: {reason}")
 
     def _ended(self, folder: RunFolder, code: int) -> None:
-        state = folder.status()["state"]
-        if folder.name in self.hopeless and state != "finished":
+        name, state = self.name_of(folder), folder.status()["state"]
+        if name in self.hopeless and state != "finished":
             return
         if state == "finished":
             self._finish(folder)
@@ -116,21 +120,21 @@ class Queue:
         elif code == INTERRUPTED:
             self._leave(folder, "was stopped, and goes on when the sweep is called again")
         else:
-            self.failures[folder.name] += 1
+            self.failures[name] += 1
             reason = f"ended by signal {-code}" if code < 0 else f"exit {code}: {last_line(folder)}"
-            if code == REFUSED or self.failures[folder.name] >= MOST_FAILURES:
+            if code == REFUSED or self.failures[name] >= MOST_FAILURES:
                 self._leave(folder, reason)
             else:
-                self.say(f"{folder.name}: {reason}; it is tried again")
+                self.say(f"{name}: {reason}; it is tried again")
                 self.waiting.append(folder)
 
     def _finish(self, folder: RunFolder) -> None:
-        self.finished.add(folder.name)
-        self.say(f"{folder.name}: finished, {len(self.finished)} of {len(self.folders)}")
+        self.finished.add(self.name_of(folder))
+        self.say(f"{self.name_of(folder)}: finished, {len(self.finished)} of {len(self.folders)}")
 
     def _leave(self, folder: RunFolder, reason: str) -> None:
-        self.left[folder.name] = reason
-        self.say(f"{folder.name}: {reason}")
+        self.left[self.name_of(folder)] = reason
+        self.say(f"{self.name_of(folder)}: {reason}")
 
 
 def run(
@@ -149,7 +153,7 @@ def run(
         jobs: How many at a time; 0 takes as many as there are GPUs, or one.
         minutes: End after this time, saved; 0 goes on to the end.
         say: Told in words what happens.
-        watch: Shown the queue a few times a second, which it may end.
+        watch: Shown the queue, which it may end, a few times a second, and as it ended.
 
     Gives the queue as it ended: what finished, what was left and why. The first interrupt ends it, saved; at the
     second, it is left, and what runs goes on by itself.
@@ -180,13 +184,15 @@ def attend(queue: Queue, minutes: float, say: Say, watch: Callable[[Queue], obje
     """Look after ``queue`` until nothing is left to do, or for ``minutes``; see :func:`run`."""
     ends = time.monotonic() + (60 * minutes or math.inf)
     with terminating_at(queue.end):
-        while not queue.is_done:
+        while True:
             try:
                 if not queue.ending and time.monotonic() >= ends:
                     queue.end()
                 queue.advance()
                 watch(queue)
-                time.sleep(0 if queue.is_done else PERIOD_S)
+                if queue.is_done:
+                    return queue
+                time.sleep(PERIOD_S)
             except KeyboardInterrupt:
                 if queue.interrupted:
                     raise
@@ -196,7 +202,6 @@ def attend(queue: Queue, minutes: float, say: Say, watch: Callable[[Queue], obje
             except Exception:
                 queue.end()  # of the caller, or of a folder: what runs is saved
                 raise
-    return queue
 
 
 def submit(

@@ -226,7 +226,7 @@ def _look(search: Search, watch: Callable[[Queue], object], looked_at: dict[str,
         if looked_at.get(folder.name) != (rounds := folder.status()["round"]):
             looked_at[folder.name] = rounds  # the whole log is read
             if judging.is_hopeless(folder):
-                queue.give_up(place)
+                queue.give_up(place, "given up, as every one of its last rounds had an alarm")
     room = queue.launcher.jobs - len(queue.running) - len(queue.waiting)
     if not queue.ending and room > 0 and len(queue.folders) < search.trials:
         queue.add(search.propose(queue.folders))

@@ -1,5 +1,6 @@
 """Is this installation usable? ``python -m dfkd_lab check`` says so in one line, or names the cure."""
 
+import functools
 import importlib
 import os
 import sys
@@ -35,6 +36,7 @@ def cache() -> Path:
     return Path(home).expanduser()
 
 
+@functools.cache  # a session asks for a dozen, and each is looked for in every folder of the path
 def installed(package: str) -> str:
     """The installed version of ``package``, or "missing"."""
     try:

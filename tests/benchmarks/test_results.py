@@ -2,37 +2,31 @@
 
 import importlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import benchmark
+import cache_views
+import cifar
 import pytest
+import results_page
 import rows
+from rows import recorded
 
-from dfkd_lab import RunFolder, nets, plan, teachers
+from dfkd_lab import SpecError, nets, teachers
 from dfkd_lab.runs.planning import settled
+from tests.benchmarks.conftest import InProcess
 from tests.support import ROOT
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def cifar(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    """The benchmark, writing below ``tmp_path``."""
-    module, page = (importlib.import_module(name) for name in ("cifar", "results_page"))
-    for each in (module, page):
-        monkeypatch.setattr(each, "RESULTS", tmp_path / "cifar.json")
-        monkeypatch.setattr(each, "TEACHERS", tmp_path / "teachers.json")
-    monkeypatch.setattr(page, "ROOT", tmp_path)
-    monkeypatch.setattr(rows, "FOLDER", tmp_path)
-    (tmp_path / "README.md").write_text((ROOT / "README.md").read_text())
-    return module
-
-
-def test_results_are_those_recorded(cifar: ModuleType, tmp_path: Path) -> None:
+def test_results_are_those_recorded(results: Path, tmp_path: Path) -> None:
     for file in (ROOT / "benchmarks/results").glob("*.json"):
-        (tmp_path / file.name).write_text(file.read_text())
-    cifar.render()
+        (results / file.name).write_text(file.read_text())
+    results_page.render()
     for name in ("RESULTS.md", "README.md"):
         assert (tmp_path / name).read_text() == (ROOT / name).read_text()
 
@@ -46,58 +40,45 @@ def test_every_run_has_its_provenance(name: str) -> None:
         assert all({"versions", "commit", "device", "seed", "seconds"} <= run.keys() for run in runs)
 
 
-def test_what_is_planned_and_not_measured_says_so(cifar: ModuleType, tmp_path: Path) -> None:
-    cifar.render()
+def test_what_is_planned_and_not_measured_says_so(results: Path, tmp_path: Path) -> None:
+    results_page.render()
     lines = (tmp_path / "RESULTS.md").read_text().partition("## Speed")[0].splitlines()
     listed = [line for line in lines if line.startswith("| ") and "method" not in line and "---" not in line]
-    assert sum("not measured" in line for line in listed if "net" not in line) == len(cifar.planned()) + 6
+    assert sum("not measured" in line for line in listed if "net" not in line) == len(cifar.planned()) + 8
     assert any("89.29" in line for line in listed)
 
 
-def test_a_benchmark_is_stopped_continued_and_never_repeated(
-    cifar: ModuleType, tmp_path: Path, digits_cache: Path, monkeypatch: pytest.MonkeyPatch
+def test_real_teachers_have_rows_with_settings_and_curves(
+    results: Path, launcher: InProcess, tmp_path: Path, digits_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"dafl": {"rounds": 3, "cycles": 2, "batch": 16, "width": 8, "z_dim": 8}}
     monkeypatch.setitem(cifar.BUDGETS, "tiny", settings)
-    monkeypatch.setitem(importlib.import_module("results_page").SAID, "tiny", "next to nothing")
-    monkeypatch.setattr(cifar, "teacher_of", lambda net, *rest: net)
-    wish: dict[str, Any] = {"pair": "digits:convnet_8", "data": "digits", "methods": "dafl", "budget": "tiny"}
-    cifar.main(**wish, seeds=2, minutes=1e-6, device="cpu", out=tmp_path / "runs")
-    folder = RunFolder(tmp_path / "runs" / "tiny-digits-convnet_8-digits-dafl-seed0")
-    assert folder.status()["round"] == 1
-    assert folder.seal()["sessions"][0]["sealed_rounds"] == 1
-    assert not cifar.load()
-    cifar.main(**wish, seeds=2, device="cpu", out=tmp_path / "runs")
-    (row,) = cifar.load().values()
+    monkeypatch.setitem(results_page.SAID, "tiny", "next to nothing")
+    monkeypatch.setattr(benchmark, "teacher_of", lambda net, *rest: net)
+    wish: dict[str, Any] = {"pair": "digits:convnet_8", "data": "digits", "budget": "tiny", "device": "cpu"}
+    flags = cifar.Cifar(**wish, only=("dafl",), seeds=(0, 1), out=tmp_path / "runs")
+    cifar.main(flags)
+    assert launcher.started == [f"tiny-digits-convnet_8-digits-dafl-seed{seed}" for seed in (0, 1)]
+    (row,) = recorded("cifar").values()
     assert [run["seed"] for run in row["runs"]] == [0, 1]
     assert all({"versions", "commit", "device", "synthesis_s", "settings"} <= run.keys() for run in row["runs"])
     line = next(line for line in (tmp_path / "RESULTS.md").read_text().splitlines() if " ± " in line and "dafl" in line)
     assert f"{100 * (row['runs'][0]['last'] + row['runs'][1]['last']) / 2:.2f}" in line
-    monkeypatch.setattr(cifar, "run", lambda *rest: pytest.fail("it has run"))
-    cifar.main(**wish, seeds=2, device="cpu", out=tmp_path / "elsewhere")
-    assert len(json.loads((tmp_path / "cifar.json").read_text())) == 1
-
-
-def test_small_budgets_are_settings_of_their_methods(cifar: ModuleType) -> None:
-    for method, settings in cifar.BUDGETS["cpu"].items():
-        spec = plan(settings, method=method, student="resnet8", data="cifar10", device="cpu")
-        assert {name: {**spec.settings, "rounds": spec.rounds}[name] for name in settings} == settings
+    cifar.main(replace(flags, out=tmp_path / "elsewhere"))
+    assert len(launcher.started) == 2
 
 
 @pytest.mark.parametrize(
     ("wish", "sentence"),
     [
-        ({"budget": "huge"}, "budget: .*'huge'"),
-        ({"methods": "dafll"}, "known for .*not for 'dafll'"),
-        ({"budget": "paper", "methods": "dafll"}, "did you mean 'dafl'"),
+        ({}, "nothing is planned at budget cpu; name a --pair"),
+        ({"pair": "digits:convnet_8"}, "known: ssd_kd, fast, dafl"),
+        ({"pair": "digits:convnet_8", "budget": "paper"}, "did you mean 'dafl'"),
     ],
 )
-def test_a_misspelt_wish_is_a_sentence(
-    cifar: ModuleType, wish: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(cifar, "teacher_of", lambda *rest: "digits")
-    with pytest.raises(SystemExit, match=sentence):
-        cifar.main(**{"methods": "dafl", "data": "digits", "budget": "cpu", **wish}, out=tmp_path)
+def test_rows_that_are_none_are_a_sentence(wish: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        cifar.rows(cifar.Cifar(**wish, only=("dafll" if "budget" in wish else "kd",), data="digits"))
 
 
 @pytest.fixture
@@ -136,34 +117,27 @@ def test_speed_is_recorded_once_a_commit_and_shown(speed: ModuleType, monkeypatc
     speed.main(repeats=1, device="cpu")
 
 
-def test_kept_views_are_recorded_and_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, digits_cache: Path) -> None:
-    page, module = (importlib.import_module(name) for name in ("speed_page", "cache_views"))
-    monkeypatch.setattr(rows, "FOLDER", tmp_path)
-    monkeypatch.setattr(module, "RESULTS", tmp_path / "cache_views.json")
-    monkeypatch.setattr(module, "render", lambda: None)
-    monkeypatch.setattr(module, "ROWS", [module.Row("digits", "fast", views) for views in (0, 2)])
+def test_kept_views_are_recorded_and_shown(
+    results: Path, launcher: InProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, digits_cache: Path
+) -> None:
+    monkeypatch.setattr(cache_views, "ROWS", [cache_views.Row("digits", "fast", views) for views in (0, 2)])
     tiny = {"batch": 8, "width": 4, "z_dim": 4, "g_steps": 1, "s_steps": 4, "warm_up": 0, "rounds": 2}
-    monkeypatch.setattr(module, "settled", lambda values: settled({**tiny, **values}))
-    module.main(seeds=(0, 1), minutes=1e-6, out=tmp_path / "runs")
-    assert not (tmp_path / "cache_views.json").exists()
-    module.main(seeds=(0, 1), out=tmp_path / "runs")
-    found = json.loads((tmp_path / "cache_views.json").read_text())
+    settings = cache_views.Row.settings
+    monkeypatch.setattr(cache_views.Row, "settings", lambda row, ready: {**settings(row, ready), **tiny})
+    cache_views.main(cache_views.Views(seeds=(0, 1), out=tmp_path / "runs"))
+    found = recorded("cache_views")
     assert {name: row["n"] for name, row in found.items()} == {"fast-0": 2, "fast-2": 2}
     assert found["fast-0"]["teacher_queries"]["mean"] > found["fast-2"]["teacher_queries"]["mean"]
-    lines = page.section().splitlines()
+    lines = (tmp_path / "RESULTS.md").read_text().splitlines()
     assert any(line.startswith("| digits | fast | none kept | 2 | ") for line in lines)
     assert any(line.startswith("| digits | fast | 2 | 2 | ") for line in lines)
-    monkeypatch.setattr(module, "measure", lambda *_: pytest.fail("it was run again"))
-    module.main(seeds=(0, 1), out=tmp_path / "elsewhere")
 
 
-def test_the_budget_of_kept_views_on_cifar_is_a_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("cache_views")
+def test_an_image_is_read_eighty_times_where_views_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adopted = teachers.adopt("mine", nets.classifier("resnet20", 3, 10), (3, 32, 32), 10, "cifar10", tmp_path)
-    monkeypatch.setattr(module, "teacher_of", lambda *_: adopted)
     monkeypatch.setattr("dfkd_lab.data.check", lambda name: None)
-    (row, *_) = [each for each in module.ROWS if each.pair != "digits" and each.views == 2]
-    spec = row.spec(1, tmp_path)
+    (row, *_) = [each for each in cache_views.ROWS if each.pair != "digits" and each.views == 2]
+    spec = settled({**row.settings(lambda *_: str(adopted)), "seed": 1})
     assert (row.name, spec.cache_views, spec.seed) == ("resnet20-resnet8-fast-2", 2, 1)
     reads, images = (12 - 2) * spec.settings["s_steps"] * spec.settings["batch"], 12 * spec.settings["batch"]
     assert reads / images > 80

@@ -19,10 +19,12 @@ import torch
 import torchvision.datasets
 from PIL import Image
 from scipy.io import savemat
+from sklearn.datasets import load_digits
 from torch import Tensor
 
 from dfkd_lab import data, nets, runs, teachers
 from dfkd_lab.data import published, registry
+from dfkd_lab.data.digits import HELD_OUT, read_originals
 from dfkd_lab.engine import metrics
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets.wrap import Classifier, Frozen
@@ -36,6 +38,14 @@ SIZES = {"train": 6, "test": 4}
 CLASSES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "mnist": "MNIST", "fashion_mnist": "FashionMNIST",
            "svhn": "SVHN"}  # fmt: skip
 Written = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def test_the_digits_are_those_of_scikit_learn() -> None:
+    theirs, found = load_digits(), [read_originals(train) for train in (True, False)]
+    images, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)).roll(-HELD_OUT)
+    assert torch.equal(images, torch.from_numpy(theirs.images).float()[order])
+    assert torch.equal(labels, torch.from_numpy(theirs.target).long()[order])
 
 
 def contents(name: str) -> Written:

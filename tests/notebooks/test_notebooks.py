@@ -17,7 +17,7 @@ import pytest
 from papermill.translators import translate_parameters
 from PIL import Image
 
-from dfkd_lab import RunFolder, RunSpec, Session, SpecError, plan
+from dfkd_lab import RunFolder, RunSpec, Session, SpecError, plan, sweeps
 from dfkd_lab.__main__ import main
 from dfkd_lab.spec import parameters_cell, setting_type, settings_of
 
@@ -130,10 +130,18 @@ def test_a_run(tmp_path: Path, digits_cache: Path) -> None:
     assert "student 0." in text
 
 
-def test_a_sweep_is_run_and_goes_on(tmp_path: Path, digits_cache: Path) -> None:
-    settings = json.dumps({**TINY, "rounds": 2, "device": "cpu"})
-    output = execute("12_sweep", tmp_path, {"name": "two", "grid": "{method: [dafl, dfad]}", "settings": settings})
-    folders = [RunFolder(tmp_path / "runs" / "two" / name) for name in ("dafl", "dfad")]
+def test_a_sweep_is_run_and_goes_on(tmp_path: Path, digits_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "name": "two",
+        "grid": "{method: [dafl, dfad]}",
+        "settings": json.dumps({**TINY, "rounds": 2, "device": "cpu"}),
+    }
+    monkeypatch.chdir(tmp_path)
+    folders = [RunFolder(tmp_path / each.path) for each in sweeps.from_text(**given).prepare()]
+    list(Session(folders[0].spec()))  # so that one run starts a process, and the other is not begun anew
+    students = {each.stat().st_mtime_ns for each in (tmp_path / "runs").rglob("student.safetensors")}
+    output = execute("12_sweep", tmp_path, given)
+    assert students < {each.stat().st_mtime_ns for each in (tmp_path / "runs").rglob("student.safetensors")}
     assert [each.status()["state"] for each in folders] == ["finished"] * 2
     assert "2 of 2 runs are finished" in output.read_text()
     assert pictures(output) >= 2
@@ -219,12 +227,21 @@ def test_runs_are_compared(tmp_path: Path, digits_cache: Path) -> None:
     assert "application/vnd.jupyter.widget-view+json" not in text
 
 
-def test_a_network_and_images_of_ones_own(tmp_path: Path, digits_cache: Path) -> None:
-    for _ in range(2):  # the second time the run is read
-        output = execute("30_bring_your_own", tmp_path, {"method": "dafl", "rounds": 1})
+def test_a_network_and_images_of_ones_own(tmp_path: Path, digits_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"method": "dafl", "rounds": 1}
+    (path,) = (each for each in NOTEBOOKS if each.stem == "30_bring_your_own")
+    parameters, *rest = code(path)
+    with monkeypatch.context() as patch:  # the first time here, for a kernel takes seconds to start
+        patch.chdir(tmp_path)
+        namespace: dict[str, Any] = {"In": []}
+        for cell in (parameters, translate_parameters("python3", "python", given, "Parameters"), *rest):
+            namespace["In"].append(cell)
+            exec(cell, namespace)
+    output = execute("30_bring_your_own", tmp_path, given)  # the second time the run is read
     folder = RunFolder(tmp_path / "runs" / "own")
     assert folder.status()["state"] == "finished"
     manifest = folder.manifest()
+    assert [each["from_round"] for each in manifest["sessions"]] == [0, 1]
     assert manifest["evaluation"]["n"] == 450
     assert manifest["teacher"]["net"] == "mine"
     assert manifest["teacher"]["accuracy"] > 0.97

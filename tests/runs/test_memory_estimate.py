@@ -120,7 +120,7 @@ def test_what_cannot_even_be_composed_is_refused_in_one_sentence(make_spec: Make
     with pytest.raises(
         SpecError, match=r"out of memory: this run needs [\d.]+ GB in one piece.*lower capacity = "
     ) as it:
-        make_spec("spaceshipnet", settings={"capacity": 10_000_000, "width": 1024})
+        make_spec("spaceshipnet", settings={"capacity": 10_000_000, "width": 256})
     assert "\n" not in str(it.value)
 
 

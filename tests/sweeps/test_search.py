@@ -75,7 +75,7 @@ def test_ranges_and_choices_are_read_by_the_settings_they_are_of() -> None:
         (["--over", "balance=1..2", "--trials", "0"], "allowed: a whole number 1 to 1,000"),
         (["--over", "out=a|b"], "out is of one run"),
         (["--over", "minutes=1..2"], "both say how long the run is"),
-        (["--over", "precision=auto|fp32"], "precision = 'auto' becomes 'fp32' in a run"),
+        (["--over", "precision=auto|fp32|bf16"], "precision = 'auto' becomes "),
         (["--over", "normalization=digits|mnist"], "trials are judged by one teacher"),
         (["--over", "balance=1..2", "--by", "speed"], "allowed: agreement, accuracy"),
     ],

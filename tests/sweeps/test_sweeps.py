@@ -1,6 +1,7 @@
 """Grids are planned as a whole; their runs start, fail, are killed and go on, to the students of a sweep left alone."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +77,21 @@ def test_every_cell_has_a_folder_that_is_named_by_where_it_stands(tmp_path: Path
         sweeps.Sweep("ladder", {"method": ["dafl", "dfad"], "seed": [0, 1]}, {**TINY, "rounds": 7}, tmp_path).prepare()
 
 
+def test_settings_have_names_that_stand_in_folders_and_refusals(tmp_path: Path) -> None:
+    arms = {"plain": {}, "a VAE, and more": {"memory": "vae", "balance": 2.0}}
+    given = {**TINY, "method": "dafl"}
+    named = sweeps.Sweep("named", {"arm": arms, "seed": [0, 1]}, given, tmp_path)
+    first, *_, last = named.cells()
+    assert first.folder == "plain-seed0"
+    assert re.fullmatch(r"a_VAE_and_more_[0-9a-f]{6}-seed1", last.folder)
+    assert last.words == "arm = a VAE, and more, seed = 1"
+    made = {each.name: each.spec() for each in named.prepare()}
+    assert (made[first.folder].memory, made[last.folder].memory) == ("", "vae")
+    assert sweeps.from_file(tmp_path / "named" / "sweep.yaml", tmp_path) == named
+    with pytest.raises(SpecError, match=r"1 of 2 cells .*\n  arm = b: .*did you mean 'rounds'"):
+        sweeps.Sweep("other", {"arm": {"a": {}, "b": {"round": 1}}}, given, tmp_path).prepare()
+
+
 def test_one_cell_that_cannot_be_run_keeps_all_from_starting_and_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         ladder(tmp_path, method=["dafl", "ssdkd", "cgdd"], seed=[0, 1], batch_=[1]).prepare()
@@ -100,6 +116,10 @@ def test_one_cell_that_cannot_be_run_keeps_all_from_starting_and_is_named(tmp_pa
         ("name: a", "has a grid of lists"),
         ("grid: {method: dafl}", "method = 'dafl' is no list of values"),
         ("grid: {method: []}", "method = [] is no list of values"),
+        ("grid: {arm: {}}", "arm = {} is no list of values"),
+        ("grid: {arm: {a: 3}}", "arm: 'a' = 3 is no name of settings"),
+        ("grid: {arm: {1: {}}}", "arm: 1 = {} is no name of settings"),
+        ("grid: {arm: {a: {seed: 1}}, seed: [0]}", "seed is given by two axes"),
         ("grid: {seed: [0, 0], method: [dafl]}", "two cells are both seed0-dafl"),
         ("grid: {method: [dafl], pair: [{method: fast}]}", "method is given by two axes"),
         ("grid: {method: [dafl]}\nwith: {method: fast}", "method is on an axis of the grid too"),
@@ -160,7 +180,7 @@ def test_no_run_is_told_to_end_twice(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(launcher, "stop", lambda unit: told.append(unit.name))
     queue = Queue(folders, launcher)
     queue.advance()
-    queue.give_up(0)
+    queue.give_up(0, "hopeless")
     for _ in range(2):
         queue.end()
     assert told == [folders[0].name, folders[1].name], "a second SIGTERM would kill it"

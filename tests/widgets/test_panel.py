@@ -307,7 +307,7 @@ def test_a_visitor_sees_and_stops_no_run_of_another_and_finds_the_own_again(
     assert "one" not in address
     second = visit(monkeypatch, "two")
     assert [path for _, path in second.runs.options] == [""]
-    second.widget.selected_index = 1
+    second.widget.selected_index = panel.PAGES.index("Compare")
     assert second.compare is not None
     assert second.compare.runs == {}
     back = visit(monkeypatch, "three", address[1:])
@@ -521,13 +521,13 @@ def test_nothing_is_left_behind(make_panel: Any) -> None:
 def test_the_comparison_reads_when_it_is_turned_to(make_panel: Any, make_folder: Any) -> None:
     make_folder("one")
     shown = make_panel()
-    assert shown.widget.titles == ("Run", "Compare")
+    assert shown.widget.titles == panel.PAGES
     assert not shown.compared.children
-    shown.widget.selected_index = 1
+    shown.widget.selected_index = panel.PAGES.index("Compare")
     assert shown.compare.list.value == ("one",)
     shown.widget.selected_index = 0
     running(shown.root / "two")
-    shown.widget.selected_index = 1
+    shown.widget.selected_index = panel.PAGES.index("Compare")
     assert set(shown.compare.runs) == {"one", "two"}
     assert len(shown.compared.children) == 1
 

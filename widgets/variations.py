@@ -1,0 +1,104 @@
+"""The present choice of the panel as a grid: what it varies, and what its runs have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dfkd_lab.errors import SpecError
+from dfkd_lab.runs.contents import from_yaml
+from dfkd_lab.sweeps import Sweep, from_file
+from widgets.choice import Choice
+
+NONE = "(nothing)"
+FIRST = ("seed", "method", "student", "teacher", "rounds")
+NEVER = ("out", "minutes", "checkpoint_s", "device")
+RANGE = re.compile(r"(-?\d+)\s*\.\.\s*(-?\d+)")
+MOST_VALUES = 1000
+
+
+def axes(choice: Choice) -> tuple[str, ...]:
+    """What can be varied of the method that is chosen: its settings, and those of every run."""
+    found = [name for each in (choice.run_form, choice.method_form, choice.slot_form, choice.more_form)
+             for name in each.fields]  # fmt: skip
+    return (*FIRST, *(name for name in found if name not in (*FIRST, *NEVER)))
+
+
+def described(choice: Choice) -> str:
+    """What is chosen, in a sentence."""
+    said = {name: choice.run_form.fields[name].value for name in ("method", "teacher", "student", "data", "rounds")}
+    words = "{method}, {teacher} to {student}, evaluated on {data}, {rounds} rounds".format(**said)
+    changed = [f"{name} = {field.value}" for name, field in choice.method_form.fields.items() if field.changed]
+    return f"Chosen on the first page: {', '.join([words, *changed])}. What is varied takes the place of that."
+
+
+def sweep_of(choice: Choice, varied: Sequence[tuple[str, str]], root: Path) -> Sweep:
+    """The runs of ``choice`` over ``varied``, pairs of a setting and the text of its values.
+
+    The grid's name is made of the method and what is varied; an older grid of that name that has the same in common is
+    added to, and from any other this one is told by a number.
+
+    Raises:
+        SpecError: if nothing is varied, or a text has no values; or as the panel refuses a single run.
+    """
+    grid = {name: values_of(name, text) for name, text in varied if name != NONE}
+    if not grid:
+        raise SpecError("vary = '(nothing)'; choose a setting in which the runs differ")
+    if len(grid) < sum(name != NONE for name, _ in varied):
+        raise SpecError(f"{next(iter(grid))} is varied twice; choose another setting, or {NONE}")
+    common = _common(choice, grid)
+    for cell in (sweep := Sweep(_name(choice, grid), grid, common, root)).cells():
+        choice.trust.refuse(cell.settings)
+    number = 1
+    while (path := sweep.path / "sweep.yaml").exists() and dict(from_file(path).settings) != common:
+        number += 1
+        sweep = Sweep(f"{_name(choice, grid)}-{number}", grid, common, root)
+    return sweep
+
+
+def values_of(name: str, text: str) -> list[Any]:
+    """The values in "1, 2, 5", in "0..9", or in both.
+
+    Raises:
+        SpecError: if there are none, or one is given twice.
+    """
+    found: list[Any] = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        if whole := RANGE.fullmatch(part):
+            low, high = map(int, whole.groups())
+            if not 0 <= high - low < MOST_VALUES:
+                raise SpecError(f"{name} = {part}; allowed: up to {MOST_VALUES} whole numbers, the smallest first")
+            found += range(low, high + 1)
+            continue
+        value, reason = from_yaml(part)
+        if reason or isinstance(value, list | dict):
+            raise SpecError(f"{name} = {part!r} is no value; allowed: as in 1, 2, 5 or 0..9")
+        found.append(value)
+    if not found:
+        raise SpecError(f"{name} has no values; allowed: as in 1, 2, 5 or 0..9")
+    if len({*map(str, found)}) < len(found):
+        raise SpecError(f"{name} = {text!r} has a value twice")
+    return found
+
+
+def _common(choice: Choice, grid: dict[str, list[Any]]) -> dict[str, Any]:
+    """What all runs have in common."""
+    fields = (choice.run_form.fields, choice.more_form.fields, choice.method_form.fields)
+    for name, field in (each for some in fields for each in some.items()):
+        if field.problem and name not in grid:
+            raise SpecError(field.problem)
+    values = choice.values()
+    if out := values.pop("out"):
+        raise SpecError(f"out = {out!r} is the folder of one run; leave it empty, and each run has its own")
+    settings = {name: value for name, value in values.pop("settings").items() if name not in grid}
+    if "rounds" in grid:
+        values["minutes"] = 0.0
+    common = {name: value for name, value in values.items() if name not in grid}
+    return {**common, **({"settings": settings} if settings else {})}
+
+
+def _name(choice: Choice, grid: dict[str, list[Any]]) -> str:
+    method = "" if "method" in grid else f"{choice.run_form.fields['method'].value}-"
+    return f"{method}over-{'-'.join(grid)}"
