@@ -64,9 +64,13 @@ def trace(model: Frozen, who: str, shape: tuple[int, int, int], dense: bool) -> 
     for step in (*steps, 0):
         try:
             with quiet(), torch.no_grad():
-                return torch.export.export(model, (images,), dynamic_shapes=(_dynamic(step),)), step
+                program = torch.export.export(model, (images,), dynamic_shapes=(_dynamic(step),))
         except Exception as error:  # whatever the code of a network makes of sizes that are not numbers
             refusal = error
+            continue
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # which would tell whoever gets the files where ours lie on this machine
+        return program, step
     raise SpecError(f"'{who}' cannot be traced by torch.export ({_why(refusal)})") from None
 
 

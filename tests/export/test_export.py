@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.system.files import write_atomically
-from tests.support import events_of, own_file
+from tests.support import ROOT, events_of, own_file
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +103,14 @@ def test_a_graph_says_its_names_its_classes_and_takes_any_number_of_images(expor
     assert {each.domain for each in model.opset_import} == {""}
     (classes,) = [each.value for each in model.metadata_props if each.key == "classes"]
     assert json.loads(classes) == [str(number) for number in range(10)]
+
+
+def test_no_file_says_where_it_was_made(exported: Exported) -> None:
+    here = [str(ROOT).encode(), str(Path(torch.__file__).parent).encode(), str(exported.path.parent).encode()]
+    with zipfile.ZipFile(exported.path / "model.pt2") as archive:
+        contents = [archive.read(name) for name in archive.namelist()]
+    contents += [each.read_bytes() for each in exported.path.iterdir() if each.is_file()]
+    assert not [place for content in contents for place in here if place in content]
 
 
 def test_the_student_is_loaded_from_a_run_or_an_export(kept: RunFolder, exported: Exported) -> None:
