@@ -11,7 +11,7 @@ OUT ?= runs/gpu-out
 # Tests run side by side, a thread each; "make test WORKERS=" runs them one after the other.
 WORKERS ?= -n auto --maxprocesses 4
 DOCUMENTED := dfkd_lab dfkd_lab.spec dfkd_lab.primitives dfkd_lab.engine dfkd_lab.methods dfkd_lab.nets \
-	dfkd_lab.teachers dfkd_lab.data dfkd_lab.runs dfkd_lab.bench
+	dfkd_lab.teachers dfkd_lab.data dfkd_lab.runs dfkd_lab.export dfkd_lab.bench
 
 .DEFAULT_GOAL := help
 .PHONY: abuse setup demo demo-scenes demo-class gpu speed check test test-long compile-check lab lint docs clean help

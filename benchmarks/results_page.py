@@ -7,6 +7,7 @@ from typing import Any
 
 import abuse_page
 import curves
+import exports_page
 import gpu_page
 import mnist_page
 import scenes_page
@@ -202,6 +203,7 @@ def render() -> None:
         scenes_page.camvid(),
         *cifar_sections(),
         "## Teachers\n\n" + table(TEACHER_HEAD, teacher_lines()) + "\n",
+        exports_page.section(),
         speed_page.section(),
         gpu_page.section(),
         abuse_page.section(),

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dfkd_lab import data as data
+    from dfkd_lab import export as export
     from dfkd_lab import nets as nets
     from dfkd_lab import teachers as teachers
     from dfkd_lab.engine.report import Report as Report
     from dfkd_lab.errors import RunError as RunError
     from dfkd_lab.errors import SpecError as SpecError
+    from dfkd_lab.export.student import load_student as load_student
     from dfkd_lab.methods import METHODS as METHODS
     from dfkd_lab.methods.composition import compose as compose
     from dfkd_lab.methods.composition import register_filling as register_filling
@@ -45,6 +47,7 @@ PUBLIC = {
     "from_namespace": "runs.parameters",
     "launch": "runs.launching",
     "list_runs": "runs.folder",
+    "load_student": "export.student",
     "plan": "runs.planning",
     "prepare": "runs.folder",
     "register_filling": "methods.composition",
@@ -52,7 +55,7 @@ PUBLIC = {
     "summary": "runs.folder",
 }
 """Where each public name is defined."""
-PACKAGES = ("data", "nets", "teachers")
+PACKAGES = ("data", "export", "nets", "teachers")
 """Public packages."""
 
 __all__ = [*PUBLIC, *PACKAGES]

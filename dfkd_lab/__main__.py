@@ -20,6 +20,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   list                          the run folders below runs/
   compare RUN...                results side by side, and the settings that differ
   report RUN                    report.html of a run folder; of a folder that holds some, sweep.html about them all
+  export RUN [--to FORMATS]     the student of a finished run as files that work without dfkd_lab; --help lists them
   methods [--json | --table]    the methods, with citation, certainty and slots
   methods --diagram NAME [FILE] the slots of a method as a picture (SVG)
   teachers [FILE...] [--data D] the teachers at hand, or those given, measured now
@@ -39,6 +40,7 @@ COMMANDS = {
     "list": "runs.show",
     "compare": "runs.compare",
     "report": "report.write",
+    "export": "export.write",
     "methods": "methods.show",
     "teachers": "teachers.show",
     "train-teacher": "teachers.train",

@@ -1,4 +1,4 @@
-"""The commands and the code of README.md and docs/batch.md work as they stand."""
+"""The commands of README.md, docs/batch.md and docs/export.md and the code of the README work as they stand."""
 
 import base64
 import re
@@ -20,7 +20,7 @@ from tests.support import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
-TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "docs/batch.md")}
+TEXTS = {name: (ROOT / name).read_text() for name in ("README.md", "docs/batch.md", "docs/export.md")}
 LINES = [line.strip().removeprefix("- run: ") for text in TEXTS.values() for line in text.splitlines()]
 PAPERMILL = [line.partition("   #")[0] for line in LINES if re.match(r"(\S*/)?papermill ", line)]
 OURS = [line.partition("   #")[0] for line in LINES if line.startswith("python -m dfkd_lab ")]

@@ -1,7 +1,9 @@
-"""Links to what a run produced: the student, the report and the numbers of every round."""
+"""Links to what a run produced: the student, its export, the report and the numbers of every round."""
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from dfkd_lab.runs import RunFolder
 from dfkd_lab.system.text import csv_table
 from widgets import report
 
-STUDENT = "student.safetensors"
+STUDENT, EXPORT = "student.safetensors", "export.zip"
+NEEDS = {STUDENT: STUDENT, EXPORT: "export/README.md"}
+"""What has to be in the run folder for a file to be offered; the model card is written last."""
 
 
 def rounds_csv(folder: RunFolder) -> bytes:
@@ -34,8 +38,18 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, float | None
     return found
 
 
+def export_zip(folder: RunFolder) -> bytes:
+    """The files of the run's export, below a folder of the run's name."""
+    content, root = io.BytesIO(), folder.path / "export"
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(each for each in root.rglob("*") if each.is_file()):
+            archive.write(path, Path(folder.name, path.relative_to(root)))
+    return content.getvalue()
+
+
 FILES: dict[str, Callable[[RunFolder], bytes]] = {
     STUDENT: lambda folder: (folder.path / STUDENT).read_bytes(),
+    EXPORT: export_zip,
     "report.html": lambda folder: report.page(folder).encode(),
     "rounds.csv": rounds_csv,
 }
@@ -62,7 +76,7 @@ class Downloads(anywidget.AnyWidget):
         """Look at what is there."""
         files: list[str] = []
         if self.folder and (self.folder.path / "events.jsonl").is_file():
-            files = [name for name in FILES if name != STUDENT or (self.folder.path / name).is_file()]
+            files = [name for name in FILES if name not in NEEDS or (self.folder.path / NEEDS[name]).is_file()]
         if files != self.files:
             self.files = files
 

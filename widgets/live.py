@@ -21,6 +21,7 @@ from widgets import figures, form, series, status
 from widgets.chart import Chart
 from widgets.class_figures import by_class
 from widgets.downloads import Downloads
+from widgets.exporting import Exporting
 from widgets.history import Alarm, History
 from widgets.samples import Samples
 
@@ -68,7 +69,7 @@ class Live:
             style={"button_width": "auto"},
         )
         self.samples = Samples()
-        self.downloads = Downloads()
+        self.downloads, self.exporting = Downloads(), Exporting()
         self.widget = self._arrange()
         self._lock, self._closing = threading.RLock(), threading.Event()
         self._forget()
@@ -79,6 +80,7 @@ class Live:
         with self._lock:
             self.folder, self.child = folder, child
             self.samples.attach(folder)
+            self.exporting.attach(folder)
             self.downloads.attach(folder)
             self._forget()
 
@@ -102,6 +104,7 @@ class Live:
             if self._fetch() or not self._drawn:
                 self._draw_chart()
             self.samples.refresh(IMAGE_PERIOD_S)
+            self.exporting.refresh()
             self.downloads.refresh()
             now = self._with_seal(self.now())
             self._set(self.status, status.line(now, self._without_alarms(), self.teacher.get("accuracy")))
@@ -203,7 +206,7 @@ class Live:
         row = ipywidgets.Box(
             [left, right], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", width="100%")
         )
-        parts = [self.status, self.alarms, self.downloads, row]
+        parts = [self.status, self.alarms, self.downloads, self.exporting.widget, row]
         return ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
 
     @staticmethod

@@ -73,23 +73,23 @@ def run(arguments: list[str]) -> None:
 
 def resume(arguments: list[str]) -> None:
     """Continue a run folder; ``--trust-code [unchanged | kept | changed]`` has its own Python files executed."""
-    words, trust_code = _trust(arguments)
+    words, trust_code = trusted_text(arguments)
     if len(words) != 1:
         raise SpecError("resume takes one run folder, as in: resume runs/ssd_kd-digits-convnet_8-seed0")
-    folder = _folder(words[0])
+    folder = folder_named(words[0])
     for sentence in folder.passed_over():
         print(printable(sentence), file=sys.stderr)
     execute(resolve(folder.spec(), trust_code), trust_code)
 
 
-def _trust(arguments: list[str]) -> tuple[list[str], str]:
+def trusted_text(arguments: list[str]) -> tuple[list[str], str]:
     """The words before or behind the flag, and which text of a run's own code it trusts; "" without the flag."""
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith(TRUST + "=") else [word])]
     if TRUST not in words:
         return words, ""
     at = words.index(TRUST)
     before, after = words[:at], words[at + 1 :]
-    if after and (after[0] in own_code.TEXTS or before):
+    if after and not after[0].startswith("-") and (after[0] in own_code.TEXTS or before):
         return [*before, *after[1:]], after[0]
     return [*before, *after], "unchanged"
 
@@ -133,7 +133,7 @@ def compare(arguments: list[str]) -> None:
     """Results side by side, and the settings that differ."""
     if not arguments:
         raise SpecError("compare takes run folders, as in: compare runs/a runs/b")
-    folders = [_folder(name) for name in arguments]
+    folders = [folder_named(name) for name in arguments]
     specs: dict[int, RunSpec] = {}
 
     def read(folder: RunFolder) -> dict[str, Any]:
@@ -166,7 +166,12 @@ def _print_results(folders: list[tuple[str, RunFolder]], read: Callable[[RunFold
     return damaged
 
 
-def _folder(name: str) -> RunFolder:
+def folder_named(name: str) -> RunFolder:
+    """The run folder of this name, here or below runs/.
+
+    Raises:
+        SpecError: with the nearest one there is.
+    """
     for path in (Path(name), runs_root() / name):
         if RunFolder(path).exists():
             return RunFolder(path)

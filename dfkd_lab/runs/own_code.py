@@ -49,13 +49,14 @@ def typed(spec: RunSpec) -> RunSpec:
     return dataclasses.replace(spec, student=student, teacher=teachers.typed(spec.teacher))
 
 
-def admitted(spec: RunSpec, trust_code: str = "") -> dict[str, Code]:
+def admitted(spec: RunSpec, trust_code: str = "", command: str = "resume") -> dict[str, Code]:
     """The code of the files that ``spec`` names, by role; executed here if a person trusts it.
 
     Args:
         spec: As a run folder has it.
         trust_code: One of ``TEXTS``; or "sha256:..." with the digests, with commas between, of the texts that may be;
             or "" for none but what a person had executed in this process already.
+        command: What a person calls to allow it.
 
     Raises:
         SpecError: if a file cannot be imported, or ``trust_code`` is something else.
@@ -65,21 +66,21 @@ def admitted(spec: RunSpec, trust_code: str = "") -> dict[str, Code]:
         raise SpecError(f"trust_code: {unknown(trust_code, TEXTS, 'choice')} (allowed: {', '.join(TEXTS)})")
     files = files_of(spec)
     if trust_code:
-        texts = {role: _text(RunFolder.of(spec), role, name, trust_code) for role, name in files.items()}
+        texts = {role: _text(RunFolder.of(spec), role, name, trust_code, command) for role, name in files.items()}
         return {role: nets.trust(name, texts[role]) for role, name in files.items()}
     found = {role: code for role, name in files.items() if (code := python_file.trusted(name))}
     if len(found) < len(files):
-        raise RunError(question(RunFolder.of(spec), spec))
+        raise RunError(question(RunFolder.of(spec), spec, command))
     return found
 
 
-def question(folder: RunFolder, spec: RunSpec) -> str:
+def question(folder: RunFolder, spec: RunSpec, command: str = "resume") -> str:
     """Which files a run would execute, whether they are as they were when it began, and how a person allows it."""
     files = files_of(spec)
     shown = " and ".join(_described(folder, role, name) for role, name in files.items())
-    ways = [_ways(folder, role, name) for role, name in files.items()]
+    ways = [_ways(folder, role, name, command) for role, name in files.items()]
     way = next(
-        filter(None, ways), f'read it, then: resume {folder.path} --trust-code (trust_code="unchanged" in Python)'
+        filter(None, ways), f'read it, then: {command} {folder.path} --trust-code (trust_code="unchanged" in Python)'
     )
     return f"{folder.path} names code that would run as you, and did not: {shown}; {way}"
 
@@ -133,7 +134,7 @@ def kept(folder: RunFolder, code: Mapping[str, Code]) -> dict[str, Any]:
     return {"code": rows} if rows else {}
 
 
-def _text(folder: RunFolder, role: str, name: str, trust_code: str) -> bytes:
+def _text(folder: RunFolder, role: str, name: str, trust_code: str, command: str) -> bytes:
     """The text of a file that may be executed."""
     before = recorded(folder, role)
     if trust_code == "kept":
@@ -149,7 +150,7 @@ def _text(folder: RunFolder, role: str, name: str, trust_code: str) -> bytes:
             raise RunError(f"{_described(folder, role, name)}; that is not the text that was named when it was planned")
         return text
     if text is None or (trust_code == "unchanged" and before and _sha256(text) != before):
-        raise RunError(f"{_described(folder, role, name)}; {_ways(folder, role, name)}")
+        raise RunError(f"{_described(folder, role, name)}; {_ways(folder, role, name, command)}")
     return text
 
 
@@ -166,17 +167,17 @@ def _described(folder: RunFolder, role: str, name: str) -> str:
     return f"the {role}'s {python_file.parse(name)[0]}{began} {state}"
 
 
-def _ways(folder: RunFolder, role: str, name: str) -> str:
+def _ways(folder: RunFolder, role: str, name: str, command: str = "resume") -> str:
     """How a person allows a text of a file that is not as it was when the run began; empty if it is."""
     before, text = recorded(folder, role), _read(name)
     if not before or (text is not None and _sha256(text) == before):
         return "" if text is not None else "put it there, or take another --out"
-    return f"read it, then: {_either(folder, role, gone=text is None)}"
+    return f"read it, then: {_either(folder, role, command, gone=text is None)}"
 
 
-def _either(folder: RunFolder, role: str, *, gone: bool = False) -> str:
+def _either(folder: RunFolder, role: str, command: str = "resume", *, gone: bool = False) -> str:
     other = "" if gone else ", or --trust-code changed (what the file has now: another run)"
-    return f"resume {folder.path} --trust-code kept (what it had, in {folder.path / role}.py){other}"
+    return f"{command} {folder.path} --trust-code kept (what it had, in {folder.path / role}.py){other}"
 
 
 def _read(name: str) -> bytes | None:

@@ -65,7 +65,7 @@ class Recorder:
         reasons: list[str] = []
         for file in (current, previous):
             try:
-                state, facts = self._read(file)
+                state, facts = _read(self.digests, file)
             except (DamagedFile, FileNotFoundError) as error:
                 reasons.append(str(error) if isinstance(error, DamagedFile) else "")
                 continue
@@ -137,18 +137,6 @@ class Recorder:
         self.digests.write(CHECKPOINT, partial(torch.save, state), {"round": state["round"], **facts}, keep)
         self.checkpoint_round = state["round"]
 
-    def _read(self, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A checkpoint, and the facts beside its digest."""
-        facts = self.digests.find(CHECKPOINT, file)
-        try:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-            if not isinstance(state["round"], int):
-                raise TypeError("it has no round")
-        except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-            raise DamagedFile(reason) from None
-        return state, facts or {}
-
     def _check_rest(self, facts: dict[str, Any], round: int) -> None:
         """Refuse a log or a spec that is not the one that the checkpoint was saved with."""
         for name, cure in RECORDS.items():
@@ -175,6 +163,34 @@ class Recorder:
             return ""
         went = f"going on from round {self.checkpoint_round}, which {PREVIOUS} has"
         return f"{current} cannot be read ({reason}; it is {DAMAGED} now); {went}"
+
+
+def saved_state(folder: RunFolder) -> dict[str, Any] | None:
+    """What a run saved last, on the CPU; None if there is no such file. Nothing in the folder is changed.
+
+    Raises:
+        DamagedFile: if it is not as it was saved.
+    """
+    file = folder.path / CHECKPOINT
+    if not file.exists():
+        return None
+    try:
+        return _read(Digests(folder.path), file)[0]
+    except DamagedFile as error:
+        raise DamagedFile(f"{file} is damaged ({error}); put it back from a copy, or remove it") from None
+
+
+def _read(digests: Digests, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A checkpoint, and the facts beside its digest."""
+    facts = digests.find(CHECKPOINT, file)
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(state["round"], int):
+            raise TypeError("it has no round")
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise DamagedFile(reason) from None
+    return state, facts or {}
 
 
 def _meaning(spec: RunSpec) -> dict[str, Any]:

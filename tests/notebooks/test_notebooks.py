@@ -246,6 +246,9 @@ def test_a_network_and_images_of_ones_own(tmp_path: Path, digits_cache: Path, mo
     assert manifest["evaluation"]["n"] == 450
     assert manifest["teacher"]["net"] == "mine"
     assert manifest["teacher"]["accuracy"] > 0.97
+    kept = folder.path / "export"
+    assert {"model.onnx", "model.safetensors", "README.md"} <= {each.name for each in kept.iterdir()}
+    assert re.search(r"runs/own-images/test/0/\d+\.png: class \d", output.read_text())
     assert output.stat().st_size < 300_000
     assert pictures(output) == 1
 

@@ -2,13 +2,14 @@
 
 import csv
 import io
+import zipfile
 from typing import Any
 
 import pytest
 
 from dfkd_lab import RunFolder
 from tests.support import events_of
-from widgets import downloads
+from widgets import downloads, exporting
 
 pytestmark = pytest.mark.slow
 
@@ -57,5 +58,47 @@ def test_only_what_is_there_is_offered_and_nothing_else_is_sent(
     (folder.path / "aside").rename(folder.path / "student.safetensors")
     links.refresh()
     assert "student.safetensors" in links.files
+    assert "export.zip" not in links.files
     links.attach(None)
     assert links.files == []
+
+
+def test_an_export_is_made_by_a_button_and_taken_away(
+    make_folder: Any, sent: list[tuple[dict[str, Any], bytes]]
+) -> None:
+    folder: RunFolder = make_folder("done")
+    shown, links = exporting.Exporting(), downloads.Downloads()
+    assert shown.widget.layout.display == "none"
+    shown.attach(folder)
+    links.attach(folder)
+    assert shown.widget.layout.display is None
+    for name, box in shown.boxes.items():
+        box.value = name == "safetensors"
+    shown.button.click()
+    assert shown.button.disabled
+    assert shown.child is not None
+    shown.child.wait()
+    shown.refresh()
+    assert not shown.button.disabled
+    assert "model.safetensors: " in shown.message.value
+    links.refresh()
+    links._answer(links, {"name": "export.zip", "id": 1}, [])
+    ((_, content),) = sent
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert sorted(archive.namelist()) == [
+            f"done/{name}" for name in ("README.md", "config.json", "model.safetensors", "parity.json")
+        ]
+
+
+def test_why_an_export_was_refused_is_said(make_folder: Any) -> None:
+    folder: RunFolder = make_folder("done")
+    shown = exporting.Exporting()
+    shown.attach(folder)
+    for box in shown.boxes.values():
+        box.value = False
+    shown.button.click()
+    assert shown.child is not None
+    shown.child.wait()
+    shown.refresh()
+    assert "names no format" in shown.message.value
+    assert "role='alert'" in shown.message.value

@@ -1,0 +1,59 @@
+"""What a run was measured at, beside the runs that differ from it by their seed alone."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.runs import RunFolder
+from dfkd_lab.runs.folder import identity
+from dfkd_lab.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figure of the last round, on an evaluation set."""
+
+    metric: str
+    """ "accuracy" or "mIoU"."""
+    data: str
+    n: int
+    """Images of the evaluation set."""
+    last: float
+    of_all_seeds: list[float]
+
+    def words(self) -> str:
+        """The figure, and its mean and spread over seeds where there are several."""
+        seeds = len(self.of_all_seeds)
+        if seeds == 1:
+            return f"{self.last:.4f} (n = 1 seed)"
+        mean, spread = statistics.mean(self.of_all_seeds), statistics.stdev(self.of_all_seeds)
+        return f"{self.last:.4f}; {mean:.4f} ± {spread:.4f} over n = {seeds} seeds"
+
+
+def measured(folder: RunFolder, spec: RunSpec) -> Measured | None:
+    """What a finished run was measured at after its last round, and the finished runs beside it; None if it was not."""
+    result, evaluation = folder.result(), folder.manifest().get("evaluation")
+    if result.get("last") is None or not evaluation:
+        return None
+    beside = sorted(
+        path for path in folder.path.absolute().parent.iterdir() if path.name != folder.path.absolute().name
+    )
+    others = {seed: last for path in beside for seed, last in _sibling(RunFolder(path), spec, evaluation)}
+    metric = str(result.get("metric", "accuracy"))
+    return Measured(metric, evaluation["name"], evaluation["n"], result["last"], [result["last"], *others.values()])
+
+
+def _sibling(folder: RunFolder, spec: RunSpec, evaluation: dict[str, Any]) -> list[tuple[int, float]]:
+    """Seed and last figure, if the run is finished and differs from ``spec`` by its seed alone; else nothing."""
+    try:
+        if not folder.exists() or folder.status()["state"] != "finished":
+            return []
+        other, last = folder.spec(), folder.result().get("last")
+        same = {**identity(other), "seed": spec.seed} == identity(spec)
+        same = same and folder.manifest().get("evaluation") == evaluation
+    except (RunError, SpecError):  # damaged, or of another version: nothing to compare with
+        return []
+    return [(other.seed, last)] if same and other.seed != spec.seed and last is not None else []

@@ -1,0 +1,89 @@
+"""The student of a finished run, or of an export, as a module that takes images in [0, 1]."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dfkd_lab import teachers
+from dfkd_lab.errors import DamagedFile, RunError, SpecError
+from dfkd_lab.nets import python_file
+from dfkd_lab.runs import RunFolder, own_code
+from dfkd_lab.runs.recorder import CHECKPOINT
+from dfkd_lab.teachers import Teacher
+
+WEIGHTS = "model.safetensors"
+"""Of an export."""
+STUDENT = "student.safetensors"
+"""Of a run folder."""
+
+
+def load_student(path: Path | str, net: str = "") -> nn.Module:
+    """A student, frozen, in eval mode and on the CPU: images [N, C, H, W] in [0, 1] -> logits [N, K], or [N, K, H, W].
+
+    Args:
+        path: A folder that ``export`` wrote, or a run folder.
+        net: "FILE.py:NAME" if its network is a class of a Python file of yours, which is executed; else the file's card
+            says it.
+
+    Raises:
+        SpecError: if there is no student, or its network is not to be had here.
+    """
+    files = [Path(path) / name for name in (WEIGHTS, STUDENT)]
+    file = next((each for each in files if each.is_file()), None)
+    if file is None:
+        raise SpecError(f"{path} holds no student: neither {WEIGHTS} of an export nor {STUDENT} of a finished run")
+    return teachers.load(f"{net}@{file}" if net else file).model
+
+
+def of_run(folder: RunFolder, trust_code: str = "") -> Teacher:
+    """The student of a finished run, with its card and the SHA-256 of its file.
+
+    Args:
+        folder: Of the run.
+        trust_code: Which text of the student's Python file may be executed, as ``own_code.TEXTS`` has it.
+
+    Raises:
+        RunError: if the run is not finished, or names a Python file that is not trusted.
+        SpecError: if its file cannot be read, or its network is not to be had here.
+    """
+    refuse_unfinished(folder)
+    spec = folder.spec()
+    own_code.admitted(dataclasses.replace(spec, teacher=""), trust_code, "export")
+    file = folder.path / STUDENT
+    return teachers.find(f"{spec.student}@{file}" if python_file.names_file(spec.student) else str(file))
+
+
+def refuse_unfinished(folder: RunFolder) -> None:
+    """Only a finished run has a student.
+
+    Raises:
+        RunError: saying how the run stands.
+    """
+    if not folder.exists():
+        raise RunError(f"{folder.path} is not a run folder (it has no spec.yaml)")
+    status = folder.status()
+    if status["state"] != "finished":
+        stands = f"{status['state']} after round {status['round']} of {folder.spec().rounds}"
+        raise RunError(f"{folder.path} has no student yet: it is {stands}; continue with: resume {folder.path}")
+    if not (folder.path / STUDENT).is_file():
+        raise RunError(f"{folder.path / STUDENT} is gone; put it back from a copy, or run again in another --out")
+
+
+def refuse_other_weights(student: Teacher, state: dict[str, Any]) -> None:
+    """The file of the student holds what the run saved with its last round, bit for bit.
+
+    Raises:
+        DamagedFile: naming a tensor that it does not.
+    """
+    saved, here = state["student"], student.model.net.state_dict()
+    for name, value in here.items():
+        other = saved.get(f"net.{name}")
+        if other is None or other.shape != value.shape or not torch.equal(other, value):
+            raise DamagedFile(
+                f"{student.path} is damaged ('{name}' is not what {CHECKPOINT} has); put it back from a copy"
+            )
