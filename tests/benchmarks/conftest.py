@@ -54,7 +54,10 @@ class InProcess:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page about a sweep takes seconds, and tests/sweeps has it drawn."""
-    monkeypatch.setattr("dfkd_lab.cli.sweep.drawing", lambda path: subprocess.Popen([sys.executable, "-S", "-c", ""]))
+    monkeypatch.setattr(
+        "dfkd_lab.cli.sweep.drawing",
+        lambda path, to=subprocess.DEVNULL: subprocess.Popen([sys.executable, "-S", "-c", ""], stdout=to),
+    )
 
 
 @pytest.fixture
