@@ -33,8 +33,7 @@ class Cards:
     def __init__(self, on_problem: Callable[[], None] = lambda: None) -> None:
         self.problem, self.on_problem, self.task = "", on_problem, "classification"
         self.teacher, self.student = (
-            ipywidgets.HTML(layout=ipywidgets.Layout(flex=flex, min_width="0", margin="2px 12px 2px 0"))
-            for flex in ("3 1 340px", "1 1 200px")
+            ipywidgets.HTML(layout=ipywidgets.Layout(min_width="0", margin="2px 0")) for _ in range(2)
         )
         self._shown: tuple[str, ...] = ()
         self._at_work = threading.Lock()

@@ -20,23 +20,41 @@ async function plotly(model) {
   return globalThis.dfkdPlotly;
 }
 
+// The figure's text is a grey that reads on any ground; here it takes the color of the page's text, which reads best.
+const GREY = /#7f7f7f/g;
+
+function inPageColors(figure, el) {
+  const color = getComputedStyle(el).color;
+  const layout = JSON.parse(JSON.stringify(figure.layout).replace(GREY, color));
+  layout.modebar = { bgcolor: "rgba(0, 0, 0, 0)", color: "rgba(128, 128, 128, 0.6)", activecolor: color };
+  const data = figure.data.map((trace) => {
+    const grey = trace.line && GREY.test(trace.line.color || "");
+    GREY.lastIndex = 0;
+    return grey ? { ...trace, line: { ...trace.line, color } } : trace;
+  });
+  return { ...figure, data, layout };
+}
+
 async function render({ model, el }) {
   el.style.width = "100%";
   el.style.minHeight = `${model.get("figure").layout.height}px`;
   const Plotly = await plotly(model);
   const draw = () => {
-    const { data, layout, config } = model.get("figure");
+    const { data, layout, config } = inPageColors(model.get("figure"), el);
     el.style.minHeight = `${layout.height}px`;
     return Plotly.react(el, data, layout, config);
   };
   // A chart that was hidden, or whose column grew, has another width.
   const watch = new ResizeObserver(() => el.offsetParent && el.data && Plotly.Plots.resize(el));
+  const theme = new MutationObserver(() => draw());
+  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light"] });
   model.on("change:figure", draw);
   await draw();
   watch.observe(el);
   return () => {
     model.off("change:figure", draw);
     watch.disconnect();
+    theme.disconnect();
     Plotly.purge(el);
   };
 }

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +18,13 @@ from dfkd_lab.spec import RunSpec, setting_type, settings_of
 from widgets import form, status, visitor
 from widgets.cards import Cards
 from widgets.forecast import Forecast
+from widgets.steps import LABELS, Steps
 from widgets.trust import Trust
+from widgets.wording import described, offered, paragraph
 
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
 PRESET_DEPENDS_ON = ("method", "teacher", "student", "normalization", "data", "preset", "optimizer")
 SLOTS = (*composition.KINDS, "terms")
-NARROW = "76px"
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
 
 
@@ -44,12 +42,13 @@ class Choice:
         self.run_form = form.Form(
             RunSpec,
             FIRST,
-            choices={"method": methods.METHODS},
+            choices={"method": [(offered(name), name) for name in methods.METHODS]},
             suggestions={
                 "teacher": (*teachers.BUILT_IN, *teachers.near_by()),
                 "student": nets.CLASSIFIERS,
                 "data": data.EVALUATION_SETS,
             },
+            labels=LABELS,
         )
         self.run_form.fields["out"].control.placeholder = "automatic"
         rest = [
@@ -126,7 +125,7 @@ class Choice:
         self._offer_presets(method)
         kept = {name: field.control.value for name, field in self._preset_fields().items() if keep and field.changed}
         self.method_form.close()
-        self.method_form = form.Form(method)
+        self.method_form = form.Form(method, labels=LABELS)
         fields = self._preset_fields()
         for field in fields.values():
             field.preset = None
@@ -137,9 +136,7 @@ class Choice:
         apart = [field for name, field in self.method_form.fields.items() if name == "capacity"]
         folded = [field.widget for field in self.method_form.fields.values() if field not in apart]
         self.method_form.widget.children = folded
-        for field in (first := [*self.run_form.fields.values(), *apart]):
-            field.control.style.description_width = NARROW
-        self.first.children = [field.widget for field in first]
+        self.steps.show({**self.run_form.fields, **{field.name: field for field in apart}})
         self.settings.children = [self.method_form.widget]
         self.about.value = described(method)
 
@@ -238,33 +235,33 @@ class Choice:
         self.settings.titles = (f"Settings of {method}{notes[0]}",)
         self.slots.titles = (f"Slots of {method}, to look at and to replace{notes[1]}",)
         preset = self._preset().preset
-        text = f"Changed from the preset '{preset}': {', '.join(names)}." if names else f"All as in preset '{preset}'."
+        called = ", ".join(LABELS.get(name, name) for name in names)
+        text = f"Changed from the preset '{preset}': {called}." if names else f"All as in preset '{preset}'."
         self._put(self.changes, paragraph(text))
 
     def _arrange(self) -> None:
-        self.first = form.grid(self.run_form.fields.values())
         self.about, self.ahead, self.changes = (
-            ipywidgets.HTML(layout=ipywidgets.Layout(flex=flex, min_width="0", margin="2px 12px 2px 0"))
-            for flex in ("2 1 280px", "5 1 340px", "2 1 180px")
+            ipywidgets.HTML(layout=ipywidgets.Layout(min_width="0", margin="2px 0")) for _ in range(3)
         )
         resets = [
             _button("Reset to preset", "Take back every change of rounds, settings and slots", self.fill),
             _button("Reset to the paper's", "Take the settings the paper gives", lambda: self.fill("paper")),
         ]
-        half = ipywidgets.Layout(flex="1 1 320px", min_width="0", margin="0 4px 0 0")
-        self.settings = ipywidgets.Accordion(layout=half)
-        title = "Device, normalization and checkpoints"
-        self.more = ipywidgets.Accordion([self.more_form.widget], titles=(title,), layout=half)
+        self.steps = Steps({
+            "Teacher": [self.cards.teacher],
+            "Method and student": [self.about, self.cards.student],
+            "Budget": [self.ahead, self.changes, ipywidgets.Box(resets, layout=ROW)],
+        })  # fmt: skip
         self.picture = ipywidgets.HTML(layout=ipywidgets.Layout(width="100%"))
         drawn = ipywidgets.VBox([self.picture, self.slot_form.widget])
-        self.slots = ipywidgets.Accordion([drawn], titles=("Slots",), layout=ipywidgets.Layout(width="100%"))
-        rows = [
-            [self.about, self.cards.teacher, self.cards.student],
-            [self.ahead, self.changes, *resets],
-            [self.slots, self.settings, self.more],
-        ]
-        boxes = [ipywidgets.Box(row, layout=ROW) for row in rows]
-        self.widget = ipywidgets.VBox([self.first, *boxes], layout=ipywidgets.Layout(width="100%"))
+        whole = ipywidgets.Layout(width="100%")
+        self.settings = ipywidgets.Accordion(layout=whole)
+        self.more, self.slots = (
+            ipywidgets.Accordion([each], titles=(title,), layout=whole)
+            for each, title in ((self.more_form.widget, "Device, normalization and checkpoints"), (drawn, "Slots"))
+        )
+        parts = [self.steps.widget, self.settings, self.slots, self.more]
+        self.widget = ipywidgets.VBox(parts, layout=whole)
 
     @contextlib.contextmanager
     def _quietly(self) -> Iterator[None]:
@@ -279,18 +276,6 @@ class Choice:
     def _put(widget: ipywidgets.HTML, content: str) -> None:
         if widget.value != content:
             widget.value = content
-
-
-def described(method: type[Any]) -> str:
-    """What a method is, who wrote it, and how certain this version is."""
-    paper, first = ((inspect.getdoc(each) or "").split("\n")[0] for each in (sys.modules[method.__module__], method))
-    facts = "; ".join(filter(None, (method.certainty, methods.remark(method))))
-    return paragraph(f"{paper} {first} Here: {facts}.")
-
-
-def paragraph(text: str) -> str:
-    """Text as HTML with lines close enough together."""
-    return f"<div style='line-height: 1.35'>{escape(text)}</div>" if text else ""
 
 
 def _button(name: str, tooltip: str, action: Callable[[], None]) -> ipywidgets.Button:

@@ -36,32 +36,11 @@ HEALTH = {
 }
 
 
-def overview(
+def curves(
     reports: Reports, teacher_accuracy: float | None = None, expected: Mapping[int, float] | None = None
 ) -> go.Figure:
-    """What the live panel shows first: the curves, and below them four health signals."""
-    names = [name for name in HEALTH if name != "agreement"]
-    figure = make_subplots(
-        rows=2,
-        cols=4,
-        specs=[[{"colspan": 4}, None, None, None], [{}, {}, {}, {}]],
-        row_heights=[0.66, 0.34],
-        vertical_spacing=0.2,
-        horizontal_spacing=0.095,
-        subplot_titles=["", *(HEALTH[name][0] for name in names)],
-    )
-    figure.add_traces(_curves(reports, teacher_accuracy, expected), rows=1, cols=1)
-    figure.update_xaxes(title_text="round", row=1, col=1)
-    figure.update_yaxes(title_text=_unit(reports), range=[0, 1.03], row=1, col=1)
-    for place, name in enumerate(names, 1):
-        figure.add_trace(_line(reports, name, signal(name), color=COLORS[place + 1]), row=2, col=place)
-        figure.update_yaxes(title_text=HEALTH[name][1], title_standoff=2, nticks=4, row=2, col=place)
-    return _finished(figure, reports, 460)
-
-
-def curves(reports: Reports, teacher_accuracy: float | None = None) -> go.Figure:
-    """Student accuracy by evaluated round, the teacher's as dashes; agreement where there is no accuracy."""
-    figure = go.Figure(_curves(reports, teacher_accuracy))
+    """Student accuracy by evaluated round with its mean so far, the teacher's as dashes, and their agreement."""
+    figure = go.Figure(_curves(reports, teacher_accuracy, expected))
     figure.update_layout(xaxis_title="round", yaxis_title=_unit(reports), yaxis_range=[0, 1.03])
     return _finished(figure, reports, 340)
 

@@ -11,8 +11,9 @@ import ipywidgets
 
 from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import allowed, check, setting_type, settings_of
+from widgets.status import WRONG
 
-WIDTH = "100px"
+WIDTH, LABEL_WIDTH = "100px", "140px"
 NARROW = 16
 """Letters that a field shows at once; a path is longer, and is read where the pointer rests on it."""
 INVALID, CHANGED = "dfkd-invalid", "dfkd-changed"
@@ -20,7 +21,7 @@ STYLE = f"""<style>
 .{CHANGED} > .widget-label {{ font-weight: 600; }}
 .{CHANGED} > .widget-label::after {{ content: " \\2022" / " changed"; color: #3f86d8; }}
 .{INVALID} > input, .{INVALID} > select {{ border: 2px solid #cf4f62 !important; }}
-.dfkd-allowed {{ color: #cf4f62; font-size: 13px; line-height: 1.3; text-align: right; }}
+.dfkd-allowed {{ color: {WRONG}; font-size: 13px; line-height: 1.3; text-align: right; }}
 </style>"""
 """What marks a field. The panel says both marks in words too, for those who cannot see them."""
 
@@ -31,11 +32,15 @@ class Field:
     Numbers are text, because a number widget turns what it does not allow into another number without a word.
     """
 
-    def __init__(self, spec: type, name: str, options: Iterable[str] = (), suggestions: Iterable[str] = ()):
-        self.spec, self.name = spec, name
+    def __init__(
+        self, spec: type, name: str, options: Iterable[Any] = (), suggestions: Iterable[str] = (), label: str = ""
+    ):
+        self.spec, self.name, self.label = spec, name, label or name
         self._preset: Any = None
         self._blame = ""
         self.control = _control(spec, name, tuple(options), tuple(suggestions))
+        if label:
+            self.control.description, self.control.style.description_width = label, LABEL_WIDTH
         self.widget = ipywidgets.VBox([self.control], layout=ipywidgets.Layout(min_width="0"))
         self.control.observe(lambda change: self._mark(), "value")
 
@@ -87,6 +92,7 @@ class Field:
 
     def _mark(self) -> None:
         help_ = settings_of(self.spec)[self.name].metadata["help"]
+        help_ = help_ if self.label == self.name else f"{self.name}: {help_}"
         problem = f"allowed: {allowed(self.spec, self.name)}" if self.problem else self._blame
         _switch(self.control, INVALID, bool(problem))
         _switch(self.control, CHANGED, self.changed)
@@ -106,7 +112,8 @@ class Field:
 class Form:
     """The settings of ``spec`` as fields; ``value`` is what they hold.
 
-    ``choices`` gives a setting a list to pick from; a setting in ``suggestions`` also takes other text.
+    ``choices`` gives a setting a list to pick from, of values or of pairs (shown, value); a setting in ``suggestions``
+    also takes other text; ``labels`` says what people call a setting, where that is not its name.
     """
 
     def __init__(
@@ -114,14 +121,18 @@ class Form:
         spec: type,
         names: Iterable[str] | None = None,
         *,
-        choices: Mapping[str, Iterable[str]] | None = None,
+        choices: Mapping[str, Iterable[Any]] | None = None,
         suggestions: Mapping[str, Iterable[str]] | None = None,
+        labels: Mapping[str, str] | None = None,
     ):
         wanted = (
             [name for name in settings_of(spec) if setting_type(spec, name) is not dict] if names is None else names
         )
-        choices, suggestions = choices or {}, suggestions or {}
-        self.fields = {name: Field(spec, name, choices.get(name, ()), suggestions.get(name, ())) for name in wanted}
+        choices, suggestions, labels = choices or {}, suggestions or {}, labels or {}
+        self.fields = {
+            name: Field(spec, name, choices.get(name, ()), suggestions.get(name, ()), labels.get(name, ""))
+            for name in wanted
+        }
         self.widget = grid(self.fields.values())
 
     @property
@@ -189,7 +200,7 @@ def _switch(control: ipywidgets.DOMWidget, mark: str, on: bool) -> None:
         control.remove_class(mark)
 
 
-def _control(spec: type, name: str, options: tuple[str, ...], suggestions: tuple[str, ...]) -> ipywidgets.Widget:
+def _control(spec: type, name: str, options: tuple[Any, ...], suggestions: tuple[str, ...]) -> ipywidgets.Widget:
     setting, wanted = settings_of(spec)[name], setting_type(spec, name)
     options = options or tuple(setting.metadata.get("choices") or ())
     shown: dict[str, Any] = {

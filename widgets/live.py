@@ -17,7 +17,7 @@ from dfkd_lab import teachers
 from dfkd_lab.engine.report import Report
 from dfkd_lab.runs import RunFolder, records
 from dfkd_lab.runs.launching import last_line
-from widgets import figures, form, series, status
+from widgets import figures, form, headline, series, status
 from widgets.chart import Chart
 from widgets.class_figures import by_class
 from widgets.downloads import Downloads
@@ -26,13 +26,14 @@ from widgets.history import Alarm, History
 from widgets.samples import Samples
 
 PERIOD_S, IMAGE_PERIOD_S = 0.5, 1.0
-HEIGHT = 470  # of every view, so that nothing below jumps
+HEIGHT = 350  # of every view, so that nothing below jumps
 BY_CLASS = "classes"
 VIEWS: dict[str, tuple[str, Callable[[History, Mapping[str, Any]], go.Figure]]] = {
-    "accuracy and health": (
-        "Student and teacher, and the signals that need no label",
-        lambda history, teacher: figures.overview(history.reports, teacher.get("accuracy"), history.expected),
+    "accuracy": (
+        "Student, teacher, and how often they agree on synthetic images",
+        lambda history, teacher: figures.curves(history.reports, teacher.get("accuracy"), history.expected),
     ),
+    "health": ("The signals that need no label", lambda history, _: figures.health(history.reports)),
     "losses": ("Every loss of both players, before its weight", lambda history, _: figures.losses(history.reports)),
     "cost": ("Seconds by phase, images and teacher queries so far", lambda history, _: figures.cost(history.reports)),
     "buffer": ("What the memory holds", lambda history, _: figures.buffer(history.reports)),
@@ -60,7 +61,7 @@ class Live:
         self.on_state = on_state
         self.folder: RunFolder | None = None
         self.child: subprocess.Popen[bytes] | None = None
-        self.chart = Chart(figures.overview([]))
+        self.chart = Chart(figures.curves([]))
         self.status = ipywidgets.HTML(layout=ipywidgets.Layout(margin="2px 0"))
         self.alarms = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0"))
         self.view = ipywidgets.ToggleButtons(
@@ -107,7 +108,9 @@ class Live:
             self.exporting.refresh()
             self.downloads.refresh()
             now = self._with_seal(self.now())
-            self._set(self.status, status.line(now, self._without_alarms(), self.teacher.get("accuracy")))
+            reports = self.history.reports
+            alarms = len(reports[-1].alarms) if len(reports) else 0
+            self._set(self.status, headline.html(now, self._without_alarms(), self.teacher.get("accuracy"), alarms))
             self._draw_alarms(now)
             self.on_state(now["state"])
 
@@ -206,7 +209,7 @@ class Live:
         row = ipywidgets.Box(
             [left, right], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", width="100%")
         )
-        parts = [self.status, self.alarms, self.downloads, self.exporting.widget, row]
+        parts = [self.status, row, self.alarms, self.downloads, self.exporting.widget]
         return ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
 
     @staticmethod

@@ -7,6 +7,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,26 +16,15 @@ import ipywidgets
 
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs import RunFolder, default_folder, launch, list_runs, named_folder, prepare
-from widgets import form, status, visitor
+from dfkd_lab.spec import record
+from widgets import form, status, variations, visitor
+from widgets.bar import BUTTONS, Bar
 from widgets.choice import ROW, Choice
 from widgets.compare import Compare
 from widgets.live import Live
 from widgets.queue_panel import QueuePanel
 from widgets.trust import trust_code
-
-BUTTONS = {
-    "Start": "Begin a new run with what is chosen above",
-    "Pause": "Hold the run before its next step",
-    "Resume": "Let a paused run go on, or continue a stopped one from its checkpoint",
-    "Stop": "End the run after this round; what it has is saved",
-}
-ENABLED = {
-    "Start": ("no run", "new", "gone", *status.ENDED),
-    "Pause": ("running",),
-    "Resume": ("new", "paused", "stopped", "failed", "pausing"),
-    "Stop": ("starting", "running", "paused", "pausing"),
-}
-"""Per button the states in which it can be pressed; "pausing" and "stopping" are requested and not yet so."""
+from widgets.wording import in_short
 
 PENDING = {"pausing": "Pausing at the next step.", "stopping": "Stopping after this round; its work is saved."}
 REACHED = {"pausing": ("paused", "gone", *status.ENDED), "stopping": ("gone", *status.ENDED)}
@@ -116,8 +106,10 @@ class Panel:
     def attach(self, folder: RunFolder | None, *, begin: bool = False) -> None:
         """Watch ``folder``; with ``begin``, after starting its process."""
         self._pending = ""
+        self.bar.edit.value = folder is None
         self.live.attach(folder, launch(folder, trust_code(folder)) if folder and begin else None)
         self._find_runs()
+        self._summarize()
 
     def close(self) -> None:
         """Leave the screen; the run goes on."""
@@ -133,7 +125,6 @@ class Panel:
             style={"description_width": "initial"},
             layout=ipywidgets.Layout(flex="1 1 240px", max_width="480px", margin="2px 2px 2px 24px"),
         )
-        self.buttons = {name: self._button(name) for name in BUTTONS}
         self.choice = Choice(self._show_problem, self.root)
         self.live = Live(self._show_state)
         style = ipywidgets.HTML(form.STYLE)
@@ -143,10 +134,12 @@ class Panel:
             layout=ipywidgets.Layout(flex="0 0 auto", width="auto"),
             disabled=True,
         )
-        row = [*self.buttons.values(), self.runs, self.take, self.choice.trust.button]
-        buttons = ipywidgets.Box(row, layout={**ROW, "align_items": "center"})
+        actions = {name: partial(self._tell, getattr(self, name.lower())) for name in BUTTONS}
+        self.bar = Bar(actions, self.choice.widget, self.choice.trust.button)
+        self.buttons = self.bar.buttons
+        others = ipywidgets.Box([self.runs, self.take], layout={**ROW, "align_items": "center"})
         own = ipywidgets.HTML(OWN.format(way_back) if (way_back := visitor.way_back()) else "")
-        parts = [style, own, self.choice.widget, buttons, self.message, self.live.widget]
+        parts = [style, own, self.bar.widget, self.message, self.choice.widget, self.live.widget, others]
         run = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
         self.queue = QueuePanel(self.choice, self.root, self._watch)
         self.compared = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
@@ -156,15 +149,6 @@ class Panel:
         self.widget.observe(lambda change: self._turned(), "selected_index")
         self.runs.observe(lambda change: self._tell(self._chosen), "value")
         self.take.on_click(lambda button: self._tell(self._take))
-
-    def _button(self, name: str) -> ipywidgets.Button:
-        layout = ipywidgets.Layout(flex="0 0 auto", width="auto", min_width="72px")
-        button = ipywidgets.Button(description=name, tooltip=BUTTONS[name], layout=layout)
-        button.style.font_weight = "600" if name == "Start" else "400"
-        button.button_style = "primary" if name == "Start" else ""
-        action: Callable[[], None] = getattr(self, name.lower())
-        button.on_click(lambda button: self._tell(action))
-        return button
 
     def _turned(self) -> None:
         """Whoever turns to the comparison, or to the queue, sees the run folders as they are then."""
@@ -242,13 +226,16 @@ class Panel:
         else:
             self._say(PENDING.get(self._pending, ""))
         self.queue.offer()
+        self._summarize()
         self._switch_buttons()
 
+    def _summarize(self) -> None:
+        """Say what is watched, or else chosen."""
+        spec = self.live.folder.spec() if self.live.folder and self.live.folder.exists() else None
+        self.bar.say(variations.described(self.choice) if spec is None else in_short(record(spec)))
+
     def _switch_buttons(self) -> None:
-        for name, button in self.buttons.items():
-            button.disabled = (self._pending or self._state) not in ENABLED[name]
-        if self.choice.problem:
-            self.buttons["Start"].disabled = True
+        self.bar.switch(self._pending or self._state, can_start=not self.choice.problem)
 
     def _tell(self, action: Callable[[], None]) -> None:
         with self._sentence():
@@ -264,7 +251,7 @@ class Panel:
             self._say(str(error), alert=True)
 
     def _say(self, text: str, *, alert: bool = False) -> None:
-        role, color = ("alert", f"; color: {status.AMBER}") if alert else ("status", "")
+        role, color = ("alert", f"; color: {status.WARNING}") if alert else ("status", "")
         line = f"<div role='{role}' style='line-height: 1.35{color}'>{escape(text)}</div>"
         self.message.value = line if text else ""
 

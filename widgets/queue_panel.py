@@ -152,7 +152,8 @@ class QueuePanel:
 
     def offer(self) -> None:
         """Say what is chosen now, and have its settings to vary."""
-        self._put(self.common, _line(variations.described(self.choice)))
+        chosen = variations.described(self.choice)
+        self._put(self.common, _line(f"Chosen on the first page: {chosen}. What is varied takes the place of that."))
         names = variations.axes(self.choice)
         for number, (axis, _) in enumerate(self.axes):
             options = names if number == 0 else (variations.NONE, *names)
@@ -248,7 +249,7 @@ def standing(row: Row, folders: dict[str, RunFolder], found: dict[str, dict[str,
 
 
 def _line(text: str, *, alert: bool = False) -> str:
-    role, color = ("alert", f"; color: {status.AMBER}") if alert else ("status", "")
+    role, color = ("alert", f"; color: {status.WARNING}") if alert else ("status", "")
     return f"<div role='{role}' style='line-height: 1.35; white-space: pre-wrap{color}'>{escape(text)}</div>"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import ipywidgets
 
 from dfkd_lab.runs import RunFolder, contents, maps
-from widgets.status import AMBER
+from widgets.status import AMBER, WARNING
 
 SIDE_PX, MAPS_PX = 32, 250
 # One PNG for all cells, which each cell shows a place of; pixelated, because small images are blurred otherwise.
@@ -25,7 +25,7 @@ table.dfkd-samples i {{ display: block; margin: auto; width: var(--wide); height
     background-image: var(--sprites); background-size: var(--size); image-rendering: pixelated; }}
 table.dfkd-samples small {{ font-size: 11px; display: block; margin-top: 2px; white-space: nowrap; }}
 table.dfkd-samples .other i {{ outline: 2px solid {AMBER}; outline-offset: -2px; }}
-table.dfkd-samples .other small {{ color: {AMBER}; }}
+table.dfkd-samples .other small {{ color: {WARNING}; }}
 .dfkd-legend {{ line-height: 1.7; }} .dfkd-legend span {{ white-space: nowrap; margin-right: 10px; }}
 .dfkd-legend i {{ display: inline-block; width: 11px; height: 11px; border: 1px solid #888; }}
 img.dfkd-samples {{ image-rendering: pixelated; width: min(100%, 380px); }}
@@ -128,7 +128,7 @@ def caption(round: int, facts: Mapping[str, Any] | None) -> str:
     other = sum(cell["asked"] != cell["predicted"] for cell in targets)
     text += ", below each image its confidence in %."
     if targets:
-        mark = f"<span style='color: {AMBER}'>≠</span>"
+        mark = f"<span style='color: {WARNING}'>≠</span>"
         text += f" {mark} marks another class than the target: {other} of {len(targets)}."
     if 3 * other > len(targets):
         text += (

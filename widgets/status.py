@@ -17,6 +17,10 @@ from widgets.series import Reports
 LIVE_VARIABLE = "DFKD_LIVE"
 SERVED_VARIABLE = "VOILA_KERNEL_ID"
 AMBER = "#c77700"
+"""Of lines and grounds; text takes :data:`WARNING`."""
+READABLE = "color-mix(in srgb, {} 70%, var(--jp-ui-font-color1, currentColor))"
+"""A color nearer to the page's text: at least 4.5 : 1 against its ground, light or dark."""
+WARNING, WRONG = READABLE.format(AMBER), READABLE.format("#cf4f62")
 ENDED = ("stopped", "failed", "finished")
 
 
@@ -38,8 +42,17 @@ def is_served() -> bool:
     return bool(os.environ.get(SERVED_VARIABLE))
 
 
-def line(status: Mapping[str, Any], reports: Reports, teacher_accuracy: float | None = None) -> str:
-    """The state of a run as HTML that a screen reader announces; everything in it is escaped."""
+def line(
+    status: Mapping[str, Any], reports: Reports, teacher_accuracy: float | None = None, *, measured: bool = True
+) -> str:
+    """The state of a run as HTML that a screen reader announces; everything in it is escaped.
+
+    Args:
+        status: As its folder has it.
+        reports: Its rounds so far.
+        teacher_accuracy: In [0, 1].
+        measured: Whether with the student's figure; else it stands beside.
+    """
     last = reports[-1] if reports else None
     rounds = status.get("rounds") or (last.rounds if last else 0)
     done = last.round if last else 0
@@ -48,7 +61,8 @@ def line(status: Mapping[str, Any], reports: Reports, teacher_accuracy: float | 
         words.append(remaining(reports))
     elif last and status["state"] in ENDED:
         words.append(f"{pace(reports)} a round, {duration(last.cost.seconds)} in all")
-    if evaluated := next((report for report in reversed(reports) if report.accuracy is not None), None):
+    evaluated = next((report for report in reversed(reports) if report.accuracy is not None), None)
+    if evaluated and measured:
         where = "" if evaluated is last else f" in round {evaluated.round}"
         comparison = f" (teacher {teacher_accuracy:.3f})" if teacher_accuracy is not None else ""
         words.append(f"{evaluated.metric} {evaluated.accuracy:.3f}{where}{comparison}")
@@ -80,5 +94,5 @@ def cost_ahead(rounds: int, schedule: Schedule) -> str:
 
 def _alarms(last: Report | None) -> str:
     alarms = last.alarms if last else []
-    rows = (f"<div style='color: {AMBER}'>alarm: {escape(alarm)}</div>" for alarm in alarms)
+    rows = (f"<div style='color: {WARNING}'>alarm: {escape(alarm)}</div>" for alarm in alarms)
     return "".join(rows)

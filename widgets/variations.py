@@ -11,6 +11,7 @@ from dfkd_lab.errors import SpecError
 from dfkd_lab.runs.contents import from_yaml
 from dfkd_lab.sweeps import Sweep, from_file
 from widgets.choice import Choice
+from widgets.wording import in_short
 
 NONE = "(nothing)"
 FIRST = ("seed", "method", "student", "teacher", "rounds")
@@ -27,11 +28,11 @@ def axes(choice: Choice) -> tuple[str, ...]:
 
 
 def described(choice: Choice) -> str:
-    """What is chosen, in a sentence."""
-    said = {name: choice.run_form.fields[name].value for name in ("method", "teacher", "student", "data", "rounds")}
-    words = "{method}, {teacher} to {student}, evaluated on {data}, {rounds} rounds".format(**said)
-    changed = [f"{name} = {field.value}" for name, field in choice.method_form.fields.items() if field.changed]
-    return f"Chosen on the first page: {', '.join([words, *changed])}. What is varied takes the place of that."
+    """What is chosen, in a line; what was changed of the method's settings is named."""
+    values = {name: field.value for name, field in choice.run_form.fields.items()}
+    changed = {name: field.value for name, field in choice.method_form.fields.items() if field.changed}
+    capacity = choice.method_form.fields.get("capacity")
+    return in_short({**values, "settings": {"capacity": capacity and capacity.value, **changed}}, changed)
 
 
 def sweep_of(choice: Choice, varied: Sequence[tuple[str, str]], root: Path) -> Sweep:

@@ -55,6 +55,40 @@ POINTS = """() => {
     return x ? x.length : 0;
 }"""
 SAMPLE = "() => (document.querySelector('.dfkd-samples') || {}).outerHTML || ''"
+BUFFER = "buffer size (images)"
+IN_VIEW = """(selector) => {
+    const found = document.querySelector(selector);
+    const box = found && found.getBoundingClientRect();
+    return box && box.height > 0 && box.top >= 0 && box.top + Math.min(box.height, 150) <= window.innerHeight - 24;
+}"""
+"""Whether a person sees it, or the first 150 px of it; the status bar is 24 px high."""
+CONTRAST = """(selector) => {
+    const rgb = (text) => {
+        const canvas = document.createElement("canvas").getContext("2d");
+        canvas.fillStyle = text;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const light = (color) => color.slice(0, 3).map((part) => part / 255)
+        .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, part, index) => sum + part * [0.2126, 0.7152, 0.0722][index], 0);
+    const ground = (element) => {
+        const color = element ? rgb(getComputedStyle(element).backgroundColor) : [255, 255, 255, 255];
+        return color[3] > 200 ? color : ground(element.parentElement);
+    };
+    return [...document.querySelectorAll(selector)].filter((each) => each.offsetParent).map((each) => {
+        const [text, behind] = [getComputedStyle(each).color, ground(each)];
+        const over = document.createElement("canvas").getContext("2d");
+        over.fillStyle = `rgb(${behind.slice(0, 3)})`;
+        over.fillRect(0, 0, 1, 1);
+        over.fillStyle = text;
+        over.fillRect(0, 0, 1, 1);
+        const [a, b] = [light([...over.getImageData(0, 0, 1, 1).data]), light(behind)].sort((x, y) => y - x);
+        return (a + 0.05) / (b + 0.05);
+    });
+}"""
+"""Of the text of each element that is seen against what is behind it, as WCAG has it."""
+TEXTS = ".dfkd-headline b, .dfkd-headline span, .dfkd-headline div, .dfkd-samples small, .widget-label, .dfkd-alarm"
 SIDE_SCROLL = """() => [...document.querySelectorAll('.jp-OutputArea-output, .jp-WindowedPanel-outer')]
     .filter(each => each.scrollWidth > each.clientWidth + 1).length"""
 
@@ -172,6 +206,8 @@ def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, t
     expect(page.get_by_role("status").filter(has_text=re.compile("about .* left")).first).to_be_visible()
     bench.screenshot("light", artefacts)
     assert page.evaluate(SIDE_SCROLL) == 0
+    see_the_result_first(page)
+    assert min(page.evaluate(CONTRAST, TEXTS)) >= 4.5
 
     page.evaluate(RUN_ANOTHER_CELL)
     expect(page.get_by_text("forty-two 42", exact=True)).to_be_visible()
@@ -198,6 +234,7 @@ def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, t
     expect(bench.button("Start")).to_be_enabled()
     expect(page.get_by_role("status").filter(has_text="stopped").first).to_be_visible()
     bench.screenshot("dark", artefacts)
+    assert min(page.evaluate(CONTRAST, TEXTS)) >= 4.5
 
     (folder,) = list_runs(tmp_path / "runs")
     copied = tmp_path / "runs" / "copied"
@@ -216,39 +253,54 @@ def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, t
     assert not bench.errors
 
 
+def see_the_result_first(page: Page) -> None:
+    """Headline, curve and first samples are seen without scrolling, the form is a line, and Tab reaches the buttons."""
+    for selector in (".dfkd-headline", ".js-plotly-plot", ".dfkd-samples tr"):
+        assert page.evaluate(IN_VIEW, selector), f"{selector} is out of view"
+    expect(page.get_by_label("method", exact=True)).to_be_hidden()
+    page.get_by_role("button", name="Edit").focus()
+    reached = []
+    for _ in range(2):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("() => document.activeElement.textContent"))
+    assert reached == ["Pause", "Stop"], "what cannot be pressed is passed over"
+
+
 def leave_digits(bench: Workbench, folder: Path) -> None:
     """A bare CIFAR checkpoint and its data, and nothing else: the preset follows, and what is not there is said."""
     torch.save(nets.classifier("resnet20", 3, 10).state_dict(), folder / "bare.pth")
     bench.fill("teacher", str(folder / "bare.pth"))
-    bench.fill("data", "cifar10")
+    bench.fill("evaluated on", "cifar10")
     bench.fill("student", "resnet8")
     wanted = plan(method="ssd_kd", teacher=str(folder / "bare.pth"), data="cifar10", student="resnet8")
     expect(bench.page.get_by_text(f"All as in preset '{wanted.preset}'.")).to_be_visible()
     expect(bench.page.get_by_label("rounds", exact=True)).to_have_value(str(wanted.rounds))
-    expect(bench.page.get_by_label("capacity", exact=True)).to_have_value(str(wanted.capacity))
+    expect(bench.page.get_by_label(BUFFER, exact=True)).to_have_value(str(wanted.capacity))
     said = bench.page.get_by_role("alert").filter(has_text="set DFKD_DATA to the folder that has them")
     expect(said).to_be_visible()
     expect(bench.button("Start")).to_be_disabled()
-    for name, value in (("data", "digits"), ("teacher", "digits"), ("student", "convnet_8")):
+    for name, value in (("evaluated on", "digits"), ("teacher", "digits"), ("student", "convnet_8")):
         bench.fill(name, value)
     expect(bench.button("Start")).to_be_enabled()
 
 
 def choose(bench: Workbench) -> None:
     """Another method than the first, a smaller buffer, and short rounds; and one value that cannot be."""
-    bench.page.get_by_label("method", exact=True).select_option("fast")
+    bench.page.get_by_label("method", exact=True).select_option("fast (Fang 2022, certain)")
     expect(bench.page.get_by_text("All as in preset 'digits'.")).to_be_visible()
     expect(bench.page.get_by_text("Settings of fast")).to_be_visible()
-    capacity = bench.page.get_by_label("capacity", exact=True)
-    bench.fill("capacity", "99999999")
+    capacity = bench.page.get_by_label(BUFFER, exact=True)
+    bench.fill(BUFFER, "99999999")
     expect(bench.button("Start")).to_be_disabled()
     expect(bench.page.get_by_role("alert").filter(has_text="capacity = 99999999 is out of range")).to_be_visible()
     expect(capacity).to_have_value("99999999")
-    bench.fill("capacity", "300")
+    bench.fill(BUFFER, "300")
     bench.page.get_by_text("Settings of fast").click()
     bench.fill("s_steps", "4")
     bench.fill("rounds", "300")
     bench.page.get_by_text("Settings of fast").click()
-    expect(bench.page.get_by_text("Changed from the preset 'digits': rounds, s_steps, capacity.")).to_be_visible()
+    expect(
+        bench.page.get_by_text("Changed from the preset 'digits': rounds, s_steps, buffer size (images).")
+    ).to_be_visible()
     expect(bench.page.get_by_text("accuracy 0.9")).to_be_visible()
     expect(bench.button("Start")).to_be_enabled()

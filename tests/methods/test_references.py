@@ -19,7 +19,7 @@ from dfkd_lab.primitives.synthesizers import FixedImages
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.session import Session
 from dfkd_lab.spec import RunSpec
-from widgets import choice, report
+from widgets import report, wording
 
 MakeRun = Callable[..., Run]
 MakeSpec = Callable[..., RunSpec]
@@ -158,7 +158,7 @@ def test_the_record_says_that_real_images_were_used(
     assert "was given 1,347 real images of digits: it is a reference, not data-free" in page
     assert "read no real data" not in page
     assert "Synthetic images" not in page
-    assert REMARK in choice.described(METHODS[name])
+    assert REMARK in wording.described(METHODS[name])
 
 
 def test_a_data_free_run_says_nothing_of_the_kind(make_spec: MakeSpec, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +166,7 @@ def test_a_data_free_run_says_nothing_of_the_kind(make_spec: MakeSpec, capsys: p
     assert "real_images" not in folder.seal()
     assert runs.remark(folder) == ""
     __main__.main(["list", str(folder.path.parent)])
-    shown = [runs.summary(folder), report.page(folder), choice.described(METHODS["dafl"]), capsys.readouterr().out]
+    shown = [runs.summary(folder), report.page(folder), wording.described(METHODS["dafl"]), capsys.readouterr().out]
     assert not [text for text in shown if "a reference, not" in text or "uses real" in text]
 
 

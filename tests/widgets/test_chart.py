@@ -17,8 +17,8 @@ def many(rounds: int) -> list[Report]:
 
 
 def test_the_state_is_the_whole_figure_and_says_so_once() -> None:
-    chart = Chart(figures.overview(many(3), 0.9))
-    assert chart.get_state(["figure"])["figure"] == figures.as_json(figures.overview(many(3), 0.9))
+    chart = Chart(figures.curves(many(3), 0.9))
+    assert chart.get_state(["figure"])["figure"] == figures.as_json(figures.curves(many(3), 0.9))
     assert chart.figure["config"]["showSendToCloud"] is False
     chart.show(figure := go.Figure(go.Bar(x=[1], y=[2])))
     assert chart.drawn is figure
@@ -38,7 +38,7 @@ def test_a_page_is_sent_the_library_when_it_asks_and_only_then(monkeypatch: pyte
 
 
 def test_a_drawing_is_kilobytes_however_long_the_run_is() -> None:
-    state = Chart(figures.overview(many(100_000))).get_state(["figure"])
+    state = Chart(figures.curves(many(100_000))).get_state(["figure"])
     assert len(json.dumps(state)) < 250_000
 
 

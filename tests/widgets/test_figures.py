@@ -11,7 +11,7 @@ from dfkd_lab.engine.report import Report
 from widgets import figures, series
 
 Draw = Callable[[Sequence[Report]], go.Figure]
-ALL: list[Draw] = [figures.overview, figures.curves, figures.health, figures.losses, figures.cost]
+ALL: list[Draw] = [figures.curves, figures.health, figures.losses, figures.cost]
 
 
 def many(folder: RunFolder, rounds: int) -> list[Report]:

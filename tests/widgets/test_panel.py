@@ -65,8 +65,15 @@ def running(path: Path) -> RunFolder:
 
 
 def click(choice: Choice, name: str) -> None:
-    (button,) = (each for box in choice.widget.children for each in box.children if described(each) == name)
+    (button,) = (each for each in within(choice.widget) if described(each) == name)
     button.click()
+
+
+def within(widget: Any) -> Iterator[Any]:
+    """A widget and all that is inside of it."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from within(child)
 
 
 def described(widget: Any) -> str:
@@ -106,10 +113,36 @@ def test_the_form_shows_what_the_preset_gives(make_panel: Any) -> None:
 
 def test_the_buffer_size_shows_only_where_the_method_has_one(make_panel: Any) -> None:
     shown = make_panel()
-    names = lambda: [each.children[0].description for each in shown.choice.first.children]  # noqa: E731
-    assert "capacity" in names()
+    names = lambda: [described(each) for each in within(shown.choice.steps.widget)]  # noqa: E731
+    assert "buffer size (images)" in names()
     shown.choice.run_form.fields["method"].value = "dafl"
-    assert "capacity" not in names()
+    assert "buffer size (images)" not in names()
+
+
+def test_settings_are_called_what_people_call_them_and_name_themselves_in_the_tooltip(make_panel: Any) -> None:
+    choice = make_panel().choice
+    control = choice.method_form.fields["capacity"].control
+    assert control.description == "buffer size (images)"
+    assert control.tooltip.startswith("capacity: ")
+    assert choice.run_form.fields["data"].control.description == "evaluated on"
+    assert dict(choice.run_form.fields["method"].control.options)["fast (Fang 2022, certain)"] == "fast"
+
+
+def test_the_form_folds_while_a_run_is_watched(make_panel: Any, launched: list[RunFolder]) -> None:
+    shown = make_panel()
+    assert shown.choice.widget.layout.display is None
+    assert "ssd_kd · digits → convnet_8 · buffer 1,000 images" in shown.bar.summary.value
+    shown.choice.run_form.value = {"method": "dafl", "rounds": 3}
+    assert "dafl · digits → convnet_8 · 3 rounds · seed 0" in shown.bar.summary.value
+    shown.buttons["Start"].click()
+    assert shown.choice.widget.layout.display == "none"
+    shown.choice.run_form.value = {"rounds": 5}
+    shown.live.refresh()
+    assert "3 rounds" in shown.bar.summary.value, "what is watched, not what is chosen next"
+    shown.bar.edit.value = True
+    assert shown.choice.widget.layout.display is None
+    shown.attach(None)
+    assert "5 rounds" in shown.bar.summary.value
 
 
 def test_a_second_start_takes_the_next_free_folder(make_panel: Any, launched: list[RunFolder]) -> None:

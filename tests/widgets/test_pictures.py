@@ -77,7 +77,7 @@ def test_no_name_of_a_legend_is_cut_off(count: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["overview", "curves", "health", "losses", "cost", "buffer"])
+@pytest.mark.parametrize("name", ["curves", "health", "losses", "cost", "buffer"])
 def test_every_figure_of_a_run_is_a_picture_also_before_its_first_point(finished: RunFolder, name: str) -> None:
     draw = getattr(figures, name)
     full, empty = pixels(draw(finished.reports())), pixels(draw([]))

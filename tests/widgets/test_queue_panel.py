@@ -48,7 +48,7 @@ def test_the_choice_is_put_there_over_seeds_and_a_setting(shown: Panel, begun: l
     assert "Nothing waits here" in queue.standing.value
     shown.choice.run_form.value = {"method": "dafl", "rounds": 3}
     shown.choice.method_form.value = {"cycles": 7}
-    said = "dafl, digits to convnet_8, evaluated on digits, 3 rounds, cycles = 7."
+    said = "dafl · digits → convnet_8 · 3 rounds · seed 0 · cycles = 7."
     assert said in queue.common.value
     vary(queue, ("seed", "0..1"), ("balance", "1, 2.5"))
     queue.tell(queue.add)
