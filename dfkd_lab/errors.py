@@ -5,6 +5,14 @@ class SpecError(ValueError):
     """A setting that cannot be: the message names it, its value, and what is allowed."""
 
 
+class Refusals(SpecError):
+    """Many of them, a line each; what a name has of line ends is not taken for one."""
+
+    def __init__(self, lines: list[str]):
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
 class RecipeError(SpecError):
     """Slots that do not fit together, or not with this teacher or student; the message says why and names the cure."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.errors import Refusals, RunError, SpecError
 from dfkd_lab.nets.python_file import Code
 from dfkd_lab.runs.folder import RunFolder, prepare, refuse_other_spec, runs_root
 from dfkd_lab.runs.planning import ResolvedRun, plan
@@ -156,7 +156,7 @@ class Sweep:
             else:
                 planned.append(Planned(resolved.spec, resolved.notes, resolved.code))
         if refused:
-            raise SpecError(_sentences(refused, self.size))
+            raise Refusals(_sentences(refused, self.size))
         folders = [prepare(each) for each in planned]
         write_atomically(self.path / "sweep.yaml", text.encode(), shared=True)
         return folders
@@ -226,7 +226,7 @@ class Planned:
     code: dict[str, Code]
 
 
-def _sentences(refused: Mapping[str, Sequence[Cell]], size: int) -> str:
+def _sentences(refused: Mapping[str, Sequence[Cell]], size: int) -> list[str]:
     """Every refusal once, with the cells that it is of."""
     count = sum(map(len, refused.values()))
     lines = [f"{count} of {size} cells cannot be run, so nothing is started:"]
@@ -235,7 +235,7 @@ def _sentences(refused: Mapping[str, Sequence[Cell]], size: int) -> str:
         lines.append(f"  {'; '.join(cell.words for cell in cells[:3])}{more}: {reason}")
     if len(refused) > SHOWN:
         lines.append(f"  and {len(refused) - SHOWN} more refusals")
-    return "\n".join(lines)
+    return lines
 
 
 def _short(value: Any) -> str:

@@ -82,7 +82,8 @@ def test_stored_clean(path: Path) -> None:
         assert cell["id"]
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
-        assert set(cell["metadata"]) <= {"tags"}
+        # the workbench's code is folded, so that the result is in the first view
+        assert cell["metadata"].keys() <= {"tags"} or cell["metadata"] == {"jupyter": {"source_hidden": True}}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
