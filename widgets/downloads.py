@@ -11,6 +11,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from dfkd_lab.export.destination import UNPROVEN
 from dfkd_lab.runs import RunFolder
 from dfkd_lab.system.text import csv_table
 from widgets import report
@@ -39,12 +40,19 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, float | None
 
 
 def export_zip(folder: RunFolder) -> bytes:
-    """The files of the run's export, below a folder of the run's name."""
+    """The files of the run's export, below a folder of the run's name; what was not proven stays here."""
     content, root = io.BytesIO(), folder.path / "export"
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(each for each in root.rglob("*") if each.is_file()):
+        for path in sorted(each for each in root.rglob("*") if is_ours(each, root)):
             archive.write(path, Path(folder.name, path.relative_to(root)))
     return content.getvalue()
+
+
+def is_ours(path: Path, root: Path) -> bool:
+    """Whether it is a file of the export in ``root``, not one that a killed export left, nor what a link leads to."""
+    inside = path.relative_to(root).parts
+    linked = any(Path(root, *inside[:depth]).is_symlink() for depth in range(1, len(inside) + 1))
+    return path.is_file() and not linked and not inside[0].endswith((UNPROVEN, ".tmp"))
 
 
 FILES: dict[str, Callable[[RunFolder], bytes]] = {

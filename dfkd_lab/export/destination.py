@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +15,8 @@ from dfkd_lab.system.files import sha256_of, write_atomically
 from dfkd_lab.system.stored import Fields, read_json
 
 CONFIG, PARITY, CARD = "config.json", "parity.json", "README.md"
+NAMES = re.compile(r"model\.(safetensors|pt2|onnx|int8\.onnx)|images|\w[\w-]*\.py")
+"""Of what an export writes beside what describes it."""
 UNPROVEN = ".unproven"
 """How the name of a file ends that was not held against the student yet; a killed export may leave one."""
 OURS = Fields(needed={"dfkd_lab": Fields(needed={"student_sha256": str})})
@@ -61,6 +64,8 @@ class Destination:
 
     def _is_unchanged(self, name: str, row: dict[str, Any]) -> bool:
         path = self.path / name
+        if not NAMES.fullmatch(name) or path.is_symlink():  # of somebody else's making
+            return False
         return path.is_dir() if "sha256" not in row else path.is_file() and sha256_of(path) == row["sha256"]
 
     def open(self, config: dict[str, Any]) -> None:
@@ -105,6 +110,8 @@ class Destination:
     def put_folder(self, name: str, files: Iterable[tuple[Path, bytes]], what: str) -> None:
         """Write a folder of files, all of them or none."""
         unproven = self.path / f"{name}{UNPROVEN}"
+        if unproven.is_symlink():
+            unproven.unlink()
         shutil.rmtree(unproven, ignore_errors=True)
         self.rows.pop(name, None)
         try:

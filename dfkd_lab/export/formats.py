@@ -99,7 +99,7 @@ class Files:
 def _weights(source: Source) -> File:
     def load(path: Path) -> Runs:
         net = source.card.net
-        return teachers.find(f"{net}@{path}" if python_file.names_file(net) else str(path)).model
+        return teachers.of_file(path, net if python_file.names_file(net) else "").model
 
     return File(WEIGHTS, "the weights of the network", source.student.path.read_bytes(), load)
 

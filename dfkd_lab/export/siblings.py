@@ -35,25 +35,28 @@ class Measured:
 
 def measured(folder: RunFolder, spec: RunSpec) -> Measured | None:
     """What a finished run was measured at after its last round, and the finished runs beside it; None if it was not."""
-    result, evaluation = folder.result(), folder.manifest().get("evaluation")
+    result, manifest = folder.result(), folder.manifest()
+    evaluation, teacher = manifest.get("evaluation"), manifest.get("teacher", {}).get("sha256")
     if result.get("last") is None or not evaluation:
         return None
     beside = sorted(
         path for path in folder.path.absolute().parent.iterdir() if path.name != folder.path.absolute().name
     )
-    others = {seed: last for path in beside for seed, last in _sibling(RunFolder(path), spec, evaluation)}
+    others = {seed: last for path in beside for seed, last in _sibling(RunFolder(path), spec, evaluation, teacher)}
     metric = str(result.get("metric", "accuracy"))
     return Measured(metric, evaluation["name"], evaluation["n"], result["last"], [result["last"], *others.values()])
 
 
-def _sibling(folder: RunFolder, spec: RunSpec, evaluation: dict[str, Any]) -> list[tuple[int, float]]:
-    """Seed and last figure, if the run is finished and differs from ``spec`` by its seed alone; else nothing."""
+def _sibling(folder: RunFolder, spec: RunSpec, evaluation: dict[str, Any], teacher: Any) -> list[tuple[int, float]]:
+    """Seed and last figure, if the run is finished, had that teacher, and differs by its seed alone; else nothing."""
     try:
         if not folder.exists() or folder.status()["state"] != "finished":
             return []
         other, last = folder.spec(), folder.result().get("last")
         same = {**identity(other), "seed": spec.seed} == identity(spec)
-        same = same and folder.manifest().get("evaluation") == evaluation
+        there = folder.manifest()
+        same = same and there.get("evaluation") == evaluation
+        same = same and there.get("teacher", {}).get("sha256") == teacher
     except (RunError, SpecError):  # damaged, or of another version: nothing to compare with
         return []
     return [(other.seed, last)] if same and other.seed != spec.seed and last is not None else []

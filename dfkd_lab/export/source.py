@@ -13,6 +13,7 @@ from dfkd_lab.export.siblings import Measured, measured
 from dfkd_lab.export.synthetic import Labelled, Synthetic
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder
+from dfkd_lab.runs.digests import Digests
 from dfkd_lab.runs.recorder import CHECKPOINT, saved_state
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.faults import reason
@@ -50,6 +51,9 @@ class Source:
             SpecError: if the student's network is not to be had here.
         """
         found = student.of_run(folder, trust_code)
+        for name in ("manifest.json", "seal.json"):
+            Digests(folder.path).check(name, "put it back from a copy")
+        student.refuse_other_card(found, folder.manifest())
         spec, state = folder.spec(), saved_state(folder)
         try:
             checked = _checked(found, state)

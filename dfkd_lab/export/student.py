@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from dfkd_lab import teachers
+from dfkd_lab import nets, teachers
 from dfkd_lab.errors import DamagedFile, RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder, own_code
@@ -37,7 +38,9 @@ def load_student(path: Path | str, net: str = "") -> nn.Module:
     file = next((each for each in files if each.is_file()), None)
     if file is None:
         raise SpecError(f"{path} holds no student: neither {WEIGHTS} of an export nor {STUDENT} of a finished run")
-    return teachers.load(f"{net}@{file}" if net else file).model
+    if net:
+        nets.trust(net)
+    return teachers.of_file(file, python_file.absolute(net) if net else "").model
 
 
 def of_run(folder: RunFolder, trust_code: str = "") -> Teacher:
@@ -55,7 +58,7 @@ def of_run(folder: RunFolder, trust_code: str = "") -> Teacher:
     spec = folder.spec()
     own_code.admitted(dataclasses.replace(spec, teacher=""), trust_code, "export")
     file = folder.path / STUDENT
-    return teachers.find(f"{spec.student}@{file}" if python_file.names_file(spec.student) else str(file))
+    return teachers.of_file(file, spec.student if python_file.names_file(spec.student) else "")
 
 
 def refuse_unfinished(folder: RunFolder) -> None:
@@ -72,6 +75,21 @@ def refuse_unfinished(folder: RunFolder) -> None:
         raise RunError(f"{folder.path} has no student yet: it is {stands}; continue with: resume {folder.path}")
     if not (folder.path / STUDENT).is_file():
         raise RunError(f"{folder.path / STUDENT} is gone; put it back from a copy, or run again in another --out")
+
+
+def refuse_other_card(student: Teacher, manifest: Mapping[str, Any]) -> None:
+    """The card of the student's file takes images as the teacher does, as the run recorded it.
+
+    Raises:
+        DamagedFile: naming what it says otherwise.
+    """
+    known, card = manifest.get("teacher", {}), student.card
+    for name in ("shape", "classes", "mean", "std"):
+        here = getattr(card, name)
+        here = list(here) if isinstance(here, tuple) else here
+        if name in known and known[name] != here:
+            other = f"its card has {name} = {here}, and the run {known[name]}"
+            raise DamagedFile(f"{student.path} is damaged ({other}); put it back from a copy")
 
 
 def refuse_other_weights(student: Teacher, state: dict[str, Any]) -> None:

@@ -76,7 +76,7 @@ def write(
     values = {"to": to if isinstance(to, str) else ",".join(to), "out": os.fspath(out), "accept": accept}
     request = build(ExportSpec, {**values, "teacher_license": teacher_license})
     names = chosen(request.to)
-    folder = run if isinstance(run, RunFolder) else RunFolder(run)
+    folder = _named(run if isinstance(run, RunFolder) else RunFolder(run))
     source = Source.of(folder, next((name for name in names if name in NEED_IMAGES), ""), trust_code)
     path = Path(request.out).expanduser() if request.out else folder.path / "export"
     destination = Destination(path, source.student.sha256)
@@ -85,6 +85,11 @@ def write(
     except OSError as error:
         stays = f"; {', '.join(destination.rows)} stays" if destination.rows else ""
         raise RunError(f"cannot write {error.filename or path}: {error.strerror}{stays}") from None
+
+
+def _named(folder: RunFolder) -> RunFolder:
+    """The folder under its name, which "." has too."""
+    return folder if folder.name.strip(".") else RunFolder(folder.path.resolve())
 
 
 class _Job:

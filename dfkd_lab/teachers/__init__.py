@@ -5,7 +5,7 @@ from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
 from dfkd_lab.teachers.calibration import Calibration
 from dfkd_lab.teachers.checkpoints import Card, near_by, save
 from dfkd_lab.teachers.dense import evaluation_of
-from dfkd_lab.teachers.loading import Teacher, adopt, find, load, locate, student_of, trained, typed
+from dfkd_lab.teachers.loading import Teacher, adopt, find, load, locate, of_file, student_of, trained
 from dfkd_lab.teachers.measurement import (
     Measurement,
     evaluation_images,
@@ -15,6 +15,7 @@ from dfkd_lab.teachers.measurement import (
     measured,
     real_images,
 )
+from dfkd_lab.teachers.typed_names import typed
 
 __all__ = [
     "BUILT_IN",
@@ -34,6 +35,7 @@ __all__ = [
     "locate",
     "measured",
     "near_by",
+    "of_file",
     "real_images",
     "save",
     "student_of",

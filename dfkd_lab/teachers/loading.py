@@ -26,6 +26,7 @@ from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
 from dfkd_lab.teachers.calibration import Calibration
 from dfkd_lab.teachers.checkpoints import Card, save
 from dfkd_lab.teachers.dense import DenseMeasurement
+from dfkd_lab.teachers.typed_names import typed
 
 
 @dataclass(frozen=True)
@@ -98,22 +99,6 @@ def load(name: str | Path, normalization: str = "auto", data: str = "") -> Teach
     return trained(find(typed(str(name)), normalization, data))
 
 
-def typed(name: str) -> str:
-    """The teacher ``name`` as a person typed it: a Python file in it is executed, and gets its absolute path.
-
-    Raises:
-        SpecError: if that file cannot be used.
-    """
-    net, _, file = name.rpartition("@")
-    if not python_file.names_file(net):
-        return name
-    try:
-        nets.trust(net)
-    except SpecError as error:
-        raise SpecError(f"teacher = {name!r}: {error}") from None
-    return f"{python_file.absolute(net)}@{file}"
-
-
 def find(name: str, normalization: str = "auto", data: str = "") -> Teacher:
     """As :func:`load`, but a built-in teacher that is not in the cache has no weights yet, and no SHA-256.
 
@@ -127,6 +112,15 @@ def find(name: str, normalization: str = "auto", data: str = "") -> Teacher:
         path = BUILT_IN[name].path
         if not path.exists():
             return _open(name, path, None, BUILT_IN[name].card, normalization)
+    return of_file(path, net, name, normalization, data)
+
+
+def of_file(path: Path, net: str = "", name: str = "", normalization: str = "auto", data: str = "") -> Teacher:
+    """The teacher in a file, whatever its path looks like; ``net`` is NET of :func:`load`, and no code is executed.
+
+    Raises:
+        SpecError: as :func:`load`.
+    """
     checkpoint = checkpoints.read(path)
     weights, card_ = checkpoint.weights, checkpoint.card
     if python_file.names_file(net):
@@ -138,7 +132,7 @@ def find(name: str, normalization: str = "auto", data: str = "") -> Teacher:
         )
     elif net or card_ is None:
         weights, card_ = bare.identified(net, path, checkpoint, normalization, data)
-    return _open(name, path, weights, card_, normalization)
+    return _open(name or str(path), path, weights, card_, normalization)
 
 
 def trained(teacher: Teacher) -> Teacher:

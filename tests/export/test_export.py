@@ -180,6 +180,7 @@ def test_a_card_says_nothing_of_this_machine_and_nothing_in_it_is_markup(mine: R
     manifest["teacher"]["name"] = f"resnet20@{tmp_path}/<script>|`.pth"
     manifest["evaluation"]["name"] = f"folder:{tmp_path}/photos: mine"
     (mine.path / "manifest.json").write_text(json.dumps(manifest))
+    (mine.path / "digests.json").unlink()  # which would say that it is not as it was written
     out = export.write(mine, "safetensors", teacher_license="<b>|\x1b[2J").path
     for name in ("README.md", "config.json", "parity.json"):
         assert str(tmp_path) not in (out / name).read_text()
