@@ -76,7 +76,7 @@ class Destination:
     def write(self, name: str, content: str | dict[str, Any]) -> None:
         """Write what describes the export."""
         text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
-        write_atomically(self.path / name, text.encode())
+        _write(self.path / name, text.encode())
 
     def put(self, name: str, content: bytes, prove: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         """Write a file, and give its row; it takes its place if the row says that it was "passed" or "accepted".
@@ -90,7 +90,7 @@ class Destination:
         """
         unproven = self.path / f"{name}{UNPROVEN}"
         self.rows.pop(name, None)
-        write_atomically(unproven, content)
+        _write(unproven, content)
         try:
             row = prove(unproven)
             if row["passed"] or row["accepted"]:
@@ -104,7 +104,7 @@ class Destination:
 
     def keep(self, name: str, content: bytes, what: str) -> None:
         """Write a file that nothing is to be proven of."""
-        write_atomically(self.path / name, content)
+        _write(self.path / name, content)
         self.rows[name] = {"what": what, "bytes": len(content), "sha256": sha256_of(self.path / name)}
 
     def put_folder(self, name: str, files: Iterable[tuple[Path, bytes]], what: str) -> None:
@@ -123,3 +123,11 @@ class Destination:
         finally:
             shutil.rmtree(unproven, ignore_errors=True)
         self.rows[name] = {"what": what}
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Put ``content`` into ``path``, and not to where a link that lies in its way leads."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    if temporary.is_symlink():
+        temporary.unlink()
+    write_atomically(path, content)

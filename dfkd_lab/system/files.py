@@ -30,7 +30,6 @@ def write_atomically(
     # one name, so that a write that was killed leaves nothing but what the next one replaces; or one a process
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp" if shared else f"{path.name}.tmp")
     try:
-        temporary.unlink(missing_ok=True)  # a link would lead elsewhere
         with temporary.open("wb") as file:
             hashed = _Hashed(file)
             hashed.fill(content)
