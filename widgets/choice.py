@@ -173,7 +173,7 @@ class Choice:
     def _examine(self) -> None:
         """Find out whether the choice can be run, and show what is known of that run."""
         fields = self._fields()
-        self._put(self.ahead, "")
+        status.put(self.ahead, "")
         self.resolved, self.problem = None, ""
         try:
             if problems := [field.problem for field in fields.values() if field.problem]:
@@ -217,7 +217,7 @@ class Choice:
     def _show(self, resolved: ResolvedRun) -> None:
         spec, recipe = resolved.spec, resolved.composed.recipe
         name = "+".join([spec.method, *composition.replaced(spec).values()])
-        self._put(self.picture, diagram.draw(name, recipe))
+        status.put(self.picture, diagram.draw(name, recipe))
         self._look_ahead(resolved)
         self.forecast.show(resolved, partial(self._look_ahead, resolved))
         self.cards.show(resolved)
@@ -226,7 +226,7 @@ class Choice:
         if self.resolved is resolved:
             ahead = status.cost_ahead(resolved.spec.rounds, resolved.composed.recipe.schedule)
             notes = [f"{each[0].upper()}{each[1:]}." for each in resolved.notes]
-            self._put(self.ahead, paragraph(" ".join(filter(None, [ahead, forecast, *notes]))))
+            status.put(self.ahead, paragraph(" ".join(filter(None, [ahead, forecast, *notes]))))
 
     def _name_changes(self, names: list[str]) -> None:
         method = self.run_form.fields["method"].value
@@ -237,7 +237,7 @@ class Choice:
         preset = self._preset().preset
         called = ", ".join(LABELS.get(name, name) for name in names)
         text = f"Changed from the preset '{preset}': {called}." if names else f"All as in preset '{preset}'."
-        self._put(self.changes, paragraph(text))
+        status.put(self.changes, paragraph(text))
 
     def _arrange(self) -> None:
         self.about, self.ahead, self.changes = (
@@ -271,11 +271,6 @@ class Choice:
             yield
         finally:
             self._busy = False
-
-    @staticmethod
-    def _put(widget: ipywidgets.HTML, content: str) -> None:
-        if widget.value != content:
-            widget.value = content
 
 
 def _button(name: str, tooltip: str, action: Callable[[], None]) -> ipywidgets.Button:

@@ -110,7 +110,7 @@ class Live:
             now = self._with_seal(self.now())
             reports = self.history.reports
             alarms = len(reports[-1].alarms) if len(reports) else 0
-            self._set(self.status, headline.html(now, self._without_alarms(), self.teacher.get("accuracy"), alarms))
+            status.put(self.status, headline.html(now, self._without_alarms(), self.teacher.get("accuracy"), alarms))
             self._draw_alarms(now)
             self.on_state(now["state"])
 
@@ -200,7 +200,7 @@ class Live:
             try:
                 self.refresh()
             except Exception as error:  # a file may be half there; the next look may be luckier
-                self._set(self.status, status.line({"state": "cannot read the run", "message": str(error)}, []))
+                status.put(self.status, status.line({"state": "cannot read the run", "message": str(error)}, []))
             self._closing.wait(max(0.05, PERIOD_S - (time.monotonic() - start)))
 
     def _arrange(self) -> ipywidgets.VBox:
@@ -211,11 +211,6 @@ class Live:
         )
         parts = [self.status, row, self.alarms, self.downloads, self.exporting.widget]
         return ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
-
-    @staticmethod
-    def _set(widget: ipywidgets.HTML, text: str) -> None:
-        if widget.value != text:
-            widget.value = text
 
 
 def _views(dense: bool) -> list[str]:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -251,9 +250,7 @@ class Panel:
             self._say(str(error), alert=True)
 
     def _say(self, text: str, *, alert: bool = False) -> None:
-        role, color = ("alert", f"; color: {status.WARNING}") if alert else ("status", "")
-        line = f"<div role='{role}' style='line-height: 1.35{color}'>{escape(text)}</div>"
-        self.message.value = line if text else ""
+        self.message.value = status.sentence(text, alert=alert) if text else ""
 
 
 def free(path: Path) -> Path:

@@ -78,13 +78,13 @@ class QueuePanel:
             try:
                 row = self.order.read()
             except RunError as error:
-                self._put(self.standing, _line(str(error), alert=True))
+                status.put(self.standing, status.sentence(str(error), alert=True))
                 return
             self._draw(row)
 
     def say(self, text: str, *, alert: bool = False) -> None:
         """A sentence below the fields."""
-        self._put(self.message, _line(text, alert=alert) if text else "")
+        status.put(self.message, status.sentence(text, alert=alert) if text else "")
 
     def _draw(self, row: Row) -> None:
         names = {name: self.order.folder(name) for name in row.runs}
@@ -100,7 +100,7 @@ class QueuePanel:
         if self.rows.children != shown:
             self.rows.children = shown
         at_work = self.order.is_worked_off() or (self.child is not None and self.child.poll() is None)
-        self._put(self.standing, _line(standing(row, names, found, at_work)))
+        status.put(self.standing, status.sentence(standing(row, names, found, at_work)))
         self.hold.description = "Hold" if at_work and not row.held else "Go on"
         self.hold.disabled = not waiting
         if self.jobs.value != row.jobs:
@@ -153,7 +153,9 @@ class QueuePanel:
     def offer(self) -> None:
         """Say what is chosen now, and have its settings to vary."""
         chosen = variations.described(self.choice)
-        self._put(self.common, _line(f"Chosen on the first page: {chosen}. What is varied takes the place of that."))
+        status.put(
+            self.common, status.sentence(f"Chosen on the first page: {chosen}. What is varied takes the place of that.")
+        )
         names = variations.axes(self.choice)
         for number, (axis, _) in enumerate(self.axes):
             options = names if number == 0 else (variations.NONE, *names)
@@ -187,11 +189,6 @@ class QueuePanel:
     def _set_jobs(self) -> None:
         if self._drawing != threading.get_ident():
             self.order.set_jobs(self.jobs.value)
-
-    @staticmethod
-    def _put(widget: ipywidgets.HTML, text: str) -> None:
-        if widget.value != text:
-            widget.value = text
 
 
 class Line:
@@ -246,11 +243,6 @@ def standing(row: Row, folders: dict[str, RunFolder], found: dict[str, dict[str,
     elif row.held:
         words.append("held: no more are begun")
     return " · ".join(filter(None, words))
-
-
-def _line(text: str, *, alert: bool = False) -> str:
-    role, color = ("alert", f"; color: {status.WARNING}") if alert else ("status", "")
-    return f"<div role='{role}' style='line-height: 1.35; white-space: pre-wrap{color}'>{escape(text)}</div>"
 
 
 def _button(name: str, tooltip: str) -> ipywidgets.Button:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+import ipywidgets
 from IPython import get_ipython
 
 from dfkd_lab.engine.recipe import Schedule
@@ -96,3 +97,15 @@ def _alarms(last: Report | None) -> str:
     alarms = last.alarms if last else []
     rows = (f"<div style='color: {WARNING}'>alarm: {escape(alarm)}</div>" for alarm in alarms)
     return "".join(rows)
+
+
+def put(widget: ipywidgets.HTML, text: str) -> None:
+    """Show ``text``, and send nothing if it is there."""
+    if widget.value != text:
+        widget.value = text
+
+
+def sentence(text: str, *, alert: bool = False) -> str:
+    """Text as HTML that a screen reader announces, at once if it is an ``alert``; its lines stay lines."""
+    role, color = ("alert", f"; color: {WARNING}") if alert else ("status", "")
+    return f"<div role='{role}' style='line-height: 1.35; white-space: pre-wrap{color}'>{escape(text)}</div>"

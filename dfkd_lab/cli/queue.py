@@ -21,7 +21,7 @@ class Flags:
 
 
 def run(arguments: list[str]) -> None:
-    """``queue``. The first interrupt ends it after the rounds that run, the second leaves them alone."""
+    """``queue``. The first interrupt ends it after the rounds that run, the second waits no longer."""
     flags = read(Flags, arguments, "queue")
     from dfkd_lab import sweeps
     from dfkd_lab.runs.folder import runs_root

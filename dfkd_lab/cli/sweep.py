@@ -52,7 +52,7 @@ class Flags:
 
 
 def run(arguments: list[str]) -> None:
-    """``sweep SPEC.yaml``. The first interrupt ends it after the rounds that run, the second leaves them alone."""
+    """``sweep SPEC.yaml``. The first interrupt ends it after the rounds that run, the second waits no longer."""
     if not {"-h", "--help"}.isdisjoint(arguments):
         tyro.cli(Flags, prog="dfkd_lab sweep SPEC.yaml", args=["--help"])
     if not arguments or arguments[0].startswith("-"):
