@@ -62,7 +62,7 @@ test-long: setup  ## the tests that take minutes each
 	$(BIN)/python -m pytest -m long
 
 abuse: setup  ## damaged files, full disks and killed processes: an hour, and benchmarks/results/abuse.json
-	$(BIN)/python -m tests.abuse --mutations 10000 --limits 500 --kills 200 --processes 2 --out benchmarks/results/abuse.json
+	$(BIN)/python -m tests.abuse --mutations 10000 --exports 1000 --limits 500 --kills 200 --processes 2 --out benchmarks/results/abuse.json
 
 compile-check: setup  ## every method as a compiled run through the seal, the compiler's cache cold: half an hour
 	$(BIN)/python -m pytest $(WORKERS) -m "slow or long" tests/runs/test_compiled_runs.py

@@ -11,7 +11,8 @@ from typing import Any
 import anywidget
 import traitlets
 
-from dfkd_lab.export.destination import UNPROVEN
+from dfkd_lab.export.destination import CARD, CONFIG, NAMES
+from dfkd_lab.export.student import PARITY
 from dfkd_lab.runs import RunFolder
 from dfkd_lab.system.text import csv_table
 from widgets import report
@@ -19,6 +20,9 @@ from widgets import report
 STUDENT, EXPORT = "student.safetensors", "export.zip"
 NEEDS = {STUDENT: STUDENT, EXPORT: "export/README.md"}
 """What has to be in the run folder for a file to be offered; the model card is written last."""
+
+
+DESCRIBING = (CONFIG, PARITY, CARD)
 
 
 def rounds_csv(folder: RunFolder) -> bytes:
@@ -49,10 +53,10 @@ def export_zip(folder: RunFolder) -> bytes:
 
 
 def is_ours(path: Path, root: Path) -> bool:
-    """Whether it is a file of the export in ``root``, not one that a killed export left, nor what a link leads to."""
+    """Whether it is a file of the export in ``root``, by its name, and not what a link leads to."""
     inside = path.relative_to(root).parts
     linked = any(Path(root, *inside[:depth]).is_symlink() for depth in range(1, len(inside) + 1))
-    return path.is_file() and not linked and not inside[0].endswith((UNPROVEN, ".tmp"))
+    return path.is_file() and not linked and bool(inside[0] in DESCRIBING or NAMES.fullmatch(inside[0]))
 
 
 FILES: dict[str, Callable[[RunFolder], bytes]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from html import escape
+from pathlib import Path
 
 import ipywidgets
 
@@ -29,7 +30,10 @@ class Exporting:
 
     def __init__(self) -> None:
         self.folder: RunFolder | None = None
-        self.child: subprocess.Popen[str] | None = None
+        self.children: dict[Path, subprocess.Popen[str]] = {}
+        """Exports that are on, by run folder."""
+        self.said: dict[Path, tuple[str, bool]] = {}
+        """What the last export of each folder said, and whether that is an alert."""
         self.button = ipywidgets.Button(
             description=BUTTON,
             tooltip="Write files that work without this library into export/ of the run folder",
@@ -53,37 +57,40 @@ class Exporting:
 
     def attach(self, folder: RunFolder | None) -> None:
         """Export the student of ``folder`` from now on; an export that is on goes on by itself."""
-        self.folder, self.child, self.message.value = folder, None, ""
+        self.folder = folder
         self.refresh()
 
     def begin(self) -> None:
         """Start the process."""
-        if self.folder is None or self.child:
+        if self.folder is None or self.folder.path in self.children:
             return
         formats = ",".join(name for name, box in self.boxes.items() if box.value)
         files = own_code.files_of(self.folder.spec()).values()
         trusted = all(python_file.trusted(name) for name in files)  # typed in this kernel
-        self.child = subprocess.Popen(
+        self.children[self.folder.path] = subprocess.Popen(
             [sys.executable, "-m", "dfkd_lab", "export", str(self.folder.path), "--to", formats,
              *(["--trust-code"] if files and trusted else [])],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )  # fmt: skip
-        self._say(WORKING)
+        self.said[self.folder.path] = WORKING, False
         self.refresh()
 
     def refresh(self) -> None:
-        """Look whether there is a student, and whether the process has ended."""
-        if self.child and self.child.poll() is not None:
-            said, code = self.child.communicate()[0], self.child.returncode
-            self.child = None
-            self._say(said.strip() or f"it ended without a word (status {code})", alert=code != 0)
+        """Look whether there is a student, and which processes have ended."""
+        for path, child in [*self.children.items()]:
+            if child.poll() is not None:
+                text = child.communicate()[0].strip() or f"it ended without a word (status {child.returncode})"
+                self.said[path] = text, child.returncode != 0
+                del self.children[path]
         has_student = self.folder is not None and self.folder.status()["state"] == "finished"
         display = None if has_student else "none"
         if self.widget.layout.display != display:
             self.widget.layout.display = display
-        self.button.disabled = self.child is not None
+        path = self.folder.path if self.folder else Path()
+        self.button.disabled = path in self.children
+        self._say(*self.said.get(path, ("", False)))
 
-    def _say(self, text: str, *, alert: bool = False) -> None:
+    def _say(self, text: str, alert: bool) -> None:
         role, color = ("alert", f"color: {status.AMBER}; ") if alert else ("status", "")
         lines = "<br>".join(map(escape, text.splitlines()))
-        self.message.value = f"<div role='{role}' style='{color}line-height: 1.35'>{lines}</div>"
+        status.put(self.message, f"<div role='{role}' style='{color}line-height: 1.35'>{lines}</div>" if text else "")

@@ -1,29 +1,46 @@
-"""The folder of an export: this student's alone, and in it only files that were proven."""
+"""The folder of an export: this student's alone, one export at a time, and in it only files that were proven.
+
+What is there and is not as an export wrote it is never written over: it is set aside, and said.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dfkd_lab.errors import DamagedFile, SpecError
+from filelock import FileLock, Timeout
+
+from dfkd_lab.errors import DamagedFile, RunError, SpecError
+from dfkd_lab.export.student import PARITY
 from dfkd_lab.runs import RunFolder
 from dfkd_lab.system.files import sha256_of, write_atomically
-from dfkd_lab.system.stored import Fields, read_json
+from dfkd_lab.system.stored import Fields, misfit, read_json
 
-CONFIG, PARITY, CARD = "config.json", "parity.json", "README.md"
-NAMES = re.compile(r"model\.(safetensors|pt2|onnx|int8\.onnx)|images|\w[\w-]*\.py")
+CONFIG, CARD = "config.json", "README.md"
+COMPARED = re.compile(r"model\.(safetensors|pt2|onnx|int8\.onnx)")
+"""Names of the files that are held against the student."""
+IMAGES = "images"
+NAMES = re.compile(rf"{COMPARED.pattern}|{IMAGES}|\w[\w-]*\.py")
 """Of what an export writes beside what describes it."""
-UNPROVEN = ".unproven"
-"""How the name of a file ends that was not held against the student yet; a killed export may leave one."""
-OURS = Fields(needed={"dfkd_lab": Fields(needed={"student_sha256": str})})
-NUMBERS = dict.fromkeys(("same_class", "relative_difference"), float)
-ROW = Fields(needed={"what": str}, known={**NUMBERS, "sha256": str, "bytes": int, "accepted": bool, "size_step": int})
-KEPT = Fields(needed={"files": Fields(others=ROW)})
-ANOTHER = "give another --out"
+UNPROVEN, ASIDE, LOCK = ".unproven", ".before", ".lock"
+"""How the name of a file ends that was not held against the student yet (a killed export may leave one); of one that
+was set aside; and the file by which one export at a time writes here."""
+OURS = Fields(needed={"dfkd_lab": Fields(needed={"student_sha256": str}, known={"teacher_license": str})})
+DESCRIBED = {"what": str, "sha256": str, "bytes": int}
+FOUND = Fields(
+    needed={**DESCRIBED, "same_class": float, "relative_difference": float, "passed": bool, "accepted": bool},
+    known={"size_step": int},
+)
+"""Row of a file that was compared."""
+KEPT = Fields(needed={"files": Fields(others=Fields(known=DESCRIBED))}, known={"described": Fields(others=str)})
+ANOTHER = "move it away, or name another folder with --out"
 
 
 class Destination:
@@ -32,56 +49,113 @@ class Destination:
     Args:
         path: Of the folder.
         sha256: Of the student's weights.
+        say: Told what is there and is not as an export wrote it.
 
     Raises:
         SpecError: if it holds something else.
     """
 
-    def __init__(self, path: Path, sha256: str):
-        self.path, self.sha256 = path, sha256
+    def __init__(self, path: Path, sha256: str, say: Callable[[str], object] = lambda sentence: None):
+        self.path, self.sha256, self.say = path, sha256, say
         if path.exists() and not path.is_dir():
             raise SpecError(f"out = '{path}' is a file; allowed: a folder that is new, empty, or holds such an export")
         if RunFolder(path).exists():
-            raise SpecError(f"out = '{path}' is a run folder; {ANOTHER}, or none for its folder export/")
-        self.rows = self._earlier() if path.is_dir() else {}
-        """What is there, by name, as parity.json has it."""
+            raise SpecError(f"out = '{path}' is a run folder; name another with --out, or none for its folder export/")
+        self.rows: dict[str, dict[str, Any]] = {}
+        """What is there as an export wrote it, by name, as parity.json has it."""
+        self.described: dict[str, str] = {}
+        """The SHA-256 of what describes it, by name, as it was written."""
+        self.teacher_license = ""
+        """As an earlier export was told."""
+        self._read()
 
-    def _earlier(self) -> dict[str, dict[str, Any]]:
-        """The files of an earlier export of this student that are still as they were written."""
-        there = sorted(each.name for each in self.path.iterdir())
+    def _read(self) -> None:
+        """What an earlier export of this student has left, so far as it still is as it was written."""
+        passing = (LOCK, f"{CONFIG}.tmp")
+        there = (
+            sorted(each.name for each in self.path.iterdir() if each.name not in passing) if self.path.exists() else ()
+        )
         if not there:
-            return {}
+            return
         try:
             found = read_json(self.path / CONFIG, OURS, ANOTHER)
         except DamagedFile:  # somebody else's, or of no use: not ours to write over
             found = {}
         if not found:
-            raise SpecError(f"out = '{self.path}' holds something else ({there[0]}); {ANOTHER}, or an empty folder")
+            raise SpecError(f"out = '{self.path}' holds something else ({there[0]}); {ANOTHER}")
         if (other := found["dfkd_lab"]["student_sha256"]) != self.sha256:
             raise SpecError(f"out = '{self.path}' holds the export of another student (sha256 {other[:16]}); {ANOTHER}")
-        kept = read_json(self.path / PARITY, KEPT, f"remove it, or {ANOTHER}").get("files", {})
-        return {name: row for name, row in kept.items() if self._is_unchanged(name, row)}
+        self.teacher_license = found["dfkd_lab"].get("teacher_license", "")
+        kept = read_json(self.path / PARITY, KEPT, f"remove it, or {ANOTHER}")
+        self.described = kept.get("described", {})
+        self.rows = {name: row for name, row in kept.get("files", {}).items() if self._is_unchanged(name, row)}
 
     def _is_unchanged(self, name: str, row: dict[str, Any]) -> bool:
         path = self.path / name
-        if not NAMES.fullmatch(name) or path.is_symlink():  # of somebody else's making
+        if not NAMES.fullmatch(name) or path.is_symlink() or not path.exists():  # of somebody else's making
             return False
-        return path.is_dir() if "sha256" not in row else path.is_file() and sha256_of(path) == row["sha256"]
+        is_compared = COMPARED.fullmatch(name)
+        if misfit(row, FOUND if is_compared else Fields(needed=DESCRIBED)):
+            return False
+        if is_compared and not (row["passed"] or row["accepted"]):
+            return False
+        return digest_of(path) == row["sha256"]
 
-    def open(self, config: dict[str, Any]) -> None:
-        """Make the folder, and say first whose it is."""
+    @contextmanager
+    def open(self, config: dict[str, Any]) -> Iterator[None]:
+        """Make the folder, say first whose it is, and keep other exports out for as long as this is open.
+
+        Args:
+            config: Of the network.
+
+        Raises:
+            RunError: if another one is writing there.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        self.write(CONFIG, config)
+        file = self.path / LOCK
+        if file.is_symlink():
+            file.unlink()
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"another export is writing to {self.path}; wait for its end, or name another --out"
+            ) from None
+        except NotImplementedError:  # a file system without locks
+            pass
+        try:
+            self._read()  # again: another may have ended since
+            self._tidy()
+            self.describe(CONFIG, config)
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+            lock.release()
 
-    def write(self, name: str, content: str | dict[str, Any]) -> None:
-        """Write what describes the export."""
-        text = content if isinstance(content, str) else json.dumps(content, indent=1) + "\n"
-        _write(self.path / name, text.encode())
+    def _tidy(self) -> None:
+        """Remove what killed exports left, and say what is no file of an export any more."""
+        for path in sorted(self.path.iterdir()):
+            stem, dot, rest = path.name.partition(UNPROVEN)
+            if dot and rest in ("", ".tmp") and NAMES.fullmatch(stem):
+                _remove(path)
+            elif path.name not in self.rows and (COMPARED.fullmatch(path.name) or path.name == IMAGES):
+                self.say(f"{path} is not as an export wrote it, and is not listed")
+
+    def describe(self, name: str, content: str | dict[str, Any]) -> None:
+        """Write what describes the export; a text that a person has changed since is set aside."""
+        text = (content if isinstance(content, str) else json.dumps(content, indent=1) + "\n").encode()
+        path, known = self.path / name, self.described.get(name)
+        if known and path.is_file() and not path.is_symlink() and sha256_of(path) not in (known, _digest(text)):
+            self._set_aside(path)
+        _write(path, text)
+        self.described[name] = _digest(text)
+        self._record(self.rows)
 
     def put(self, name: str, content: bytes, prove: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         """Write a file, and give its row; it takes its place if the row says that it was "passed" or "accepted".
 
-        Else no file of that name is left.
+        Else what an earlier export proved stays.
 
         Args:
             name: Of the file.
@@ -89,40 +163,80 @@ class Destination:
             prove: Reads the file that it is given, and gives its row.
         """
         unproven = self.path / f"{name}{UNPROVEN}"
-        self.rows.pop(name, None)
         _write(unproven, content)
         try:
             row = prove(unproven)
             if row["passed"] or row["accepted"]:
-                self.rows[name] = {**row, "bytes": len(content), "sha256": sha256_of(unproven)}
-                unproven.replace(self.path / name)
-            else:
-                (self.path / name).unlink(missing_ok=True)
+                self._take(name, unproven, {**row, "bytes": len(content)})
         finally:
             unproven.unlink(missing_ok=True)
         return row
 
     def keep(self, name: str, content: bytes, what: str) -> None:
         """Write a file that nothing is to be proven of."""
-        _write(self.path / name, content)
-        self.rows[name] = {"what": what, "bytes": len(content), "sha256": sha256_of(self.path / name)}
+        unproven = self.path / f"{name}{UNPROVEN}"
+        _write(unproven, content)
+        self._take(name, unproven, {"what": what, "bytes": len(content)})
 
     def put_folder(self, name: str, files: Iterable[tuple[Path, bytes]], what: str) -> None:
         """Write a folder of files, all of them or none."""
         unproven = self.path / f"{name}{UNPROVEN}"
-        if unproven.is_symlink():
-            unproven.unlink()
-        shutil.rmtree(unproven, ignore_errors=True)
-        self.rows.pop(name, None)
         try:
+            size = 0
             for path, content in files:
                 (unproven / path).parent.mkdir(parents=True, exist_ok=True)
-                (unproven / path).write_bytes(content)
-            shutil.rmtree(self.path / name, ignore_errors=True)
-            unproven.replace(self.path / name)
+                size += (unproven / path).write_bytes(content)
+            self._take(name, unproven, {"what": what, "bytes": size})
         finally:
-            shutil.rmtree(unproven, ignore_errors=True)
-        self.rows[name] = {"what": what}
+            _remove(unproven)
+
+    def _take(self, name: str, made: Path, row: dict[str, Any]) -> None:
+        """Put what was ``made`` in its place; what is there and is not as an export wrote it is set aside."""
+        path = self.path / name
+        if name not in self.rows and path.exists() and not path.is_symlink():
+            self._set_aside(path)
+        rows = {
+            **{key: each for key, each in self.rows.items() if key != name},
+            name: {**row, "sha256": digest_of(made)},
+        }
+        self._record(rows)  # first: a file without a row would count as somebody else's
+        if path.is_symlink() or path.is_dir():
+            _remove(path)
+        made.replace(path)
+        self.rows = rows
+
+    def _record(self, rows: dict[str, dict[str, Any]]) -> None:
+        found = {"student_sha256": self.sha256, "described": self.described, "files": rows}
+        _write(self.path / PARITY, (json.dumps(found, indent=1) + "\n").encode())
+
+    def _set_aside(self, path: Path) -> None:
+        free = (path.with_name(f"{path.name}{ASIDE}{number or ''}") for number in itertools.count())
+        aside = next(each for each in free if not each.exists() and not each.is_symlink())
+        path.replace(aside)
+        self.say(f"{path} was changed since it was exported; it is {aside.name} now")
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file; of a folder, that of the names and contents of all that is in it."""
+    if path.is_file():
+        return sha256_of(path)
+    files = sorted(each for each in path.rglob("*") if each.is_symlink() or not each.is_dir())
+    lines = [
+        f"{each.relative_to(path).as_posix()} {'a link' if each.is_symlink() else sha256_of(each)}" for each in files
+    ]
+    return _digest("\n".join(lines).encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _remove(path: Path) -> None:
+    """A file, a folder or a link, if it is there; what a link leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -17,7 +18,6 @@ from dfkd_lab.export.student import WEIGHTS
 from dfkd_lab.export.synthetic import spread
 from dfkd_lab.nets import python_file
 from dfkd_lab.spec import unknown
-from dfkd_lab.system.environment import installed
 from dfkd_lab.system.faults import reason
 
 FORMATS = ("safetensors", "pt2", "onnx", "int8", "images")
@@ -39,7 +39,7 @@ def chosen(to: str) -> list[str]:
             raise SpecError(f"to: {unknown(name, FORMATS, 'format')}")
     if not names:
         raise SpecError(f"to = '{to}' names no format; known: {', '.join(FORMATS)}")
-    missing = [package for package in EXTRA if installed(package) == "missing"]
+    missing = [package for package in EXTRA if find_spec(package) is None]  # onnxruntime has many names on an index
     if missing and {"onnx", "int8"} & set(names):
         raise SpecError(f"to = '{to}' needs {', '.join(missing)}; run: pip install 'dfkd_lab[export]'")
     return names
@@ -106,7 +106,7 @@ def _weights(source: Source) -> File:
 
 def _int8(onnx: bytes, source: Source) -> File:
     images = spread(source.synthetic.images, int8.CALIBRATED_ON)
-    what = f"the graph in int8, calibrated on {len(images)} synthetic images and no other"
+    what = f"the graph in int8, calibrated on {len(images):,} synthetic images and no other"
     try:
         content = int8.quantized(onnx, images)
     except OSError:

@@ -27,6 +27,8 @@ IMAGE, LOGITS = "image", "logits"
 TRACED = 2
 """Images that are traced; 1 would be taken for the only number there is."""
 MOST_IMAGES, LARGEST_SIDE = 4096, 4096
+FEWEST_STEPS = 2
+"""Height and width of a dense net's images, in the steps in which they may change: 1 is taken for the only size."""
 STEPS = (1, 2, 4, 8, 16, 32)
 """Of a dense net: its height and width may be any multiple of the first of these that it can be traced with."""
 OPERATOR = re.compile(r"op='([\w:.]+)'|torch\.ops\.(\w+\.\w+)")
@@ -78,7 +80,7 @@ def _dynamic(step: int) -> dict[int, Any]:
     sizes: dict[int, Any] = {0: Dim("batch", min=1, max=MOST_IMAGES)}
     if step:
         for place, name in ((2, "height"), (3, "width")):
-            side: Any = Dim(name, min=2, max=LARGEST_SIDE // step)
+            side: Any = Dim(name, min=FEWEST_STEPS, max=LARGEST_SIDE // step)
             sizes[place] = step * side if step > 1 else side
     return sizes
 

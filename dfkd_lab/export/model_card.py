@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from dfkd_lab import __version__, methods
+from dfkd_lab import __version__, methods, nets
+from dfkd_lab.export.graphs import FEWEST_STEPS, LARGEST_SIDE
 from dfkd_lab.export.parity import INPUTS
 from dfkd_lab.export.siblings import Measured
 from dfkd_lab.export.source import Source
+from dfkd_lab.nets import python_file
 from dfkd_lab.runs import records
 from dfkd_lab.system.text import printable
 
@@ -37,7 +40,7 @@ def page(source: Source, rows: Rows, teacher_license: str) -> str:
 
 def compared(row: Mapping[str, Any]) -> str:
     """What was found of a file beside the student; empty if nothing was compared."""
-    if "same_class" not in row:
+    if "same_class" not in row:  # of what only lies beside
         return ""
     words = f"same class in {row['same_class']:.2%}, logits differ by {row['relative_difference']:.1e}"
     return f"{words}; did not pass, and was accepted" if row.get("accepted") else words
@@ -70,9 +73,15 @@ def _is_data_free(source: Source) -> bool:
 def _title(source: Source) -> str:
     task = "a class for every pixel" if source.is_dense else "a class for an image"
     teacher = _code(_without_folders(source.manifest.get("teacher", {}).get("name", "")))
+    learns = getattr(methods.METHODS.get(source.spec.method), "learns_from_teacher", True)
+    how = f"distilled from the teacher {teacher}" if learns else "trained without a teacher"
+    commits = dict.fromkeys(
+        str(each["commit"])[:12] for each in source.manifest.get("sessions", []) if "commit" in each
+    )
+    at = f" at commit {', '.join(commits)}" if commits else ""
     return (
-        f"# {_plain(source.folder.name)}\n\nThe student {_code(source.net)}, which gives {task}, distilled from the "
-        f"teacher {teacher} by {_code(source.spec.method)} in dfkd_lab {__version__}."
+        f"# {_plain(source.folder.name)}\n\nThe student {_code(source.net)}, which gives {task}, {how} by "
+        f"{_code(source.spec.method)} of dfkd_lab{_plain(at)}; exported by dfkd_lab {__version__}."
     )
 
 
@@ -91,15 +100,26 @@ def _use(source: Source, rows: Rows) -> str:
         f"[N, {size}], in the order {_plain(', '.join(source.class_names))}.",
     ]
     if step := next((row["size_step"] for row in rows.values() if "size_step" in row), 0):
-        lines.append(f"The graphs take any height and width that are multiples of {step}.")
+        sizes = f"from {FEWEST_STEPS * step} to {LARGEST_SIDE:,}"
+        lines.append(f"The graphs take any height and width {sizes} that are multiples of {step}.")
     if graph := next((name for name in rows if name.endswith(".onnx")), ""):
         call = '(logits,) = student.run(["logits"], {"image": images})  # images: a NumPy array'
         start = f'import onnxruntime\n\nstudent = onnxruntime.InferenceSession("{graph}")'
         lines.append(f"```python\n{start}\n{call}\n```")
     if "model.safetensors" in rows:
-        start = 'from dfkd_lab import load_student\n\nlogits = load_student(".")(images)  # images: a tensor'
-        lines.append(f"```python\n{start}\n```")
+        lines.append(_loading(source.net))
     return "\n\n".join(lines)
+
+
+def _loading(net: str) -> str:
+    """How the weights are loaded again."""
+    own, note = "", ""
+    if python_file.names_file(net):
+        own, note = f', "{net}"', "The Python file is executed by that; read it first.\n\n"
+    elif ":" not in net and net not in nets.PUBLISHED:
+        note = f"The network is one that was registered: `dfkd_lab.nets.register({net!r}, ...)` comes first.\n\n"
+    call = f'from dfkd_lab import load_student\n\nlogits = load_student("."{own})(images)  # images: a tensor'
+    return f"{note}```python\n{call}\n```"
 
 
 def _origin(source: Source, teacher_license: str) -> str:
@@ -117,7 +137,7 @@ def _origin(source: Source, teacher_license: str) -> str:
         "license of the teacher": f"{teacher_license}, as stated by whoever exported it" if teacher_license else
                                   "not stated by whoever exported it",
         "sha256 of the student": source.student.sha256,
-        "images synthesized": _count(result.get("images")),
+        f"images {'shown' if source.seal.get('real_images') else 'synthesized'}": _count(result.get("images")),
         "teacher queries": _count(result.get("teacher_queries")),
         "seed": str(source.spec.seed),
         "data": f"the distillation {records.verdict(seal, result['rounds'])}",
@@ -182,7 +202,8 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
 
 def _plain(text: object) -> str:
     """Text for a table in Markdown; names of files and classes may hold anything."""
-    return html.escape(printable(text), quote=False).replace("|", "\\|").replace("[", "\\[").replace("`", "\\`")
+    shown = html.escape(printable(text), quote=False)
+    return re.sub(r"[\\|\[\]`*]", r"\\\g<0>", shown)
 
 
 def _code(text: object) -> str:

@@ -121,13 +121,17 @@ def compare(
 
 
 def _row(student: Frozen, exported: Runs, batch: int, images: Tensor) -> Row:
-    pairs = [(student(part), exported(part)) for part in images.split(batch)]
-    wanted, found = (torch.cat(each) for each in zip(*pairs, strict=True))
-    if wanted.shape != found.shape:
-        return Row(batch, len(images), _size(images), float("inf"), float(wanted.abs().max()), 0.0)
-    same = float((wanted.argmax(1) == found.argmax(1)).float().mean())
-    difference = float((wanted - found).abs().nan_to_num(float("inf")).max())
-    return Row(batch, len(images), _size(images), difference, float(wanted.abs().max()), same)
+    difference = largest = 0.0
+    same = labels = 0
+    for part in images.split(batch):  # one after the other: maps of logits of all inputs may be gigabytes
+        wanted, found = student(part), exported(part)
+        largest = max(largest, float(wanted.abs().max()))
+        if wanted.shape != found.shape:
+            return Row(batch, len(images), _size(images), float("inf"), largest, 0.0)
+        difference = max(difference, float((wanted - found).abs().nan_to_num(float("inf")).max()))
+        same += int((wanted.argmax(1) == found.argmax(1)).sum())
+        labels += wanted.argmax(1).numel()
+    return Row(batch, len(images), _size(images), difference, largest, same / labels)
 
 
 def _size(images: Tensor) -> str:

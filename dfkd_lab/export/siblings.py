@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs import RunFolder
+from dfkd_lab.runs import RunFolder, standing
 from dfkd_lab.runs.folder import identity
 from dfkd_lab.spec import RunSpec
 
@@ -35,7 +35,7 @@ class Measured:
 
 def measured(folder: RunFolder, spec: RunSpec) -> Measured | None:
     """What a finished run was measured at after its last round, and the finished runs beside it; None if it was not."""
-    result, manifest = folder.result(), folder.manifest()
+    result, manifest = of_log(folder), folder.manifest()
     evaluation, teacher = manifest.get("evaluation"), manifest.get("teacher", {}).get("sha256")
     if result.get("last") is None or not evaluation:
         return None
@@ -47,12 +47,22 @@ def measured(folder: RunFolder, spec: RunSpec) -> Measured | None:
     return Measured(metric, evaluation["name"], evaluation["n"], result["last"], [result["last"], *others.values()])
 
 
+def of_log(folder: RunFolder) -> dict[str, Any]:
+    """The result as the log has it, and not its copy beside the run's state, which is a view's.
+
+    Raises:
+        DamagedFile: if the log cannot be read.
+    """
+    reports = folder.reports()
+    return standing.result_of(reports[-1] if reports else None, (each.accuracy for each in reports))
+
+
 def _sibling(folder: RunFolder, spec: RunSpec, evaluation: dict[str, Any], teacher: Any) -> list[tuple[int, float]]:
     """Seed and last figure, if the run is finished, had that teacher, and differs by its seed alone; else nothing."""
     try:
         if not folder.exists() or folder.status()["state"] != "finished":
             return []
-        other, last = folder.spec(), folder.result().get("last")
+        other, last = folder.spec(), of_log(folder).get("last")
         same = {**identity(other), "seed": spec.seed} == identity(spec)
         there = folder.manifest()
         same = same and there.get("evaluation") == evaluation

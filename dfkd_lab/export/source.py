@@ -9,7 +9,7 @@ import torch
 
 from dfkd_lab.errors import DamagedFile, RunError
 from dfkd_lab.export import student, synthetic
-from dfkd_lab.export.siblings import Measured, measured
+from dfkd_lab.export.siblings import Measured, measured, of_log
 from dfkd_lab.export.synthetic import Labelled, Synthetic
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder
@@ -68,7 +68,7 @@ class Source:
         except Exception as error:  # a state is what whoever wrote it has put there
             cure = "put it back from a copy, or remove it"
             raise DamagedFile(f"{folder.path / CHECKPOINT} cannot be used ({reason(error)}); {cure}") from None
-        told = measured(folder, spec), folder.manifest(), folder.seal(), folder.result()
+        told = measured(folder, spec), folder.manifest(), folder.seal(), of_log(folder)
         return cls(folder, spec, found, images, checked, trust_code, *told)
 
     @property

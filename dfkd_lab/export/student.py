@@ -15,15 +15,21 @@ from dfkd_lab.errors import DamagedFile, RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder, own_code
 from dfkd_lab.runs.recorder import CHECKPOINT
-from dfkd_lab.teachers import Teacher
+from dfkd_lab.system.faults import article
+from dfkd_lab.system.files import sha256_of
+from dfkd_lab.system.stored import Fields, read_json
+from dfkd_lab.teachers import Teacher, checkpoints
 
 WEIGHTS = "model.safetensors"
 """Of an export."""
 STUDENT = "student.safetensors"
 """Of a run folder."""
+PARITY = "parity.json"
+"""Of an export: what was proven of each file."""
+PROVEN = Fields(needed={"files": Fields(others=Fields(known={"sha256": str}))})
 
 
-def load_student(path: Path | str, net: str = "") -> nn.Module:
+def load_student(path: Path | str, net: Path | str = "") -> nn.Module:
     """A student, frozen, in eval mode and on the CPU: images [N, C, H, W] in [0, 1] -> logits [N, K], or [N, K, H, W].
 
     Args:
@@ -32,15 +38,31 @@ def load_student(path: Path | str, net: str = "") -> nn.Module:
             says it.
 
     Raises:
-        SpecError: if there is no student, or its network is not to be had here.
+        SpecError: if there is no student, its weights are not those that ``export`` proved, or its network is not to
+            be had here.
     """
+    for name, value in (("path", path), ("net", net)):
+        if not isinstance(value, (str, Path)):
+            raise SpecError(f"{name} = {value!r} is {article(value)}; allowed: str or Path")
     files = [Path(path) / name for name in (WEIGHTS, STUDENT)]
     file = next((each for each in files if each.is_file()), None)
     if file is None:
         raise SpecError(f"{path} holds no student: neither {WEIGHTS} of an export nor {STUDENT} of a finished run")
+    proven = read_json(Path(path) / PARITY, PROVEN, "remove it to go on without that check")
+    row = proven.get("files", {}).get(file.name, {})
+    if row.get("sha256") and row["sha256"] != sha256_of(file):
+        raise DamagedFile(f"{file} is not what {PARITY} beside it was written of; export it again")
     if net:
-        nets.trust(net)
-    return teachers.of_file(file, python_file.absolute(net) if net else "").model
+        nets.trust(str(net))
+        return teachers.of_file(file, python_file.absolute(str(net))).model
+    card = checkpoints.read(file).card
+    if card and python_file.names_file(card.net):
+        mine = python_file.short(card.net)
+        raise SpecError(
+            f"{file} is of the network '{mine}' in a Python file, and no checkpoint decides what is executed; "
+            f"read that file, then: load_student({str(path)!r}, {str(Path(path) / mine)!r})"
+        )
+    return teachers.of_file(file).model
 
 
 def of_run(folder: RunFolder, trust_code: str = "") -> Teacher:
@@ -70,6 +92,8 @@ def refuse_unfinished(folder: RunFolder) -> None:
     if not folder.exists():
         raise RunError(f"{folder.path} is not a run folder (it has no spec.yaml)")
     status = folder.status()
+    if status["state"] in ("running", "paused"):
+        raise RunError(f"{folder.path} has no student yet: it is {status['state']}; wait until it is finished")
     if status["state"] != "finished":
         stands = f"{status['state']} after round {status['round']} of {folder.spec().rounds}"
         raise RunError(f"{folder.path} has no student yet: it is {stands}; continue with: resume {folder.path}")

@@ -12,19 +12,20 @@ from typing import Any
 import torch
 
 from dfkd_lab import __version__
-from dfkd_lab.errors import RunError
+from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.export import image_files, model_card, parity
-from dfkd_lab.export.destination import CARD, PARITY, Destination
+from dfkd_lab.export.destination import CARD, IMAGES, Destination
 from dfkd_lab.export.formats import EXTRA, FORMATS, NEED_IMAGES, File, Files, chosen
 from dfkd_lab.export.parity import Inputs
 from dfkd_lab.export.source import Source
 from dfkd_lab.export.student import WEIGHTS
+from dfkd_lab.export.synthetic import Labelled
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder
 from dfkd_lab.spec import build, setting
 from dfkd_lab.system.device import provenance
-from dfkd_lab.system.environment import installed
-from dfkd_lab.system.faults import reason
+from dfkd_lab.system.environment import version_of
+from dfkd_lab.system.faults import article, reason
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,13 @@ def write(
         RunError: if the run is not finished or damaged, or has no synthetic images where they are needed; or if a file
             does not give what the student gives: it is removed, the others stay.
     """
-    values = {"to": to if isinstance(to, str) else ",".join(to), "out": os.fspath(out), "accept": accept}
-    request = build(ExportSpec, {**values, "teacher_license": teacher_license})
+    request = _request(to, out, accept=accept, teacher_license=teacher_license)
     names = chosen(request.to)
-    folder = _named(run if isinstance(run, RunFolder) else RunFolder(run))
+    folder = _named(run)
     source = Source.of(folder, next((name for name in names if name in NEED_IMAGES), ""), trust_code)
-    path = Path(request.out).expanduser() if request.out else folder.path / "export"
-    destination = Destination(path, source.student.sha256)
+    path = _place(request.out, folder) if request.out else folder.path / "export"
+    destination = Destination(path, source.student.sha256, say)
+    say(f"{source.net}, {source.student.sha256[:12]}: making {', '.join(names)}")
     try:
         return _Job(source, request, destination, Files.of(source, names)).write("images" in names, say)
     except OSError as error:
@@ -87,9 +88,40 @@ def write(
         raise RunError(f"cannot write {error.filename or path}: {error.strerror}{stays}") from None
 
 
-def _named(folder: RunFolder) -> RunFolder:
+def _named(run: RunFolder | Path | str) -> RunFolder:
     """The folder under its name, which "." has too."""
+    _refuse_types("run", [run], (str, Path, RunFolder))
+    folder = run if isinstance(run, RunFolder) else RunFolder(run)
     return folder if folder.name.strip(".") else RunFolder(folder.path.resolve())
+
+
+def _request(to: str | Iterable[str], out: Path | str, **others: Any) -> ExportSpec:
+    names = [to] if isinstance(to, str) or not isinstance(to, Iterable) else [*to]
+    _refuse_types("to", names, (str,))
+    _refuse_types("out", [out], (str, Path))
+    return build(ExportSpec, {"to": ",".join(names), "out": str(out) if out else "", **others})
+
+
+def _refuse_types(name: str, values: Iterable[Any], allowed: tuple[type, ...]) -> None:
+    for value in values:
+        if not isinstance(value, allowed):
+            kinds = " or ".join(each.__name__ for each in allowed)
+            raise SpecError(f"{name} = {value!r} is {article(value)}; allowed: {kinds}")
+
+
+def _place(out: str, run: RunFolder) -> Path:
+    """The folder that ``out`` names.
+
+    Raises:
+        SpecError: if it names none, or one inside another run.
+    """
+    path = Path(os.path.expanduser(out))  # noqa: PTH111 - raises for no unknown user
+    if not out.strip() or not out.isprintable() or str(path).startswith("~"):
+        raise SpecError(f"out = {out!r} is no folder; allowed: a path of one, or nothing for export/ in the run folder")
+    outer = next((each for each in path.absolute().parents if RunFolder(each).exists()), None)
+    if outer and outer.resolve() != run.path.resolve():
+        raise SpecError(f"out = {out!r} is inside the run folder {outer}; allowed: a folder outside of other runs")
+    return path
 
 
 class _Job:
@@ -98,30 +130,49 @@ class _Job:
     def __init__(self, source: Source, request: ExportSpec, destination: Destination, files: Files):
         self.source, self.request, self.destination, self.files = source, request, destination, files
         self.inputs: Inputs = parity.inputs(source.synthetic, source.card.shape, source.spec.seed)
+        self.made_with = {  # with every file, for another export may have written the one beside it
+            "inputs": self.inputs.origin,
+            "weights_compared_with": source.checked,
+            "packages": {name: version_of(name) for name in EXTRA},
+            **provenance(torch.device("cpu")),
+        }
 
     def write(self, images: bool, say: Callable[[str], object]) -> Exported:
         """Write and prove one file after the other; what failed is told when all are done."""
-        source, destination = self.source, self.destination
-        labelled = source.labelled() if images else None
-        destination.open(self._config())
-        problems = []
-        for file in self.files.files:
-            row = destination.put(file.name, file.content, partial(self._prove, file))
-            if file.name in destination.rows:
-                say(f"{destination.path / file.name}: {len(file.content):,} bytes, {model_card.compared(row)}")
-            else:
-                problems.append(f"{file.name} {row['problem']}, and was removed")
-        if labelled is not None:
-            contents = image_files.files(source.synthetic.images, labelled, source.class_names)
-            what = f"{source.synthetic.origin}, each with what the teacher says of it"
-            destination.put_folder("images", contents, what)
-            say(f"{destination.path / 'images'}: {source.synthetic.origin}")
-        if code := python_file.trusted(source.card.net) if python_file.names_file(source.card.net) else None:
-            destination.keep(code.path.name, code.text, "the Python file that the network is from")
-        self._describe()
+        destination = self.destination
+        labelled = self.source.labelled() if images else None
+        stated = self.request.teacher_license or destination.teacher_license
+        with destination.open(self._config(stated)):
+            problems = self._compared(say)
+            if labelled is not None:
+                self._put_images(labelled, say)
+            net = self.source.card.net
+            if code := python_file.trusted(net) if python_file.names_file(net) else None:
+                destination.keep(code.path.name, code.text, "the Python file that the network is from")
+            destination.describe(CARD, model_card.page(self.source, destination.rows, stated))
         if problems:
             raise RunError(f"{destination.path}: {'; '.join(problems)}")
         return Exported(destination.path, dict(destination.rows))
+
+    def _compared(self, say: Callable[[str], object]) -> list[str]:
+        """Write what is held against the student; gives what failed, in words."""
+        problems = []
+        for file in self.files.files:
+            row = self.destination.put(file.name, file.content, partial(self._prove, file))
+            if row["passed"] or row["accepted"]:
+                say(f"{self.destination.path / file.name}: {len(file.content):,} bytes, {model_card.compared(row)}")
+            else:
+                stays = "; the one that an earlier export proved stays" if file.name in self.destination.rows else ""
+                problems.append(f"{file.name} {row['problem']}, and was removed{stays}")
+        return problems
+
+    def _put_images(self, labelled: Labelled, say: Callable[[str], object]) -> None:
+        source = self.source
+        contents = image_files.files(source.synthetic.images, labelled, source.class_names)
+        self.destination.put_folder(
+            IMAGES, contents, f"{source.synthetic.origin}, each with what the teacher says of it"
+        )
+        say(f"{self.destination.path / IMAGES}: {source.synthetic.origin}")
 
     def _prove(self, file: File, path: Path) -> dict[str, Any]:
         row = {"what": file.what, "accepted": False, "passed": False}
@@ -133,9 +184,9 @@ class _Job:
         problem = found.problem()
         accepted = bool(problem) and file.is_int8 and self.request.accept
         cure = "; to keep it all the same: --accept" if problem and file.is_int8 and not accepted else ""
-        return {**row, **sizes, **found.record(), "accepted": accepted, "problem": f"{problem}{cure}"}
+        return {**row, **sizes, **found.record(), "accepted": accepted, "problem": f"{problem}{cure}", **self.made_with}
 
-    def _config(self) -> dict[str, Any]:
+    def _config(self, teacher_license: str) -> dict[str, Any]:
         card, spec = self.source.card, self.source.spec
         return {
             "architecture": self.source.net,
@@ -148,21 +199,6 @@ class _Job:
                 "student_sha256": self.source.student.sha256,
                 "run": self.source.folder.name,
                 "method": spec.method,
+                **({"teacher_license": teacher_license} if teacher_license else {}),
             },
         }
-
-    def _describe(self) -> None:
-        """Write parity.json and the model card, of all that is there."""
-        rows = self.destination.rows
-        self.destination.write(
-            PARITY,
-            {
-                "student_sha256": self.source.student.sha256,
-                "weights_compared_with": self.source.checked,
-                "inputs": self.inputs.origin,
-                **provenance(torch.device("cpu")),
-                "packages": {name: installed(name) for name in EXTRA},
-                "files": rows,
-            },
-        )
-        self.destination.write(CARD, model_card.page(self.source, rows, self.request.teacher_license))

@@ -22,6 +22,7 @@ class Alone:
     citation: ClassVar[str] = "plain supervised training, as beside Hinton et al., 2015, arXiv:1503.02531"
     certainty: ClassVar[str] = "certain (settings are the usual ones)"
     reads_real_images: ClassVar[bool] = True
+    learns_from_teacher: ClassVar[bool] = False
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 200},
         "digits": {"rounds": 30, "s_steps": 40, "padding": 1, "flip": False},

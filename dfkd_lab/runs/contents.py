@@ -24,18 +24,19 @@ SESSION = Fields(
 )
 MANIFEST = Fields(
     known={
-        "method": Fields(known={"name": str, "certainty": str}),
+        "method": Fields(known={"name": str, "certainty": str, "replaced": Fields(others=str)}),
         "seed": int,
         "memory": Fields(known={"buffer_on": str}),
         "notes": [str],
         "teacher": Fields(
             known={
                 **{"accuracy": (float, None), "parameters": (int, None), "sha256": str, "name": str},
+                **{"net": str, "data": str},
                 **{"class_names": [str], "iou": [(float, None)]},
             }
         ),
         "student": Fields(known={"net": str, "parameters": (int, None)}),
-        "evaluation": (None, Fields(known={"name": str, "n": int, "images_sha256": str})),
+        "evaluation": (None, Fields(needed={"name": str, "n": int}, known={"images_sha256": str})),
         "sessions": [SESSION],
     }
 )

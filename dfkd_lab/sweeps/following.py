@@ -59,6 +59,10 @@ class Following(Queue):
         wanted = [] if row.held else [each for each in self.folders if self.name_of(each) not in known]
         self.waiting = deque(each for each in wanted if each.exists())
 
+    def _next(self) -> RunFolder:
+        """The first, as people have put them."""
+        return self.waiting.popleft()
+
     def _room(self) -> int:
         """Runs whose queue was killed go on by themselves, and take their places."""
         return super()._room() - self._elsewhere

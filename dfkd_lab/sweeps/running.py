@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import time
 from collections import Counter, deque
@@ -13,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs.folder import RunFolder
+from dfkd_lab.runs.folder import RunFolder, identity
 from dfkd_lab.runs.launching import last_line
 from dfkd_lab.runs.standing import AT_WORK
 from dfkd_lab.sweeps.grid import Sweep
@@ -52,6 +53,8 @@ class Queue:
         self.hopeless: set[str] = set()
         """Runs that were given up."""
         self.failures: Counter[str] = Counter()
+        self._seconds: dict[str, float] = {}
+        """What finished runs took, by what tells them from others of another seed."""
         self.ending = self.interrupted = False
 
     def name_of(self, folder: RunFolder) -> str:
@@ -83,17 +86,28 @@ class Queue:
 
     def _fill(self) -> None:
         """Start waiting runs at free places; those that another process holds are looked at again later."""
-        for _ in range(len(self.waiting)):
-            if self._room() < 1:
-                return
-            folder = self.waiting.popleft()
+        elsewhere = []
+        while self.waiting and self._room() > 0:
+            folder = self._next()
             state = folder.status()["state"]
             if state == "finished":
                 self._finish(folder)
             elif state in AT_WORK:
-                self.waiting.append(folder)
+                elsewhere.append(folder)
             else:
                 self._start(folder, "begins" if state == "new" else "goes on")
+        self.waiting.extend(elsewhere)
+
+    def _next(self) -> RunFolder:
+        """Take the first that waits, or of several at a time the longest, so that none is computed alone at the end.
+
+        A run takes as long as one that has finished and differs by its seed alone; those not known come first.
+        """
+        if self.launcher.jobs == 1 or not self._seconds:
+            return self.waiting.popleft()
+        longest = max(self.waiting, key=lambda each: self._seconds.get(_without_seed(each), math.inf))
+        self.waiting.remove(longest)
+        return longest
 
     def _room(self) -> int:
         """How many more may run."""
@@ -144,11 +158,20 @@ class Queue:
 
     def _finish(self, folder: RunFolder) -> None:
         self.finished.add(self.name_of(folder))
+        self._seconds[_without_seed(folder)] = folder.result()["seconds"]
         self.say(f"{self.name_of(folder)}: finished, {len(self.finished)} of {len(self.folders)}")
 
     def _leave(self, folder: RunFolder, reason: str) -> None:
         self.left[self.name_of(folder)] = reason
         self.say(f"{self.name_of(folder)}: {reason}")
+
+
+def _without_seed(folder: RunFolder) -> str:
+    """What a run computes, whatever its seed."""
+    try:
+        return json.dumps({**identity(folder.spec()), "seed": 0}, sort_keys=True)
+    except (RunError, SpecError):  # of a folder that is damaged, which its own process will say
+        return folder.name
 
 
 def run(

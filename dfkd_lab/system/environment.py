@@ -4,7 +4,7 @@ import functools
 import importlib
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 from dfkd_lab.errors import EnvironmentProblem
@@ -43,6 +43,12 @@ def installed(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "missing"
+
+
+def version_of(module: str) -> str:
+    """The version of a module whose distribution may be called otherwise, as onnxruntime-gpu; or "missing"."""
+    names = dict.fromkeys([module, *packages_distributions().get(module, [])])
+    return next((found for name in names if (found := installed(name)) != "missing"), "missing")
 
 
 def versions() -> dict[str, str]:

@@ -35,6 +35,8 @@ LARGEST_HEADER = 8 << 20
 MOST_CLASSES = 100_000
 LARGEST_SIDE = 4096
 MOST_CHANNELS = 64
+MOST_VALUES = 2**22
+"""Of an image: a card of a few bytes asks for no more memory than a trial of 2,048 x 2,048 gray pixels takes."""
 LONGEST_TEXT = 4000
 
 
@@ -244,7 +246,8 @@ def _is_count(value: Any, most: int) -> bool:
 
 def _is_shape(value: Any) -> bool:
     most = (MOST_CHANNELS, LARGEST_SIDE, LARGEST_SIDE)
-    return isinstance(value, list) and len(value) == 3 and all(map(_is_count, value, most))
+    counts = isinstance(value, list) and len(value) == 3 and all(map(_is_count, value, most))
+    return counts and math.prod(value) <= MOST_VALUES
 
 
 def _are_numbers(value: Any, low: float) -> bool:
@@ -258,7 +261,10 @@ def _are_numbers(value: Any, low: float) -> bool:
 ALLOWED = {
     "net": (_is_text, f"printable text of up to {LONGEST_TEXT} characters"),
     "classes": (lambda value: _is_count(value, MOST_CLASSES), f"a whole number from 1 to {MOST_CLASSES}"),
-    "shape": (_is_shape, f"[channels, height, width] of up to {[MOST_CHANNELS, LARGEST_SIDE, LARGEST_SIDE]}"),
+    "shape": (
+        _is_shape,
+        f"[channels, height, width] of up to {[MOST_CHANNELS, LARGEST_SIDE, LARGEST_SIDE]} and {MOST_VALUES:,} values",
+    ),
     "mean": (lambda value: _are_numbers(value, -1e6), "a list of numbers, one a channel"),
     "std": (lambda value: _are_numbers(value, 0), "a list of numbers above 0, one a channel"),
     "data": (_is_text, f"printable text of up to {LONGEST_TEXT} characters"),

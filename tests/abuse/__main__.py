@@ -1,4 +1,4 @@
-"""``python -m tests.abuse --mutations 10000 --limits 500 --kills 200``: a campaign, and its figures."""
+"""``python -m tests.abuse --mutations 10000 --exports 1000 --limits 500 --kills 200``: a campaign, and its figures."""
 
 import argparse
 import contextlib
@@ -24,7 +24,7 @@ from tests.abuse.campaign import Campaign, Outcome, as_json, figures
 
 EVERY = 250
 """Cases of a process after which it says how far it is."""
-KINDS = ("mutation", "limit", "kill")
+KINDS = ("mutation", "export", "limit", "kill")
 MOST_MEMORY = 6 * 2**30
 """Of the process: a file that asks for more than it is worth ends it."""
 
@@ -32,8 +32,8 @@ MOST_MEMORY = 6 * 2**30
 def main() -> int:
     """Run a campaign; 1 if any case of it is at fault."""
     parser = argparse.ArgumentParser(prog="python -m tests.abuse", description=__doc__)
-    for kind in ("mutations", "limits", "kills"):
-        parser.add_argument(f"--{kind}", type=int, default=0, help="cases of that kind")
+    for kind in KINDS:
+        parser.add_argument(f"--{kind}s", type=int, default=0, help="cases of that kind")
     parser.add_argument("--seed", type=int, default=random.randrange(2**31), help="another one each time if not given")
     parser.add_argument("--first", type=int, default=0, help="number of the first case of each kind, from 0")
     parser.add_argument("--step", type=int, default=1, help="do every so manieth case")
@@ -71,9 +71,7 @@ def share(asked: argparse.Namespace) -> int:
     start, total, faults = time.monotonic(), {kind: Counter[str]() for kind in KINDS}, 0
     with tempfile.TemporaryDirectory() as place:
         files = [Path(place, str(number)) for number in range(asked.processes)]
-        counts = [
-            word for kind in ("mutations", "limits", "kills") for word in (f"--{kind}", str(getattr(asked, kind)))
-        ]
+        counts = [word for kind in KINDS for word in (f"--{kind}s", str(getattr(asked, f"{kind}s")))]
         same = [sys.executable, "-m", "tests.abuse", *counts, "--seed", str(asked.seed), "--step", str(len(files))]
         started = [Popen([*same, "--first", str(n), "--out", str(file)]) for n, file in enumerate(files)]
         with contextlib.suppress(KeyboardInterrupt):
@@ -91,8 +89,8 @@ def share(asked: argparse.Namespace) -> int:
 
 def run(campaign: Campaign, asked: argparse.Namespace) -> Iterator[Outcome]:
     """All cases that are asked for; a fault is printed as it comes, and how far it is."""
-    kinds = ((campaign.mutation, asked.mutations), (campaign.limit, asked.limits), (campaign.kill, asked.kills))
-    for case, cases in kinds:
+    for kind in KINDS:
+        case, cases = getattr(campaign, kind), getattr(asked, f"{kind}s")
         for number in range(asked.first, cases, asked.step):
             outcome = case(number)
             if outcome.is_fault:

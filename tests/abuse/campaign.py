@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from dfkd_lab import METHODS, RunFolder, Session, data, methods, plan, teachers
+from dfkd_lab import METHODS, RunFolder, Session, data, export, load_student, methods, plan, teachers
 from dfkd_lab.__main__ import main
 from dfkd_lab.errors import RunError, SpecError
 from tests.abuse import mutations
@@ -40,6 +40,8 @@ STRUCTURED: dict[str, Callable[[bytes, random.Random, Path], bytes]] = {
 READ_AGAIN = ("spec.yaml", "manifest.json", "events.jsonl", "status.json", "digests.json", "seal.json", "checkpoint.pt")
 SHOWN = ("samples/round_0000001.json", "samples/round_0000001.png", "control", "log.txt")
 TEACHERS = ("teacher.pth", "teacher.safetensors", "images/one/0.png", "images/two/1.jpg")
+EXPORTED = ("export/config.json", "export/parity.json", "export/README.md", "export/model.safetensors")
+READ_BY_EXPORT = ("spec.yaml", "manifest.json", "events.jsonl", "status.json", "seal.json", "checkpoint.pt")
 RUN = {"method": "dafl", **{"cycles": 1, "batch": 16, "data": "none", "rounds": 3, "checkpoint_s": 0.0}}
 
 
@@ -97,14 +99,48 @@ class Campaign:
         folder = self.place / "tried"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source, folder)
-        file = folder / name
+        self._change(folder / name, chance)
+        return self._tried("mutation", number, name, self._readers(name, folder, chance))
+
+    def _change(self, file: Path, chance: random.Random) -> None:
         structured = STRUCTURED.get(file.suffix)
         content = file.read_bytes()
         if structured and chance.randrange(3):
             file.write_bytes(structured(content, chance, self.mark))
         else:
             file.write_bytes(mutations.of_bytes(content, chance))
-        return self._tried("mutation", number, name, self._readers(name, folder, chance))
+
+    def export(self, number: int) -> Outcome:
+        """A file of a finished run or of its export changed at random, and the student taken out once more."""
+        chance = random.Random(f"{self.seed} export {number}")
+        name = chance.choice((*EXPORTED, *READ_BY_EXPORT, "student.safetensors"))
+        self._export()
+        folder = self.place / "tried"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.place / "whole" / "begun", folder)
+        (folder / "digests.json").unlink()  # which knows most changes; somebody who wants to fool us removes it
+        self._change(folder / name, chance)
+        out = folder / "export"
+        return self._tried(
+            "export",
+            number,
+            name,
+            {
+                "load_student": lambda: self._same(load_student(out)),
+                "export": lambda: self._same(load_student(export.write(folder, "safetensors,images").path)),
+            },
+        )
+
+    def _export(self) -> None:
+        """The export of the run that nobody disturbs."""
+        if not (self.place / "whole" / "begun" / "export").exists():
+            export.write(self.place / "whole" / "begun", "safetensors,images")
+
+    def _same(self, student: torch.nn.Module) -> None:
+        images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+        wanted = load_student(self.place / "whole" / "begun")(images)
+        if not torch.equal(student(images), wanted):
+            raise AnotherStudentError
 
     def limit(self, number: int) -> Outcome:
         """Files that cannot grow beyond some size while a run is written, as on a full disk; and its resumption."""

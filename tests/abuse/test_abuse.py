@@ -1,4 +1,4 @@
-"""A campaign of 46 cases, in the long tests of 200; ``make abuse`` is a large one, with another seed each time."""
+"""A campaign of 54 cases, in the long tests of 240; ``make abuse`` is a large one, with another seed each time."""
 
 import subprocess
 import sys
@@ -9,8 +9,8 @@ from tests.abuse import campaign
 from tests.support import ROOT
 
 pytestmark = pytest.mark.slow
-FEW = {"mutations": 40, "limits": 3, "kills": 3}
-MANY = {"mutations": 180, "limits": 10, "kills": 10}
+FEW = {"mutations": 40, "exports": 8, "limits": 3, "kills": 3}
+MANY = {"mutations": 180, "exports": 40, "limits": 10, "kills": 10}
 """Cases of each kind; the few are the first of these."""
 
 

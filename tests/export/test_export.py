@@ -5,6 +5,8 @@ import errno
 import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -17,6 +19,7 @@ import onnx
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from onnx import numpy_helper
 from safetensors.torch import load_file
 
@@ -83,10 +86,12 @@ def test_every_file_is_there_and_was_held_against_the_student(exported: Exported
     assert list(exported.files) == names
     assert {each.name for each in exported.path.iterdir()} == {*names, "config.json", "parity.json", "README.md"}
     found = json.loads((exported.path / "parity.json").read_text())
-    assert found["weights_compared_with"] == "those in checkpoint.pt, bit for bit"
-    assert found["inputs"] == "32 of the 32 images that the run's memory kept; 224 images of uniform noise"
     for name in names[:4]:
         row = found["files"][name]
+        assert row["weights_compared_with"] == "those in checkpoint.pt, bit for bit"
+        assert row["inputs"] == "32 of the 32 images that the run's memory kept; 224 images of uniform noise"
+        assert row["packages"].keys() == {"onnx", "onnxscript", "onnxruntime"}
+        assert row["commit"]
         assert [(each["batch"], each["images"]) for each in row["batches"]] == [(1, 8), (2, 16), (7, 56), (64, 256)]
         assert name == "model.int8.onnx" or (row["passed"] and row["relative_difference"] <= parity.TOLERANCE)
     assert "calibrated on 32 synthetic images" in found["files"]["model.int8.onnx"]["what"]
@@ -162,8 +167,45 @@ def test_what_a_second_export_does_not_write_stays(mine: RunFolder, exported: Ex
     assert second.path == mine.path / "export"
     assert json.loads((second.path / "parity.json").read_text())["files"].keys() == second.files.keys()
     assert "MIT, as stated by whoever exported it" in (second.path / "README.md").read_text()
-    (second.path / "model.safetensors").write_bytes(b"changed since")
-    assert list(export.write(mine, ["onnx"]).files) == ["model.onnx"]
+
+
+def test_what_a_person_changed_is_never_written_over(mine: RunFolder) -> None:
+    said: list[str] = []
+    out = export.write(mine, "safetensors,images", teacher_license="MIT").path
+    for name in ("README.md", "config.json"):
+        (out / name).write_text((out / name).read_text() + "\n")
+    (out / "model.safetensors").write_bytes(b"changed since")
+    (out / "images" / "mine.txt").write_text("a note")
+    again = export.write(mine, "safetensors", say=said.append)
+    assert list(again.files) == ["model.safetensors"]
+    assert f"{out / 'images'} is not as an export wrote it, and is not listed" in said
+    assert f"{out / 'model.safetensors'} was changed since it was exported; it is model.safetensors.before now" in said
+    assert (out / "model.safetensors.before").read_bytes() == b"changed since"
+    assert (out / "README.md.before").read_text().endswith("\n\n")
+    assert "MIT, as stated by whoever exported it" in (out / "README.md").read_text(), "stated once"
+    (out / "model.safetensors").write_bytes(b"changed again")
+    export.write(mine, "safetensors,images")
+    assert (out / "model.safetensors.before1").read_bytes() == b"changed again"
+    assert (out / "images.before" / "mine.txt").read_text() == "a note"
+    assert sorted(each.name for each in (out / "images").iterdir()) == ["labels.csv", "train"]
+    assert not list(out.glob("README.md.before?")), "nobody changed that one"
+
+
+def test_one_export_at_a_time_writes_into_a_folder(mine: RunFolder) -> None:
+    out = export.write(mine, "safetensors").path
+    with FileLock(out / ".lock"), pytest.raises(RunError, match=r"another export is writing to .*; wait for its end"):
+        export.write(mine, "images")
+    assert list(export.write(mine, "images").files) == ["model.safetensors", "images"]
+    assert not (out / ".lock").exists()
+
+
+def test_weights_that_were_exchanged_are_not_loaded_from_an_export(mine: RunFolder) -> None:
+    out = export.write(mine, "safetensors").path
+    content = bytearray((out / "model.safetensors").read_bytes())
+    content[-5] ^= 1
+    (out / "model.safetensors").write_bytes(content)
+    with pytest.raises(DamagedFile, match=r"model.safetensors is not what parity.json beside it was written of"):
+        load_student(out)
 
 
 def test_n_and_spread_are_those_of_the_seeds_beside_it(make: Make) -> None:
@@ -218,6 +260,10 @@ def test_a_file_that_gives_something_else_is_removed_and_the_others_stay(
     capsys.readouterr()
     assert main(words) == 2
     assert "model.onnx gives logits that differ by" in capsys.readouterr().err
+    assert (mine.path / "export" / "model.onnx").read_bytes() == good, "what was proven before stays"
+    shutil.rmtree(mine.path / "export")
+    assert main(words) == 2
+    assert "was removed\n" in capsys.readouterr().err
     there = {each.name for each in (mine.path / "export").iterdir()}
     assert there == {"README.md", "config.json", "model.safetensors", "parity.json"}
     assert list(json.loads((mine.path / "export" / "parity.json").read_text())["files"]) == ["model.safetensors"]
@@ -282,8 +328,12 @@ def test_a_full_disk_is_a_sentence_and_what_was_proven_stays(
     monkeypatch.setattr(destination, "write_atomically", fail)
     with pytest.raises(RunError, match=r"model.onnx.unproven: No space left on device; model.safetensors stays"):
         export.write(mine, "safetensors,onnx")
-    assert {each.name for each in (mine.path / "export").iterdir()} == {"config.json", "model.safetensors"}
-    monkeypatch.undo()
+    there = {each.name for each in (mine.path / "export").iterdir()}
+    assert there == {"config.json", "model.safetensors", "parity.json"}
+    monkeypatch.setattr(destination, "write_atomically", write_atomically)
+    said: list[str] = []
+    assert list(export.write(mine, "onnx", say=said.append).files) == ["model.safetensors", "model.onnx"]
+    assert not [each for each in said if "is not as" in each or "changed" in each]
 
 
 def test_what_a_killed_export_left_is_written_over(mine: RunFolder, no_tracing: None) -> None:
@@ -291,8 +341,7 @@ def test_what_a_killed_export_left_is_written_over(mine: RunFolder, no_tracing: 
     (out / "model.onnx.unproven").write_bytes(b"half")
     (out / "images.unproven").mkdir()
     (out / "images.unproven" / "half.png").write_bytes(b"half")
-    for name in ("parity.json", "README.md"):
-        (out / name).unlink()
+    (out / "README.md").unlink()
     export.write(mine, "safetensors,onnx,images")
     assert not list(out.glob("*unproven*"))
     assert not (out / "images" / "half.png").exists()
@@ -310,6 +359,9 @@ def test_what_a_killed_export_left_is_written_over(mine: RunFolder, no_tracing: 
         (["--to"], "--to needs a value"),
         (["onnx"], "'onnx' belongs to no setting"),
         (["--trust-code", "maybe"], "'maybe' is not a choice"),
+        (["--out", " "], "out = ' ' is no folder"),
+        (["--out", "a\nb"], "out = 'a\\nb' is no folder"),
+        (["--out", "~no_such_user/x"], "out = '~no_such_user/x' is no folder"),
     ],
 )
 def test_a_wrong_request_is_one_sentence(kept: RunFolder, arguments: list[str], sentence: str, capsys: Any) -> None:
@@ -320,7 +372,32 @@ def test_a_wrong_request_is_one_sentence(kept: RunFolder, arguments: list[str], 
     assert not (kept.path / "export").exists()
 
 
-def test_what_is_no_run_or_is_not_finished_is_refused(mine: RunFolder, tmp_path: Path, capsys: Any) -> None:
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"run": 3}, "run = 3 is an int; allowed: str or Path or RunFolder"),
+        ({"out": b"x"}, "out = b'x' is a bytes; allowed: str or Path"),
+        ({"to": ["onnx", 1]}, "to = 1 is an int; allowed: str"),
+        ({"to": None}, "to = None is nothing; allowed: str"),
+        ({"accept": "perhaps"}, "accept"),
+    ],
+)
+def test_a_value_of_another_type_is_one_sentence(kept: RunFolder, values: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(sentence)):
+        export.write(**{"run": kept, **values})
+    with pytest.raises(SpecError, match="path = 3 is an int; allowed: str or Path"):
+        load_student(3)  # type: ignore[arg-type]
+
+
+def test_an_export_is_not_written_into_another_run(kept: RunFolder, mine: RunFolder) -> None:
+    with pytest.raises(SpecError, match=r"is inside the run folder .*; allowed: a folder outside of other runs"):
+        export.write(kept, "safetensors", mine.path / "deep" / "er")
+    assert export.write(mine, "safetensors", mine.path / "other").path.is_dir()
+
+
+def test_what_is_no_run_or_is_not_finished_is_refused(
+    mine: RunFolder, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for words, sentence in (
         (["export"], "export takes a run folder before its settings"),
         (["export", "--to", "onnx"], "export takes a run folder before its settings"),
@@ -337,6 +414,9 @@ def test_what_is_no_run_or_is_not_finished_is_refused(mine: RunFolder, tmp_path:
     (mine.path / "status.json").write_text(json.dumps({**status, "state": "stopped", "round": 1}))
     with pytest.raises(RunError, match=r"has no student yet: it is stopped after round 1 of 2; continue with: resume"):
         export.write(mine)
+    monkeypatch.setattr(RunFolder, "status", lambda self: {**status, "state": "running", "round": 1})
+    with pytest.raises(RunError, match=r"has no student yet: it is running; wait until it is finished"):
+        export.write(mine)
 
 
 def test_a_folder_of_something_else_is_left_alone(mine: RunFolder, exported: Exported, tmp_path: Path) -> None:
@@ -346,7 +426,7 @@ def test_a_folder_of_something_else_is_left_alone(mine: RunFolder, exported: Exp
     file = tmp_path / "file"
     file.write_text("x")
     for out, sentence in (
-        (other, r"holds something else \(config.json\); give another --out"),
+        (other, r"holds something else \(config.json\); move it away, or name another"),
         (file, "is a file"),
         (mine.path, "is a run folder"),
     ):
@@ -361,7 +441,7 @@ def test_a_folder_of_something_else_is_left_alone(mine: RunFolder, exported: Exp
 def test_without_the_extra_a_sentence_says_what_to_install(
     kept: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "installed", lambda name: "missing" if name == "onnxruntime" else "1.0")
+    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxruntime" else "here")
     with pytest.raises(SpecError, match=r"needs onnxruntime; run: pip install 'dfkd_lab\[export\]'"):
         export.write(kept, "onnx", tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -374,10 +454,14 @@ def test_a_reference_has_no_synthetic_images(make: Make) -> None:
         export.write(folder, "onnx,int8")
     made = export.write(folder, "safetensors")
     found = json.loads((made.path / "parity.json").read_text())
-    assert "256 images of uniform noise" in found["inputs"]
+    assert "256 images of uniform noise" in found["files"]["model.safetensors"]["inputs"]
     card = (made.path / "README.md").read_text()
     assert "data-free-knowledge-distillation" not in card
     assert "It uses real images: a reference, not data-free." in card
+    assert "| images shown | " in card
+    assert "| images synthesized | " not in card
+    alone = export.write(make("alone", "alone"), "safetensors").path / "README.md"
+    assert "trained without a teacher by `alone` of dfkd_lab at commit " in alone.read_text()
 
 
 @pytest.mark.parametrize(
@@ -424,6 +508,9 @@ def test_a_network_of_a_file_is_executed_only_if_a_person_says_so(
     out = folder.path / "export"
     assert (out / "my.py").read_text() == (tmp_path / "my.py").read_text()
     assert json.loads((out / "config.json").read_text())["architecture"] == "my.py:Mine"
-    with pytest.raises(SpecError, match="in a Python file, and no checkpoint decides what is executed"):
+    with pytest.raises(
+        SpecError, match=r"no checkpoint decides what is executed; .*load_student\('.*', '.*/my.py:Mine'"
+    ):
         load_student(out)
+    assert 'load_student(".", "my.py:Mine")(images)' in (out / "README.md").read_text()
     assert load_student(out, f"{out}/my.py:Mine")(torch.rand(2, 1, 16, 16)).shape == (2, 10)

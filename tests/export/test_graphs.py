@@ -77,7 +77,7 @@ def test_a_network_that_labels_every_pixel(scenes_teacher: str, tmp_path: Path) 
     assert [each["size"] for each in made.files["model.onnx"]["batches"]] == ["32x32"] * 4 + ["36x34"]
     card = (made.path / "README.md").read_text()
     assert "pipeline_tag: image-segmentation" in card
-    assert "any height and width that are multiples of 2" in card
+    assert "any height and width from 4 to 4,096 that are multiples of 2" in card
     read = data.training_set(f"folder-pairs:{made.path / 'images'}", (1, 32, 32), 11)
     assert read is not None
     assert read.labels.shape == (12, 32, 32)

@@ -64,7 +64,7 @@ def test_only_files_that_an_export_writes_are_believed_and_no_link_is_followed(m
     parity["files"] |= {str(victim): row, "../victim": row, 'x.onnx"); import os; ("y.onnx': {"what": "a folder"}}
     (written.path / 'x.onnx"); import os; ("y.onnx').mkdir()
     (written.path / "parity.json").write_text(json.dumps(parity))
-    for name in ("config.json.tmp", "README.md.tmp", "model.safetensors.unproven.tmp"):
+    for name in (".lock", "config.json.tmp", "README.md.tmp", "model.safetensors.unproven.tmp"):
         (written.path / name).symlink_to(victim)
     (tmp_path / "elsewhere").mkdir()
     (written.path / "images.unproven").symlink_to(tmp_path / "elsewhere")
@@ -91,3 +91,46 @@ def test_the_folder_one_is_in_has_a_name(mine: RunFolder, monkeypatch: pytest.Mo
     monkeypatch.chdir(mine.path)
     written = export.write(".", "safetensors")
     assert (written.path / "README.md").read_text().count("# mine\n") == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"passed": False}, {"relative_difference": "small"}, {"same_class": None}, {"size_step": []}]
+)
+def test_a_row_that_proves_nothing_is_not_believed(change: dict[str, Any], mine: RunFolder) -> None:
+    out = export.write(mine, "safetensors").path
+    found = json.loads((out / "parity.json").read_text())
+    found["files"]["model.safetensors"] |= change
+    (out / "parity.json").write_text(json.dumps(found))
+    assert list(export.write(mine, "images").files) == ["images"]
+    for name, value in (("bytes", "many"), ("sha256", 7)):
+        (out / "parity.json").write_text(json.dumps({"files": {"model.safetensors": {"what": "", name: value}}}))
+        with pytest.raises(DamagedFile, match=rf"parity.json is damaged \(files.model.safetensors.{name} is"):
+            export.write(mine, "images")
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [("method", {"replaced": []}), ("evaluation", {}), ("teacher", {"net": []}), ("sessions", [{"commit": 3}])],
+)
+def test_a_manifest_of_another_shape_is_a_sentence(where: str, value: Any, mine: RunFolder) -> None:
+    found = json.loads((mine.path / "manifest.json").read_text())
+    (mine.path / "manifest.json").write_text(json.dumps({**found, where: value}))
+    (mine.path / "digests.json").unlink()
+    with pytest.raises(DamagedFile, match=r"manifest.json is damaged \(" + where):
+        export.write(mine, "safetensors")
+
+
+def test_a_figure_is_the_logs_and_not_its_copys(mine: RunFolder) -> None:
+    status = json.loads((mine.path / "status.json").read_text())
+    last = status["result"]["last"]
+    (mine.path / "status.json").write_text(json.dumps({**status, "result": {**status["result"], "last": 0.9999}}))
+    card = (export.write(mine, "safetensors").path / "README.md").read_text()
+    assert "0.9999" not in card
+    assert f"{last:.4f}" in card
+
+
+def test_names_of_classes_are_shown_as_they_are(mine: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("back\\*slash*", "a|b", *"23456789")
+    monkeypatch.setattr("dfkd_lab.teachers.class_order.names_of", lambda card: names)
+    card = (export.write(mine, "safetensors").path / "README.md").read_text()
+    assert "back\\\\\\*slash\\*, a\\|b, 2" in card

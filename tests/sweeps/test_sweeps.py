@@ -65,6 +65,22 @@ class Scripted:
         self.codes[unit.name] = [75]
 
 
+def test_of_several_at_a_time_the_longest_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {"dafl": 10.0, "dfad": 50.0}
+    states: dict[str, str] = {}
+    monkeypatch.setattr(RunFolder, "status", lambda self: {"state": states.get(self.name, "new"), "round": 0})
+    monkeypatch.setattr(RunFolder, "result", lambda self: {"seconds": seconds[self.name.split("-")[0]]})
+    folders = ladder(tmp_path, method=["dafl", "dfad"], seed=[0, 1, 2]).prepare()
+    for jobs, expected in ((2, "dafl0 dafl1 dfad0 dfad1 dfad2 dafl2"), (1, "dafl0 dafl1 dafl2 dfad0 dfad1 dfad2")):
+        states.clear()
+        launcher = Scripted({each.name: [0] for each in folders}, jobs)
+        queue = Queue(folders, launcher)
+        while not queue.is_done:
+            queue.advance()
+            states.update((folder.name, "finished") for folder, _ in queue.running.values())
+        assert " ".join(launcher.started).replace("-seed", "") == expected
+
+
 def test_every_cell_has_a_folder_that_is_named_by_where_it_stands(tmp_path: Path) -> None:
     pairs = [{"teacher": "digits", "student": "convnet_8"}, {"teacher": "digits", "student": "convnet_16"}]
     folders = ladder(tmp_path, method=["dafl"], pair=pairs, lr_scale=[0.5]).cells()
