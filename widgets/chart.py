@@ -6,6 +6,7 @@ shows a mixture for good. It also brings its own 5 MB with every instance, none 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class Chart(anywidget.AnyWidget):
         """Draw ``figure`` instead."""
         self.drawn = figure
         self.figure = figures.as_json(figure)
+        self.size = len(json.dumps(self.figure))
+        """Of what a page is sent, in bytes."""
 
     def _answer(self, widget: Chart, message: Any, buffers: Any) -> None:
         """A page asks once for the library, which all of its charts then use."""

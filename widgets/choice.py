@@ -13,17 +13,18 @@ import ipywidgets
 from dfkd_lab import data, methods, nets, teachers
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.methods import composition, diagram
+from dfkd_lab.runs.commands import CHOOSE_PRESET
 from dfkd_lab.runs.planning import ResolvedRun, plan, settled
 from dfkd_lab.spec import RunSpec, setting_type, settings_of
 from widgets import form, status, visitor
 from widgets.cards import Cards
+from widgets.commands import Commands
 from widgets.forecast import Forecast
 from widgets.steps import LABELS, Steps
 from widgets.trust import Trust
 from widgets.wording import described, offered, paragraph
 
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
-PRESET_DEPENDS_ON = ("method", "teacher", "student", "normalization", "data", "preset", "optimizer")
 SLOTS = (*composition.KINDS, "terms")
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
 
@@ -115,7 +116,7 @@ class Choice:
         with self._quietly():
             if name == "method":
                 self._show_method()
-            elif name in PRESET_DEPENDS_ON:
+            elif name in CHOOSE_PRESET:
                 self._follow_preset()
         self._examine()
 
@@ -161,7 +162,7 @@ class Choice:
 
     def _preset(self) -> RunSpec:
         """The run that the preset gives; while the teacher or the data cannot be had, the one that was found last."""
-        values = {name: value for name, value in self.values().items() if name in PRESET_DEPENDS_ON}
+        values = {name: value for name, value in self.values().items() if name in CHOOSE_PRESET}
         try:
             self.trust.refuse(values)
             self._found = settled(values)
@@ -175,6 +176,7 @@ class Choice:
         fields = self._fields()
         status.put(self.ahead, "")
         self.resolved, self.problem = None, ""
+        self.commands.show(None)
         try:
             if problems := [field.problem for field in fields.values() if field.problem]:
                 raise SpecError("; ".join(problems))
@@ -219,6 +221,7 @@ class Choice:
         name = "+".join([spec.method, *composition.replaced(spec).values()])
         status.put(self.picture, diagram.draw(name, recipe))
         self._look_ahead(resolved)
+        self.commands.show(spec)
         self.forecast.show(resolved, partial(self._look_ahead, resolved))
         self.cards.show(resolved)
 
@@ -247,10 +250,11 @@ class Choice:
             _button("Reset to preset", "Take back every change of rounds, settings and slots", self.fill),
             _button("Reset to the paper's", "Take the settings the paper gives", lambda: self.fill("paper")),
         ]
+        self.commands = Commands()
         self.steps = Steps({
             "Teacher": [self.cards.teacher],
             "Method and student": [self.about, self.cards.student],
-            "Budget": [self.ahead, self.changes, ipywidgets.Box(resets, layout=ROW)],
+            "Budget": [self.ahead, self.changes, ipywidgets.Box(resets, layout=ROW), self.commands],
         })  # fmt: skip
         self.picture = ipywidgets.HTML(layout=ipywidgets.Layout(width="100%"))
         drawn = ipywidgets.VBox([self.picture, self.slot_form.widget])

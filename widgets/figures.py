@@ -17,7 +17,7 @@ from IPython.display import display
 from plotly.subplots import make_subplots
 
 from dfkd_lab.engine.report import Report
-from widgets import pictures
+from widgets import pictures, series
 from widgets.series import Reports, Value, accuracy, agreement, column, expected_accuracy, signal, spent, thin
 
 # "Share chart..." would upload the chart to a cloud service.
@@ -111,6 +111,23 @@ def buffer(reports: Reports) -> go.Figure:
     if now.get("priorities"):
         figure.update_yaxes(type="log", row=1, col=2)  # the largest is many times the median
     return figure.update_layout(legend={"y": -0.22, "yanchor": "top"}, margin_b=90)
+
+
+def smoothed(figure: go.Figure, weight: float) -> go.Figure:
+    """``figure`` with its lines as moving means (:func:`widgets.series.smoothed`), and pale what they are means of.
+
+    Bars, sums that are stacked, and lines of two ends stay as they are.
+    """
+    if not weight:
+        return figure
+    pale = []
+    for trace in figure.data:
+        if trace.type != "scatter" or trace.stackgroup or len(trace.x) < 3:
+            continue
+        raw = go.Scatter(trace).update(opacity=0.25, showlegend=False, hoverinfo="skip", mode="lines")
+        pale.append(raw)
+        trace.update(y=series.smoothed(np.asarray(trace.y, np.float32), weight), mode="lines")
+    return figure.add_traces(pale)
 
 
 def themed(figure: go.Figure, height: int, *, labels: bool = True, **layout: Any) -> go.Figure:

@@ -15,17 +15,22 @@ import plotly.graph_objects as go
 
 from dfkd_lab import teachers
 from dfkd_lab.engine.report import Report
+from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs import RunFolder, records
 from dfkd_lab.runs.launching import last_line
-from widgets import figures, form, headline, series, status
+from dfkd_lab.spec import RunSpec
+from widgets import alarm_help, figures, form, headline, series, status
 from widgets.chart import Chart
 from widgets.class_figures import by_class
+from widgets.commands import Commands
 from widgets.downloads import Downloads
 from widgets.exporting import Exporting
 from widgets.history import Alarm, History
 from widgets.samples import Samples
 
 PERIOD_S, IMAGE_PERIOD_S = 0.5, 1.0
+CHART_BYTES_PER_S = 100_000
+"""At most, so that a long run is watched over a slow line: a chart of a thousand rounds is drawn less often."""
 HEIGHT = 350  # of every view, so that nothing below jumps
 BY_CLASS = "classes"
 VIEWS: dict[str, tuple[str, Callable[[History, Mapping[str, Any]], go.Figure]]] = {
@@ -56,6 +61,9 @@ class Live:
     """
 
     _drawn: bool
+    _stale: bool
+    """Whether there is more than the chart shows."""
+    _next_chart: float
 
     def __init__(self, on_state: Callable[[str], None] = lambda state: None):
         self.on_state = on_state
@@ -70,11 +78,22 @@ class Live:
             style={"button_width": "auto"},
         )
         self.samples = Samples()
-        self.downloads, self.exporting = Downloads(), Exporting()
+        self.downloads, self.exporting, self.commands = Downloads(), Exporting(), Commands()
+        self.smoothing = ipywidgets.FloatSlider(
+            min=0,
+            max=0.99,
+            step=0.01,
+            description="smoothing",
+            tooltip="Draw lines as moving means; what they are means of stays, pale. 0 draws them as they are",
+            continuous_update=False,
+            style={"description_width": "initial"},
+            layout=ipywidgets.Layout(flex="0 1 240px", width="auto"),
+        )
         self.widget = self._arrange()
         self._lock, self._closing = threading.RLock(), threading.Event()
         self._forget()
         self.view.observe(self._turn, "value")
+        self.smoothing.observe(self._turn, "value")
 
     def attach(self, folder: RunFolder | None, child: subprocess.Popen[bytes] | None = None) -> None:
         """Show ``folder`` from now on; ``child`` is its process, if it was started here."""
@@ -83,6 +102,7 @@ class Live:
             self.samples.attach(folder)
             self.exporting.attach(folder)
             self.downloads.attach(folder)
+            self.commands.show(self._spec())
             self._forget()
 
     def start(self) -> None:
@@ -102,7 +122,8 @@ class Live:
         with self._lock:
             if self._closing.is_set():
                 return
-            if self._fetch() or not self._drawn:
+            self._stale = self._fetch() or self._stale
+            if not self._drawn or (self._stale and time.monotonic() >= self._next_chart):
                 self._draw_chart()
             self.samples.refresh(IMAGE_PERIOD_S)
             self.exporting.refresh()
@@ -145,7 +166,8 @@ class Live:
         self.teacher: Mapping[str, Any] = {}
         self._alarms: list[tuple[str, tuple[str, str]]] | None = None
         self._announced: set[str] = set()
-        self._drawn = False
+        self._drawn = self._stale = False
+        self._next_chart = 0.0
 
     def _fetch(self) -> bool:
         """Read new reports."""
@@ -162,17 +184,25 @@ class Live:
                 self.view.options = views
                 self.view.value = chosen if chosen in views else views[0]
 
+    def _spec(self) -> RunSpec | None:
+        """Of the run that is attached, if it can be read."""
+        try:
+            return self.folder.spec() if self.folder else None
+        except (RunError, SpecError):
+            return None
+
     def _turn(self, change: dict[str, Any]) -> None:
-        """A person chose another figure."""
+        """A person chose another figure, or how smooth it is."""
         with self._lock:
             if not self._closing.is_set():
                 self._draw_chart()
 
     def _draw_chart(self) -> None:
-        figure = VIEWS[self.view.value][1](self.history, self.teacher)
+        figure = figures.smoothed(VIEWS[self.view.value][1](self.history, self.teacher), self.smoothing.value)
         zoomed = f"{self.view.value} of {self.folder}"  # a zoom lasts as long as this
         self.chart.show(figure.update_layout(height=HEIGHT, uirevision=zoomed))
-        self._drawn = True
+        self._drawn, self._stale = True, False
+        self._next_chart = time.monotonic() + max(0.0, self.chart.size / CHART_BYTES_PER_S - PERIOD_S)
 
     def _draw_alarms(self, now: dict[str, Any]) -> None:
         """Every alarm of the run with its rounds; one that is new is announced, once."""
@@ -183,7 +213,8 @@ class Live:
             return
         self._alarms = rows
         html = [
-            f"<div class='dfkd-{kind}'{'' if name in self._announced else ' role=alert'}>{escape(text)}</div>"
+            f"<div class='dfkd-{kind}'{'' if name in self._announced else ' role=alert'}>{escape(text)}"
+            f"{alarm_help.html(text)}</div>"
             for name, (kind, text) in rows
         ]
         self._announced |= {name for name, _ in rows}
@@ -204,12 +235,13 @@ class Live:
             self._closing.wait(max(0.05, PERIOD_S - (time.monotonic() - start)))
 
     def _arrange(self) -> ipywidgets.VBox:
-        left = ipywidgets.VBox([self.view, self.chart], layout=ipywidgets.Layout(flex="1 1 480px", min_width="0"))
+        over = ipywidgets.Box([self.view, self.smoothing], layout=ipywidgets.Layout(flex_flow="row wrap"))
+        left = ipywidgets.VBox([over, self.chart], layout=ipywidgets.Layout(flex="1 1 480px", min_width="0"))
         right = ipywidgets.VBox([self.samples.widget], layout=ipywidgets.Layout(flex="0 1 390px", min_width="0"))
         row = ipywidgets.Box(
             [left, right], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", width="100%")
         )
-        parts = [self.status, row, self.alarms, self.downloads, self.exporting.widget]
+        parts = [self.status, row, self.alarms, self.downloads, self.exporting.widget, self.commands]
         return ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
 
 

@@ -35,6 +35,23 @@ def column(reports: Reports, value: Value) -> np.ndarray[Any, np.dtype[np.float3
     return np.asarray([np.nan if each is None else each for each in values], np.float32)
 
 
+def smoothed(values: np.ndarray[Any, np.dtype[np.float32]], weight: float) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The moving mean of ``values``, in which each earlier one counts ``weight`` times what the next one does.
+
+    Gaps stay gaps. The first values are not drawn towards 0.
+
+    Args:
+        values: By round, NaN where there is none.
+        weight: From 0, as they are, to below 1.
+    """
+    result, mean, share = values.copy(), 0.0, 0.0
+    for place in np.flatnonzero(~np.isnan(values)):
+        mean = weight * mean + (1 - weight) * float(values[place])
+        share = weight * share + (1 - weight)
+        result[place] = mean / share
+    return result
+
+
 def accuracy(report: Report) -> float | None:
     """The student's, where it was evaluated."""
     return report.accuracy

@@ -109,3 +109,26 @@ def test_no_figure_offers_an_upload(finished: RunFolder, monkeypatch: pytest.Mon
     assert len(bundle.pop("image/png")) < 60_000
     assert len(json.dumps(bundle)) < 30_000
     assert isinstance(figures.curves([]), go.Figure)
+
+
+def test_smoothing_draws_moving_means_over_what_they_are_means_of(finished: RunFolder) -> None:
+    reports = [replace(report, accuracy=(report.round % 2) * 1.0) for report in many(finished, 50)]
+    plain = figures.curves(reports, 0.9)
+    assert figures.smoothed(figures.curves(reports, 0.9), 0).to_json() == plain.to_json()
+    smooth = figures.smoothed(figures.curves(reports, 0.9), 0.9)
+    student, _, teacher, _, *pale = smooth.data
+    assert student.y[-1] == pytest.approx(0.5, abs=0.06)
+    assert student.y[0] == plain.data[0].y[0], "the first value is not drawn towards 0"
+    assert list(teacher.y) == list(plain.data[2].y)
+    assert [list(each.y) for each in pale] == [list(plain.data[place].y) for place in (0, 1, 3)]
+    assert not any(each.showlegend for each in pale)
+    assert all(0 < each.opacity < 0.5 for each in pale)
+
+
+def test_gaps_stay_gaps_and_sums_are_not_smoothed(finished: RunFolder) -> None:
+    values = np.asarray([1.0, np.nan, 3.0], np.float32)
+    assert series.smoothed(values, 0.5)[[0, 2]] == pytest.approx([1.0, (0.25 * 1 + 0.5 * 3) / 0.75])
+    assert np.isnan(series.smoothed(values, 0.5)[1])
+    cost = figures.cost(many(finished, 20))
+    seconds = [list(each.y) for each in cost.data if each.stackgroup]
+    assert [list(each.y) for each in figures.smoothed(cost, 0.9).data if each.stackgroup] == seconds

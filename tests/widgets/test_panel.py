@@ -565,12 +565,12 @@ def test_the_comparison_reads_when_it_is_turned_to(make_panel: Any, make_folder:
     assert len(shown.compared.children) == 1
 
 
-def test_ten_runs_leave_no_widget_behind(make_panel: Any, make_folder: Any) -> None:
+def test_twenty_runs_leave_no_widget_behind(make_panel: Any, make_folder: Any) -> None:
     folder, shown = make_folder("done"), make_panel()
     shown.attach(folder)
     shown.live.refresh()
     before = len(ipywidgets.widgets.widget._instances)
-    for method in ("dafl", "ssd_kd") * 5:
+    for method in ("dafl", "ssd_kd") * 10:
         shown.choice.run_form.fields["method"].value = method
         shown.choice.method_form.fields["g_lr"].control.value = "many"
         shown.choice.fill()

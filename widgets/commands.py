@@ -1,0 +1,38 @@
+"""What gives the same run without the workbench, to be copied: a command, papermill's, and a script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anywidget
+import traitlets
+
+from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.runs import commands
+from dfkd_lab.spec import RunSpec
+
+
+class Commands(anywidget.AnyWidget):
+    """The commands for a run, by where they are given; nothing is shown of a run that there is none for."""
+
+    _esm = Path(__file__).with_name("commands.js")
+    commands = traitlets.Dict().tag(sync=True)
+
+    def show(self, spec: RunSpec | None) -> None:
+        """Have those for ``spec``."""
+        found = of(spec) if spec else {}
+        if found != self.commands:
+            self.commands = found
+
+
+def of(spec: RunSpec) -> dict[str, str]:
+    """By where they are given; none if its teacher or its Python file is not to be had any more."""
+    try:
+        values = commands.deciding(spec)
+    except (SpecError, RunError):
+        return {}
+    return {
+        "a shell": commands.in_a_shell(values),
+        "papermill": commands.for_papermill(values, spec),
+        "Python": commands.in_python(values),
+    }
