@@ -23,7 +23,8 @@ from widgets.series import Reports, Value, accuracy, agreement, column, expected
 # "Share chart..." would upload the chart to a cloud service.
 CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
 TEXT, GRID = "#7f7f7f", "rgba(128, 128, 128, 0.25)"
-COLORS = ("#3f86d8", "#e08214", "#3a9e6f", "#cf4f62", "#8f6bd1", "#8c7a4f", "#d06fb4", "#3fa7b5")
+COLORS = ("#1ca9de", "#f27c11", "#196e53", "#b11f90", "#9177ff", "#a38f54", "#9414ff", "#d4819c")
+"""Told apart by color-blind eyes too, and seen on white and on black."""
 EMPTY = "No round is finished yet: press Start, and the first point appears here."
 UNLOGGED = "This run did not log what its memory holds."
 NOTHING_HELD = "This memory keeps nothing: every student step sees images that were just made."
