@@ -140,6 +140,7 @@ def themed(figure: go.Figure, height: int, *, labels: bool = True, **layout: Any
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
         "font": {"color": TEXT, "size": 12},
+        "hoverlabel": {"namelength": -1},
         "legend": {"orientation": "h", "x": 0, "bgcolor": "rgba(0, 0, 0, 0)", **layout.pop("legend", {})},
     }
     axis = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True, "showticklabels": labels}
@@ -258,6 +259,7 @@ def _line(reports: Reports, name: str, value: Value, *, color: str, legend: bool
         mode="lines+markers" if len(rows) <= 60 else "lines",
         line={"color": color, "width": 2},
         marker={"size": 4},
+        hovertemplate="%{y:,.3~f}",
         showlegend=legend,
     )
 

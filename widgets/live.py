@@ -47,6 +47,14 @@ VIEWS: dict[str, tuple[str, Callable[[History, Mapping[str, Any]], go.Figure]]] 
         lambda history, teacher: by_class(history.reports, teacher.get("class_names", ()), teacher.get("iou", ())),
     ),
 }
+WAITING = "Round 1 is not finished yet: the first point appears here."
+EMPTY = {
+    **dict.fromkeys(("starting", "running", "paused"), WAITING),
+    "stopped": "The run was stopped before a round was finished: Resume goes on.",
+    "failed": "The run failed before a round was finished: why is said below.",
+    "finished": "The run has no rounds.",
+}
+"""What stands where no point is, by the state of the run."""
 NO_RUN = {"state": "no run", "round": 0}
 ALARM_STYLE = f"""<style>
 .dfkd-alarm, .dfkd-over {{ border-left: 4px solid {figures.GRID}; padding: 1px 8px; margin: 2px 0; line-height: 1.4; }}
@@ -64,6 +72,8 @@ class Live:
     _stale: bool
     """Whether there is more than the chart shows."""
     _next_chart: float
+    _empty: str
+    """What stands where no point is yet."""
 
     def __init__(self, on_state: Callable[[str], None] = lambda state: None):
         self.on_state = on_state
@@ -123,16 +133,20 @@ class Live:
             if self._closing.is_set():
                 return
             self._stale = self._fetch() or self._stale
-            if not self._drawn or (self._stale and time.monotonic() >= self._next_chart):
+            found = self.now()
+            empty = EMPTY.get(found["state"], figures.EMPTY)
+            due = self._stale and time.monotonic() >= self._next_chart
+            if not self._drawn or due or empty != self._empty:
+                self._empty = empty
                 self._draw_chart()
             self.samples.refresh(IMAGE_PERIOD_S)
             self.exporting.refresh()
             self.downloads.refresh()
-            now = self._with_seal(self.now())
+            now = self._with_seal(found)
             reports = self.history.reports
             alarms = len(reports[-1].alarms) if len(reports) else 0
             status.put(self.status, headline.html(now, self._without_alarms(), self.teacher.get("accuracy"), alarms))
-            self._draw_alarms(now)
+            self._draw_alarms(found)
             self.on_state(now["state"])
 
     def now(self) -> dict[str, Any]:
@@ -154,7 +168,8 @@ class Live:
         return {**found, "state": "failed", "message": last_line(self.folder)}
 
     def _with_seal(self, now: dict[str, Any]) -> dict[str, Any]:
-        """The status of a run that has ended, with what may be said of its data-freeness."""
+        """The status of a run that has ended, with what may be said of its data-freeness; why it failed is an alarm."""
+        now = {**now, "message": ""} if now["state"] == "failed" else now
         seal = self.folder.seal() if self.folder and now["state"] in status.ENDED else {}
         if not seal:
             return now
@@ -167,7 +182,7 @@ class Live:
         self._alarms: list[tuple[str, tuple[str, str]]] | None = None
         self._announced: set[str] = set()
         self._drawn = self._stale = False
-        self._next_chart = 0.0
+        self._next_chart, self._empty = 0.0, figures.EMPTY
 
     def _fetch(self) -> bool:
         """Read new reports."""
@@ -198,7 +213,10 @@ class Live:
                 self._draw_chart()
 
     def _draw_chart(self) -> None:
-        figure = figures.smoothed(VIEWS[self.view.value][1](self.history, self.teacher), self.smoothing.value)
+        figure: go.Figure = figures.smoothed(
+            VIEWS[self.view.value][1](self.history, self.teacher), self.smoothing.value
+        )
+        figure.for_each_annotation(lambda note: note.update(text=self._empty), {"text": figures.EMPTY})
         zoomed = f"{self.view.value} of {self.folder}"  # a zoom lasts as long as this
         self.chart.show(figure.update_layout(height=HEIGHT, uirevision=zoomed))
         self._drawn, self._stale = True, False

@@ -393,7 +393,9 @@ def test_a_child_that_dies_before_it_begins_says_why(make_panel: Any, monkeypatc
         (shown.live.folder.path / "log.txt").write_text("Traceback\nValueError: <script>no such teacher\n\n")
         shown.live.refresh()
         assert "failed</b>" in shown.live.status.value
-        assert "ValueError: &lt;script&gt;no such teacher" in shown.live.status.value
+        assert "ValueError: &lt;script&gt;no such teacher" in shown.live.alarms.value
+        assert "no such teacher" not in shown.live.status.value, "once is enough"
+        assert shown.live.chart.drawn.layout.annotations[-1].text == live.EMPTY["failed"]
         assert enabled(shown) == ["Start", "Resume"]
 
 
@@ -468,6 +470,22 @@ def test_buttons_that_two_threads_set_at_once_are_right_at_the_next_look(make_pa
     shown.buttons["Start"].disabled = True
     shown.live.refresh()
     assert enabled(shown) == ["Start"]
+
+
+def test_what_stands_where_no_point_is_yet_is_true(make_panel: Any, tmp_path: Path) -> None:
+    shown = make_panel()
+    note = lambda: shown.live.chart.drawn.layout.annotations[-1].text  # noqa: E731
+    assert "press Start" in note()
+    folder = running(tmp_path / "runs" / "on")
+    shown.attach(folder)
+    for view in ("accuracy", "cost"):
+        shown.live.view.value = view
+        shown.live.refresh()
+        assert note() == live.WAITING
+    status_file = folder.path / "status.json"
+    status_file.write_text(status_file.read_text().replace("running", "stopped"))
+    shown.live.refresh()
+    assert note() == live.EMPTY["stopped"]
 
 
 def test_a_pause_that_was_not_reached_can_be_taken_back(make_panel: Any, tmp_path: Path) -> None:

@@ -262,7 +262,6 @@ def _themed(figure: go.Figure, groups: Sequence[Group], entries: int) -> None:
             "entrywidth": 230,
             "title": {"side": "top"},
         },
-        hoverlabel={"namelength": -1},
         showlegend=bool(groups),
     )
     if not groups:
