@@ -22,6 +22,7 @@ from dfkd_lab import RunError, RunFolder, SpecError
 from dfkd_lab.spec import unknown
 from dfkd_lab.sweeps import Queue, Sweep
 from dfkd_lab.sweeps.running import launcher_of
+from dfkd_lab.system.device import pick_device
 from dfkd_lab.system.processes import tune_process
 from dfkd_lab.system.signals import CALL_AGAIN
 from dfkd_lab.system.text import printable
@@ -115,7 +116,7 @@ class Benchmark:
         """
         teacher = partial(ready, end=end, out=out)
         settings = {row: self.settings(row, teacher) for row in dict.fromkeys(row for row, _ in runs)}
-        cells = {f"{row}-seed{seed}": {**settings[row], "seed": seed} for row, seed in runs}
+        cells = {f"{row}-seed{seed}": {**_same_everywhere(settings[row]), "seed": seed} for row, seed in runs}
         return Sweep(out.name, {"run": cells}, root=out.parent)
 
     def keep(self, row: str, folder: RunFolder) -> None:
@@ -128,6 +129,12 @@ class Benchmark:
         for folder in queue.folders:
             if folder.name in queue.finished and folder.name in places:
                 self.keep(places.pop(folder.name)[0], folder)
+
+
+def _same_everywhere(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """On a CPU in 32 bits: whether "auto" takes bf16 there is the processor's doing, and runs of a row meet several."""
+    on_cpu = pick_device(settings.get("device", "auto")).type == "cpu"
+    return {**({"precision": "fp32"} if on_cpu else {}), **settings}
 
 
 def ready(net: str, data: str, epochs: int = EPOCHS, device: str = "cpu", *, end: float, out: Path) -> str:

@@ -62,6 +62,8 @@ def test_a_stopped_benchmark_goes_on_and_every_run_stands_in_its_row(
     assert [run["seed"] for run in found["dafl"]] == [0, 1, 2]
     assert found["dafl"][0].keys() >= recorded["dafl"][0].keys()
     assert found["dafl"][2] == recorded["dafl"][2]
+    plans = [RunFolder(tmp_path / "runs" / f"dafl-seed{seed}").spec() for seed in (0, 1)]
+    assert [each.precision for each in plans] == ["fp32", "fp32"], "whichever processor it meets"
     assert {**found, "dafl": 0} == {**recorded, "dafl": 0}, "nothing else is touched"
     assert "| dafl | 3 | " in (tmp_path / "RESULTS.md").read_text()
     capsys.readouterr()
