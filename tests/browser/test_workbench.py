@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -17,7 +18,8 @@ import torch
 from playwright.sync_api import Page, expect, sync_playwright
 
 from dfkd_lab import nets, plan
-from dfkd_lab.runs.folder import list_runs
+from dfkd_lab.cli import flags
+from dfkd_lab.runs.folder import is_same_run, list_runs
 from tests.support import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -54,6 +56,7 @@ POINTS = """() => {
     const x = chart && chart._fullData && chart._fullData[1].x;
     return x ? x.length : 0;
 }"""
+PALE = "() => document.querySelector('.js-plotly-plot')._fullData.some((each) => each.opacity < 0.5)"
 SAMPLE = "() => (document.querySelector('.dfkd-samples') || {}).outerHTML || ''"
 BUFFER = "buffer size (images)"
 IN_VIEW = """(selector) => {
@@ -208,6 +211,9 @@ def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, t
     assert page.evaluate(SIDE_SCROLL) == 0
     see_the_result_first(page)
     assert min(page.evaluate(CONTRAST, TEXTS)) >= 4.5
+    smooth(page)
+    copy_the_command(page, tmp_path)
+    bench.screenshot("smooth", artefacts)
 
     page.evaluate(RUN_ANOTHER_CELL)
     expect(page.get_by_text("forty-two 42", exact=True)).to_be_visible()
@@ -264,6 +270,29 @@ def see_the_result_first(page: Page) -> None:
         page.keyboard.press("Tab")
         reached.append(page.evaluate("() => document.activeElement.textContent"))
     assert reached == ["Pause", "Stop"], "what cannot be pressed is passed over"
+
+
+def smooth(page: Page) -> None:
+    """The slider, by the keyboard: lines are moving means, over what they are means of; and back."""
+    handle = page.locator(".widget-slider").filter(has_text="smoothing").last.get_by_role("slider")
+    handle.press("End")
+    until(lambda: page.evaluate(PALE), "pale lines")
+    handle.press("Home")
+    until(lambda: not page.evaluate(PALE), "lines as they are")
+    handle.press("End")
+
+
+def copy_the_command(page: Page, folder: Path) -> None:
+    """What is copied begins the run that is watched."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_text("The command for this").last.click()
+    page.get_by_role("button", name="Copy the command for a shell").last.press("Enter")
+    expect(page.get_by_text("copied", exact=True).last).to_be_visible()
+    text = page.evaluate("() => navigator.clipboard.readText()")
+    method, *words = shlex.split(text.removeprefix("python -m dfkd_lab run "))
+    (run,) = list_runs(folder / "runs")
+    assert is_same_run(run, plan(method=method, **flags.parse(method, words)).spec)
+    page.get_by_text("The command for this").last.click()
 
 
 def leave_digits(bench: Workbench, folder: Path) -> None:
