@@ -13,7 +13,7 @@ from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import allowed, check, setting_type, settings_of
 from widgets.status import WRONG
 
-WIDTH, LABEL_WIDTH = "100px", "140px"
+WIDTH, LABEL_WIDTH = "100px", "156px"
 NARROW = 16
 """Letters that a field shows at once; a path is longer, and is read where the pointer rests on it."""
 INVALID, CHANGED = "dfkd-invalid", "dfkd-changed"
