@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dfkd_lab import METHODS, RunFolder
 from dfkd_lab.spec import settings_of
 
@@ -72,6 +74,16 @@ def fixed():
 def tiny(method: str) -> dict[str, Any]:
     """Settings of ``method`` with which a round takes well under a second."""
     return {name: value for name, value in TINY.items() if name in settings_of(METHODS[method])}
+
+
+def fill_the_disk(patch: pytest.MonkeyPatch, file: Path) -> None:
+    """Have what is written to ``file`` meet a full disk, with the system's own error."""
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+        return opened(Path("/dev/full") if path == file and "w" in mode else path, mode, *rest, **more)
+
+    patch.setattr(Path, "open", full)
 
 
 def events_of(folder: RunFolder) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from dfkd_lab.runs.async_writer import AsyncWriter, snapshot
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.session import Session
 from dfkd_lab.spec import RunSpec
+from tests.support import fill_the_disk
 
 MakeSpec = Callable[..., RunSpec]
 CPU = torch.device("cpu")
@@ -189,16 +190,19 @@ def test_an_end_waits_for_the_checkpoint_and_says_which_round_it_holds(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("end", ["next round", "close", "last round"])
 @pytest.mark.parametrize("name", ["checkpoint.pt", "samples/round_0000002.png", "samples/round_0000002.json"])
-def test_a_full_disk_is_said_whenever_the_run_ends(make_spec: MakeSpec, name: str, end: str) -> None:
+def test_a_full_disk_is_said_whenever_the_run_ends(
+    make_spec: MakeSpec, name: str, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = make_spec(rounds=2 if end == "last round" else 3, checkpoint_s=0.0)
     session, temporary = Session(spec), Path(spec.out) / f"{name}.tmp"
     view = iter(session)
     next(view)
     session.writer.wait()
-    temporary.symlink_to("/dev/full")
-    with pytest.raises(RunError, match=r"cannot write .*No space left on device; round \d is saved") as error:  # noqa: PT012
-        next(view)
-        view.close() if end == "close" else next(view)
+    with monkeypatch.context() as patch:
+        fill_the_disk(patch, temporary)
+        with pytest.raises(RunError, match=r"cannot write .*No space left on device; round \d is saved") as error:  # noqa: PT012
+            next(view)
+            view.close() if end == "close" else next(view)
     saved = torch.load(session.folder.path / "checkpoint.pt", weights_only=True)["round"]
     assert f"round {saved} is saved" in str(error.value)
     assert session.folder.status()["state"] == "failed"

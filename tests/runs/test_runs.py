@@ -26,7 +26,7 @@ from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.session import Session
 from dfkd_lab.spec import RunSpec, settings_of
 from dfkd_lab.system import environment
-from tests.support import events_of
+from tests.support import events_of, fill_the_disk
 
 pytestmark = pytest.mark.slow
 
@@ -376,18 +376,19 @@ class Bomb:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("name", ["checkpoint.pt", "status.json", "student.safetensors", "seal.json"])
 def test_a_full_disk_ends_the_run_with_a_sentence_and_the_checkpoint_before_it_still_resumes(
-    make_spec: MakeSpec, name: str
+    make_spec: MakeSpec, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = make_spec(rounds=3, checkpoint_s=0.0)
     folder, session = RunFolder(spec.out), Session(spec)
     process = f".{os.getpid()}" if name == "student.safetensors" else ""
     temporary = folder.path / f"{name}{process}.tmp"
-    with pytest.raises(RunError, match=r"cannot write .*No space left on device; round \d is saved") as error:  # noqa: PT012
-        for report in session:
-            if report.round == 2:
-                session.writer.wait()
-                temporary.symlink_to("/dev/full")
-    temporary.unlink(missing_ok=True)
+    with monkeypatch.context() as patch:
+        with pytest.raises(RunError, match=r"cannot write .*No space left on device; round \d is saved") as error:  # noqa: PT012
+            for report in session:
+                if report.round == 2:
+                    session.writer.wait()
+                    fill_the_disk(patch, temporary)
+        assert not temporary.exists()
     assert folder.status()["state"] in ("failed", "running")
     saved = torch.load(folder.path / "checkpoint.pt", weights_only=True)["round"]
     assert saved >= 2
