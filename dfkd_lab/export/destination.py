@@ -148,7 +148,7 @@ class Destination:
         path, known = self.path / name, self.described.get(name)
         if known and path.is_file() and not path.is_symlink() and sha256_of(path) not in (known, _digest(text)):
             self._set_aside(path)
-        _write(path, text)
+        write_atomically(path, text)
         self.described[name] = _digest(text)
         self._record(self.rows)
 
@@ -163,7 +163,7 @@ class Destination:
             prove: Reads the file that it is given, and gives its row.
         """
         unproven = self.path / f"{name}{UNPROVEN}"
-        _write(unproven, content)
+        write_atomically(unproven, content)
         try:
             row = prove(unproven)
             if row["passed"] or row["accepted"]:
@@ -175,7 +175,7 @@ class Destination:
     def keep(self, name: str, content: bytes, what: str) -> None:
         """Write a file that nothing is to be proven of."""
         unproven = self.path / f"{name}{UNPROVEN}"
-        _write(unproven, content)
+        write_atomically(unproven, content)
         self._take(name, unproven, {"what": what, "bytes": len(content)})
 
     def put_folder(self, name: str, files: Iterable[tuple[Path, bytes]], what: str) -> None:
@@ -207,7 +207,7 @@ class Destination:
 
     def _record(self, rows: dict[str, dict[str, Any]]) -> None:
         found = {"student_sha256": self.sha256, "described": self.described, "files": rows}
-        _write(self.path / PARITY, (json.dumps(found, indent=1) + "\n").encode())
+        write_atomically(self.path / PARITY, (json.dumps(found, indent=1) + "\n").encode())
 
     def _set_aside(self, path: Path) -> None:
         free = (path.with_name(f"{path.name}{ASIDE}{number or ''}") for number in itertools.count())
@@ -237,11 +237,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Put ``content`` into ``path``, and not to where a link that lies in its way leads."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    if temporary.is_symlink():
-        temporary.unlink()
-    write_atomically(path, content)

@@ -30,6 +30,8 @@ def write_atomically(
     # one name, so that a write that was killed leaves nothing but what the next one replaces; or one a process
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp" if shared else f"{path.name}.tmp")
     try:
+        if temporary.is_symlink():  # of whoever gave us the folder: what it leads to is not for us to write
+            temporary.unlink()
         with temporary.open("wb") as file:
             hashed = _Hashed(file)
             hashed.fill(content)

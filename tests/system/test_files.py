@@ -31,6 +31,16 @@ def test_what_a_library_makes_of_a_full_disk_is_what_the_system_said(tmp_path: P
     assert file.read_bytes() == b"before"
 
 
+def test_a_link_that_lies_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    file, victim = tmp_path / "file", tmp_path / "victim"
+    victim.write_text("of somebody")
+    for link in (file.with_name("file.tmp"), file):
+        link.symlink_to(victim)
+    write_atomically(file, b"ours")
+    assert (file.read_bytes(), victim.read_text()) == (b"ours", "of somebody")
+    assert not file.is_symlink()
+
+
 def test_a_digest_is_announced_when_all_is_written_and_nothing_replaced(tmp_path: Path) -> None:
     file, seen = tmp_path / "file", []
     file.write_bytes(b"old")
