@@ -20,6 +20,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   list                          the run folders below runs/
   compare RUN...                results side by side, and the settings that differ
   report RUN                    report.html of a run folder; of a folder that holds some, sweep.html about them all
+  examine RUN [--trust-code]    which class is taken for which, on the evaluation set and on the synthetic images
   export RUN [--to FORMATS]     the student of a finished run as files that work without dfkd_lab; --help lists them
   methods [--json | --table]    the methods, with citation, certainty and slots
   methods --diagram NAME [FILE] the slots of a method as a picture (SVG)
@@ -40,6 +41,7 @@ COMMANDS = {
     "list": "runs.show",
     "compare": "runs.compare",
     "report": "report.write",
+    "examine": "examine.show",
     "export": "export.write",
     "methods": "methods.show",
     "teachers": "teachers.show",
@@ -50,7 +52,7 @@ COMMANDS = {
     "--version": "installation.version",
 }
 """Each command's function below ``dfkd_lab.cli``; imported when it is called, as most of them import torch."""
-WITHOUT_FLAGS = ("resume", "list", "compare", "report", "methods", "check", "--version")
+WITHOUT_FLAGS = ("resume", "list", "compare", "report", "examine", "methods", "check", "--version")
 """The commands whose lines above are their whole help; the others know their own."""
 
 

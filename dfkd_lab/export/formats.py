@@ -15,7 +15,6 @@ from dfkd_lab.export import graphs, int8
 from dfkd_lab.export.parity import Parity, Runs, compare
 from dfkd_lab.export.source import Source
 from dfkd_lab.export.student import WEIGHTS
-from dfkd_lab.export.synthetic import spread
 from dfkd_lab.nets import python_file
 from dfkd_lab.spec import unknown
 from dfkd_lab.system.faults import reason
@@ -105,7 +104,7 @@ def _weights(source: Source) -> File:
 
 
 def _int8(onnx: bytes, source: Source) -> File:
-    images = spread(source.synthetic.images, int8.CALIBRATED_ON)
+    images = source.synthetic.spread(int8.CALIBRATED_ON).images
     what = f"the graph in int8, calibrated on {len(images):,} synthetic images and no other"
     try:
         content = int8.quantized(onnx, images)

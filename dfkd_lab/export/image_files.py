@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 
-from dfkd_lab.export.synthetic import Labelled
+from dfkd_lab.runs.synthetic import Labelled
 from dfkd_lab.system.text import csv_table
 
 TABLE = "labels.csv"

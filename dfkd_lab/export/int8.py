@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dfkd_lab.export.graphs import IMAGE, quiet
-from dfkd_lab.export.synthetic import PASS
 from dfkd_lab.primitives.batch import to_float
+from dfkd_lab.runs.synthetic import PASS
 
 CALIBRATED_ON = 1000
 """Images at most."""

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfkd_lab.export.synthetic import Synthetic, spread
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.batch import to_float
+from dfkd_lab.runs.synthetic import Synthetic
 
 INPUTS = 256
 BATCHES = (1, 2, 7, 64)
@@ -94,7 +94,7 @@ def inputs(synthetic: Synthetic, shape: tuple[int, int, int], seed: int) -> Inpu
         shape: [C, H, W].
         seed: Of the noise.
     """
-    chosen = spread(synthetic.images, INPUTS)
+    chosen = synthetic.spread(INPUTS).images
     words = [f"{len(chosen)} of {synthetic.origin}" if len(chosen) else synthetic.origin]
     if lacking := INPUTS - len(chosen):
         words.append(f"{lacking} images of uniform noise")

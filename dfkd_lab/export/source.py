@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from dfkd_lab.errors import DamagedFile, RunError
-from dfkd_lab.export import student, synthetic
+from dfkd_lab.export import student
 from dfkd_lab.export.siblings import Measured, measured, of_log
-from dfkd_lab.export.synthetic import Labelled, Synthetic
 from dfkd_lab.nets import python_file
-from dfkd_lab.runs import RunFolder
+from dfkd_lab.runs import RunFolder, synthetic
 from dfkd_lab.runs.digests import Digests
 from dfkd_lab.runs.recorder import CHECKPOINT, saved_state
+from dfkd_lab.runs.synthetic import Labelled, Synthetic
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.faults import reason
 from dfkd_lab.teachers import Card, Teacher, class_order

@@ -14,6 +14,7 @@ from dfkd_lab import nets, teachers
 from dfkd_lab.errors import DamagedFile, RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder, own_code
+from dfkd_lab.runs.networks import STUDENT
 from dfkd_lab.runs.recorder import CHECKPOINT
 from dfkd_lab.system.faults import article
 from dfkd_lab.system.files import sha256_of
@@ -22,8 +23,6 @@ from dfkd_lab.teachers import Teacher, checkpoints
 
 WEIGHTS = "model.safetensors"
 """Of an export."""
-STUDENT = "student.safetensors"
-"""Of a run folder."""
 PARITY = "parity.json"
 """Of an export: what was proven of each file."""
 PROVEN = Fields(needed={"files": Fields(others=Fields(known={"sha256": str}))})

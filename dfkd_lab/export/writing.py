@@ -19,9 +19,9 @@ from dfkd_lab.export.formats import EXTRA, FORMATS, NEED_IMAGES, File, Files, ch
 from dfkd_lab.export.parity import Inputs
 from dfkd_lab.export.source import Source
 from dfkd_lab.export.student import WEIGHTS
-from dfkd_lab.export.synthetic import Labelled
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder
+from dfkd_lab.runs.synthetic import Labelled
 from dfkd_lab.spec import build, setting
 from dfkd_lab.system.device import provenance
 from dfkd_lab.system.environment import version_of

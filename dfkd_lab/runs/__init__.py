@@ -1,6 +1,8 @@
 """Runs: planned, begun, written into their folder, and read back."""
 
 from dfkd_lab.errors import RunError
+from dfkd_lab.runs.examination import Examination
+from dfkd_lab.runs.examining import examine
 from dfkd_lab.runs.folder import (
     RunFolder,
     default_folder,
@@ -17,12 +19,14 @@ from dfkd_lab.runs.planning import ResolvedRun, plan, resolve
 from dfkd_lab.runs.session import Session
 
 __all__ = [
+    "Examination",
     "ResolvedRun",
     "RunError",
     "RunFolder",
     "Session",
     "check_parameters",
     "default_folder",
+    "examine",
     "from_namespace",
     "launch",
     "list_runs",

@@ -29,8 +29,7 @@ class Digests:
 
     def __init__(self, folder: Path):
         self.path = folder / "digests.json"
-        cure = "remove it to go on without that check"
-        self._known: dict[str, list[dict[str, Any]]] = read_json(self.path, SHAPE, cure)
+        self._known = self._read()
         self._lock = threading.Lock()
 
     def write(
@@ -69,6 +68,10 @@ class Digests:
                 return each
         raise DamagedFile("its SHA-256 is not that of what was written")
 
+    def are_current(self) -> bool:
+        """Whether the file still says what was read."""
+        return self._read() == self._known
+
     def forget(self, name: str) -> None:
         """Forget the newest generation of ``name``, which is damaged."""
         with self._lock:
@@ -87,6 +90,9 @@ class Digests:
                 self.find(name, path)
         except DamagedFile as error:
             raise DamagedFile(f"{path} is damaged ({error}); {cure}") from None
+
+    def _read(self) -> dict[str, list[dict[str, Any]]]:
+        return read_json(self.path, SHAPE, "remove it to go on without that check")
 
     def _write(self) -> None:
         write_atomically(self.path, json.dumps(self._known, indent=1).encode())

@@ -7,10 +7,10 @@ events.jsonl         a line a round, flushed
 status.json          running, paused, stopped, finished or failed; by which process; the result so far
 samples/*.png        synthetic images by class; *.json beside it what the teacher says of each
 checkpoint.pt        atomic; checkpoint.previous.pt is the one before, for when this one is damaged
-student.safetensors  the last student
-student.py           the Python file that its network is from, if it is from one; teacher.py likewise
+student.safetensors  the last student; student.py and teacher.py the Python files of networks that are from one
 seal.json            what the distillation read, how that was watched, and in which rounds; beside each checkpoint
 digests.json         of what a run goes on from, the SHA-256 as it was written
+examination.safetensors  what both networks say, class by class and image by image; only if somebody examined it
 """
 
 from __future__ import annotations

@@ -171,12 +171,14 @@ def saved_state(folder: RunFolder) -> dict[str, Any] | None:
     Raises:
         DamagedFile: if it is not as it was saved.
     """
-    file = folder.path / CHECKPOINT
-    if not file.exists():
-        return None
+    file, digests = folder.path / CHECKPOINT, Digests(folder.path)
     try:
-        return _read(Digests(folder.path), file)[0]
+        return _read(digests, file)[0]
+    except FileNotFoundError:
+        return None
     except DamagedFile as error:
+        if not digests.are_current():  # the run is on, and has saved twice since they were read
+            return saved_state(folder)
         raise DamagedFile(f"{file} is damaged ({error}); put it back from a copy, or remove it") from None
 
 
@@ -187,6 +189,8 @@ def _read(digests: Digests, file: Path) -> tuple[dict[str, Any], dict[str, Any]]
         state = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(state["round"], int):
             raise TypeError("it has no round")
+    except FileNotFoundError:
+        raise
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise DamagedFile(reason) from None

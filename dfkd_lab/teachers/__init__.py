@@ -8,6 +8,7 @@ from dfkd_lab.teachers.dense import evaluation_of
 from dfkd_lab.teachers.loading import Teacher, adopt, find, load, locate, of_file, student_of, trained
 from dfkd_lab.teachers.measurement import (
     Measurement,
+    check,
     evaluation_images,
     examine,
     examine_on,
@@ -25,6 +26,7 @@ __all__ = [
     "Measurement",
     "Teacher",
     "adopt",
+    "check",
     "evaluation_images",
     "evaluation_of",
     "examine",

@@ -48,20 +48,12 @@ def examine(teacher: Teacher, split: data.Split | None, device: torch.device | s
     """
     if split is None:
         return None
-    shape, is_dense = tuple(split.images.shape[1:]), teacher.card.task == "segmentation"
-    if is_dense:
-        dense.check(teacher.card, split)
-    elif split.task == "segmentation":
-        raise SpecError("the teacher gives every image a class, and the evaluation data have one for every pixel")
-    else:
-        class_order.check_names(teacher.card, split)
-    if not is_dense and shape != tuple(teacher.card.shape):
-        raise SpecError(f"the teacher takes images {list(teacher.card.shape)}, the evaluation data has {list(shape)}")
+    check(teacher.card, split)
     device = torch.device(device)
-    found_model = folded(teacher.model, shape)
+    found_model = folded(teacher.model, tuple(split.images.shape[1:]))
     on_copy = found_model is teacher.model and device.type != "cpu"
     model = (copied(found_model) if on_copy else found_model).to(device)
-    if is_dense:
+    if teacher.card.task == "segmentation":
         return dense.measure(model, split, teacher.card.classes, device)
     logits = logits_of(model, split.images, device)
     found = Calibration.of(logits, split.labels)
@@ -69,6 +61,23 @@ def examine(teacher: Teacher, split: data.Split | None, device: torch.device | s
         class_order.check(logits, split, MARGIN)
         _refuse_other_normalization(teacher, split, logits)
     return found
+
+
+def check(card: Card, split: data.Split) -> None:
+    """Refuse images that a teacher of this card cannot be measured on.
+
+    Raises:
+        SpecError: if task, classes or image shape do not fit.
+    """
+    shape = tuple(split.images.shape[1:])
+    if card.task == "segmentation":
+        dense.check(card, split)
+        return
+    if split.task == "segmentation":
+        raise SpecError("the teacher gives every image a class, and the evaluation data have one for every pixel")
+    class_order.check_names(card, split)
+    if shape != tuple(card.shape):
+        raise SpecError(f"the teacher takes images {list(card.shape)}, the evaluation data has {list(shape)}")
 
 
 def evaluation_images(card: Card, name: str) -> data.Split | None:

@@ -27,11 +27,12 @@ from dfkd_lab import RunError, RunFolder, SpecError, data, export, load_student,
 from dfkd_lab.__main__ import main
 from dfkd_lab.data import Split
 from dfkd_lab.errors import DamagedFile
-from dfkd_lab.export import Exported, destination, formats, graphs, int8, parity, synthetic
+from dfkd_lab.export import Exported, destination, formats, graphs, int8, parity
 from dfkd_lab.export.parity import Parity, Row
 from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.batch import to_float
+from dfkd_lab.runs import synthetic
 from dfkd_lab.system.files import write_atomically
 from tests.support import ROOT, events_of, own_file
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from dfkd_lab import RunFolder, Session, SpecError, data, export, nets, plan
 from dfkd_lab.export import graphs, parity
-from dfkd_lab.export.synthetic import Synthetic
 from dfkd_lab.nets.wrap import Frozen
+from dfkd_lab.runs.synthetic import Synthetic
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfkd_lab import methods, teachers
+from dfkd_lab import methods
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.primitives.batch import Batch, to_float, to_uint8
-from dfkd_lab.runs import RunFolder, own_code, resolve
-from dfkd_lab.runs.records import refuse_other_teacher
+from dfkd_lab.runs import networks, own_code
+from dfkd_lab.runs.folder import RunFolder
+from dfkd_lab.runs.planning import resolve
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system.rng import preserved
 
@@ -25,10 +26,23 @@ PASS = 64
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Synthetic images [N, C, H, W] as bytes, and where they are from, in words."""
+    """Synthetic images, where they are from, in words, and what is known of each, [N]; None where nothing is."""
 
     images: Tensor
+    """[N, C, H, W], uint8."""
     origin: str
+    targets: Tensor | None = None
+    """The target class; -1 where no class was the target."""
+    ages: Tensor | None = None
+    """Rounds since the image was made."""
+    losses: Tensor | None = None
+    """The student's last loss on it; of an image that no step has read yet, the largest there was when it came."""
+
+    def spread(self, n: int) -> Synthetic:
+        """``n`` of the images, evenly spread over them; all if there are fewer."""
+        places = torch.linspace(0, len(self.images) - 1, min(n, len(self.images))).round().long()
+        kept = (None if each is None else each[places] for each in (self.targets, self.ages, self.losses))
+        return Synthetic(self.images[places], self.origin, *kept)
 
 
 @dataclass(frozen=True)
@@ -39,13 +53,14 @@ class Labelled:
     confidence: Tensor
 
 
-def of_run(spec: RunSpec, state: dict[str, Any] | None, trust_code: str = "") -> Synthetic:
+def of_run(spec: RunSpec, state: dict[str, Any] | None, trust_code: str = "", command: str = "export") -> Synthetic:
     """The images that the run's memory holds, or as many as ``DRAWN`` new ones.
 
     Args:
         spec: The run.
         state: As the run saved it.
-        trust_code: As in :func:`dfkd_lab.export.student.of_run`.
+        trust_code: As in :func:`dfkd_lab.runs.own_code.admitted`.
+        command: What a person calls to allow it.
 
     Raises:
         RunError: if there are none to be had, saying why.
@@ -55,18 +70,13 @@ def of_run(spec: RunSpec, state: dict[str, Any] | None, trust_code: str = "") ->
     if state is None:
         raise RunError("its checkpoint.pt was removed")
     kept = _kept(state["modules"]["memory"])
-    if kept is not None and len(kept):
-        return Synthetic(kept, f"the {len(kept):,} images that the run's memory kept")
+    if kept is not None and len(kept.images):
+        return kept
     try:
-        drawn = _drawn(spec, state["modules"]["synthesizer"], trust_code)
+        drawn = _drawn(spec, state["modules"]["synthesizer"], trust_code, command)
     except (SpecError, RunError) as error:
         raise RunError(f"it kept none, and none can be drawn: {error}") from None
-    return Synthetic(drawn, f"{len(drawn):,} images drawn with the run's last generator")
-
-
-def spread(images: Tensor, n: int) -> Tensor:
-    """``n`` of the images, evenly spread over them; all if there are fewer."""
-    return images[torch.linspace(0, len(images) - 1, min(n, len(images))).round().long()]
+    return drawn
 
 
 @torch.no_grad()
@@ -78,35 +88,47 @@ def label(folder: RunFolder, spec: RunSpec, images: Tensor, trust_code: str = ""
         RunError: if it is another one by now.
     """
     own_code.admitted(dataclasses.replace(spec, student=""), trust_code, "export")
-    teacher = teachers.trained(teachers.find(spec.teacher, spec.normalization, spec.data))
-    refuse_other_teacher(folder, teacher)
+    teacher = networks.teacher_of(folder, spec)
     probabilities = (teacher.model(to_float(part)).softmax(1).max(1) for part in images.split(PASS))
     confidence, classes = zip(*probabilities, strict=True)
     return Labelled(torch.cat(classes), torch.cat(confidence))
 
 
-def _kept(memory: dict[str, Any]) -> Tensor | None:
-    """The images in the state of a memory that a student learns from; None of one that draws new ones for it."""
+def _kept(memory: dict[str, Any]) -> Synthetic | None:
+    """What is in the state of a memory that a student learns from; None of one that draws new images for it."""
     ring = "ring." if "views" in memory else ""  # of kept views, the buffer that they are of
     if (images := memory.get(f"{ring}images")) is None:
         return None
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise ValueError(f"images of {images.dtype} with {images.ndim} axes")
-    kept: Tensor = images[: int(memory[f"{ring}written"])]
-    return kept
+    n = min(len(images), int(memory[f"{ring}written"]))
+    known = {name: memory.get(f"{ring}{name}") for name in ("labels", "born", "priorities")}
+    if odd := [name for name, value in known.items() if value is not None and value.shape != (len(images),)]:
+        raise ValueError(f"{odd[0]} that are not one an image")
+    targets, born, losses = (None if value is None else value[:n] for value in known.values())
+    ages = None if born is None else int(memory[f"{ring}rounds"]) - born
+    return Synthetic(images[:n], f"the {n:,} images that the run's memory kept", targets, ages, losses)
 
 
-def _drawn(spec: RunSpec, state: dict[str, Any], trust_code: str) -> Tensor:
-    """``DRAWN`` images [N, C, H, W] as bytes of the synthesizer in this state, the same each time."""
-    own_code.admitted(spec, trust_code, "export")
+def _drawn(spec: RunSpec, state: dict[str, Any], trust_code: str, command: str) -> Synthetic:
+    """``DRAWN`` images of the synthesizer in this state, the same each time."""
+    own_code.admitted(spec, trust_code, command)
     composed = resolve(dataclasses.replace(spec, device="cpu", precision="fp32", compile="no"), trust_code).take()
     synthesizer: Any = composed.recipe.synthesizer
     synthesizer.load_state_dict(state)
     images: list[Tensor] = []
+    targets: list[Tensor | None] = []
     with preserved(), torch.no_grad():
         torch.manual_seed(spec.seed)
         while sum(map(len, images)) < DRAWN:
             # one that holds its noise samples what it has rendered
             batch: Batch = synthesizer.render() if getattr(synthesizer, "hold", False) else synthesizer.sample(PASS)
             images.append(to_uint8(batch.images))
-    return torch.cat(images)[:DRAWN]
+            targets.append(batch.labels)
+    known = [each for each in targets if each is not None]
+    drawn = torch.cat(images)[:DRAWN]
+    return Synthetic(
+        drawn,
+        f"{len(drawn):,} images drawn with the run's last generator",
+        torch.cat(known)[:DRAWN] if len(known) == len(images) else None,
+    )
