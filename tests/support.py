@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dfkd_lab import METHODS, RunFolder
+from dfkd_lab import METHODS, RunFolder, Session, plan
 from dfkd_lab.spec import settings_of
 
 ROOT = Path(__file__).parents[1]
@@ -89,3 +89,11 @@ def fill_the_disk(patch: pytest.MonkeyPatch, file: Path) -> None:
 def events_of(folder: RunFolder) -> list[dict[str, Any]]:
     """The rounds of a run folder as plain dictionaries."""
     return [report.event() for report in folder.reports()]
+
+
+def finished(out: Path, method: str = "ssd_kd", **more: Any) -> RunFolder:
+    """A finished run of two tiny rounds."""
+    usual = {"rounds": 2, "device": "cpu", "evaluate_every": 1, "out": str(out)}
+    session = Session(plan({**tiny(method), **usual, **more}, method=method))
+    list(session)
+    return session.folder

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfkd_lab.engine.report import Report
-from dfkd_lab.runs import RunFolder, contents
+from dfkd_lab.runs import Examination, RunFolder, contents
 
 MOST_REPORTS = 1000
 """An even number, so that the newest survives when every other one is dropped."""
@@ -49,6 +49,7 @@ class History:
 
     At most ``MOST_REPORTS`` and the last one are kept, evenly spread over the run, and as many of those that were
     evaluated. ``expected`` is, by round, the mean accuracy of all rounds up to it, also of those that are not kept.
+    ``examination`` is what somebody found who examined the run, if anybody did; whoever reads its file puts it here.
     """
 
     reports: list[Report]
@@ -60,6 +61,7 @@ class History:
     def __init__(self, folder: RunFolder | None = None):
         self._folder = folder.path if folder else Path()
         self._path = folder.path / "events.jsonl" if folder else None
+        self.examination: Examination | None = None
         self._file = 0
         self._forget()
 

@@ -21,32 +21,18 @@ from dfkd_lab.runs.launching import last_line
 from dfkd_lab.spec import RunSpec
 from widgets import alarm_help, figures, form, headline, series, status
 from widgets.chart import Chart
-from widgets.class_figures import by_class
 from widgets.commands import Commands
 from widgets.downloads import Downloads
+from widgets.examining import Examining
 from widgets.exporting import Exporting
 from widgets.history import Alarm, History
 from widgets.samples import Samples
+from widgets.views import EXAMINED, VIEWS, offered
 
 PERIOD_S, IMAGE_PERIOD_S = 0.5, 1.0
 CHART_BYTES_PER_S = 100_000
 """At most, so that a long run is watched over a slow line: a chart of a thousand rounds is drawn less often."""
 HEIGHT = 350  # of every view, so that nothing below jumps
-BY_CLASS = "classes"
-VIEWS: dict[str, tuple[str, Callable[[History, Mapping[str, Any]], go.Figure]]] = {
-    "accuracy": (
-        "Student, teacher, and how often they agree on synthetic images",
-        lambda history, teacher: figures.curves(history.reports, teacher.get("accuracy"), history.expected),
-    ),
-    "health": ("The signals that need no label", lambda history, _: figures.health(history.reports)),
-    "losses": ("Every loss of both players, before its weight", lambda history, _: figures.losses(history.reports)),
-    "cost": ("Seconds by phase, images and teacher queries so far", lambda history, _: figures.cost(history.reports)),
-    "buffer": ("What the memory holds", lambda history, _: figures.buffer(history.reports)),
-    BY_CLASS: (
-        "Intersection over union by class, and the classes of the synthetic pixels",
-        lambda history, teacher: by_class(history.reports, teacher.get("class_names", ()), teacher.get("iou", ())),
-    ),
-}
 WAITING = "Round 1 is not finished yet: the first point appears here."
 EMPTY = {
     **dict.fromkeys(("starting", "running", "paused"), WAITING),
@@ -83,12 +69,13 @@ class Live:
         self.status = ipywidgets.HTML(layout=ipywidgets.Layout(margin="2px 0"))
         self.alarms = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0"))
         self.view = ipywidgets.ToggleButtons(
-            options=_views(dense=False),
+            options=offered(dense=False),
             tooltips=[text for text, _ in VIEWS.values()],
             style={"button_width": "auto"},
         )
         self.samples = Samples()
         self.downloads, self.exporting, self.commands = Downloads(), Exporting(), Commands()
+        self.examining = Examining()
         self.smoothing = ipywidgets.FloatSlider(
             min=0,
             max=0.99,
@@ -111,6 +98,7 @@ class Live:
             self.folder, self.child = folder, child
             self.samples.attach(folder)
             self.exporting.attach(folder)
+            self.examining.attach(folder)
             self.downloads.attach(folder)
             self.commands.show(self._spec())
             self._forget()
@@ -133,10 +121,11 @@ class Live:
             if self._closing.is_set():
                 return
             self._stale = self._fetch() or self._stale
+            examined = self._examined()
             found = self.now()
             empty = EMPTY.get(found["state"], figures.EMPTY)
             due = self._stale and time.monotonic() >= self._next_chart
-            if not self._drawn or due or empty != self._empty:
+            if not self._drawn or due or examined or empty != self._empty:
                 self._empty = empty
                 self._draw_chart()
             self.samples.refresh(IMAGE_PERIOD_S)
@@ -189,8 +178,16 @@ class Live:
         if self.folder is None or not self.history.read():
             return False
         self.teacher = self.folder.manifest().get("teacher", {})
-        self._offer(_views(dense=self.teacher.get("task") == "segmentation"))
+        self._offer(offered(dense=self.teacher.get("task") == "segmentation"))
         return True
+
+    def _examined(self) -> bool:
+        """Read a new examination, if there is one."""
+        reports = self.history.reports
+        changed = self.examining.refresh(reports[-1].round if reports else 0, self.view.value in EXAMINED)
+        self.history.examination = self.examining.found
+        self.samples.know(self.examining.found)
+        return changed
 
     def _offer(self, views: list[str]) -> None:
         if list(self.view.options) != views:
@@ -210,6 +207,7 @@ class Live:
         """A person chose another figure, or how smooth it is."""
         with self._lock:
             if not self._closing.is_set():
+                self._examined()
                 self._draw_chart()
 
     def _draw_chart(self) -> None:
@@ -254,18 +252,14 @@ class Live:
 
     def _arrange(self) -> ipywidgets.VBox:
         over = ipywidgets.Box([self.view, self.smoothing], layout=ipywidgets.Layout(flex_flow="row wrap"))
-        left = ipywidgets.VBox([over, self.chart], layout=ipywidgets.Layout(flex="1 1 480px", min_width="0"))
+        shown = [over, self.chart, self.examining.widget]
+        left = ipywidgets.VBox(shown, layout=ipywidgets.Layout(flex="1 1 480px", min_width="0"))
         right = ipywidgets.VBox([self.samples.widget], layout=ipywidgets.Layout(flex="0 1 390px", min_width="0"))
         row = ipywidgets.Box(
             [left, right], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", width="100%")
         )
         parts = [self.status, row, self.alarms, self.downloads, self.exporting.widget, self.commands]
         return ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
-
-
-def _views(dense: bool) -> list[str]:
-    """Those of a run: the one by class is for networks that label every pixel."""
-    return [name for name in VIEWS if dense or name != BY_CLASS]
 
 
 def said(alarm: Alarm, reports: series.Reports) -> tuple[str, str]:

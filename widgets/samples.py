@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
 
-from dfkd_lab.runs import RunFolder, contents, maps
+from dfkd_lab.errors import RunError
+from dfkd_lab.runs import Examination, RunFolder, contents, maps
+from dfkd_lab.runs import samples as grids
+from widgets import buffer_browser, enlarged, thumbnails
+from widgets.enlarged import Enlarged
+from widgets.figures import COLORS
+from widgets.pressable import Node, Pressable, markup
 from widgets.status import AMBER, WARNING
 
 SIDE_PX, MAPS_PX = 32, 250
 # One PNG for all cells, which each cell shows a place of; pixelated, because small images are blurred otherwise.
-STYLE = f"""<style>
+STYLE = f"""
 table.dfkd-samples {{ border-collapse: collapse; line-height: 1; width: auto; }}
 table.dfkd-samples th, table.dfkd-samples td {{ border: 0; padding: 1px 1px 2px; text-align: center; width: auto; }}
 table.dfkd-samples th {{ font-weight: 600; padding-right: 6px; text-align: right; }}
@@ -29,14 +33,22 @@ table.dfkd-samples .other small {{ color: {WARNING}; }}
 .dfkd-legend {{ line-height: 1.7; }} .dfkd-legend span {{ white-space: nowrap; margin-right: 10px; }}
 .dfkd-legend i {{ display: inline-block; width: 11px; height: 11px; border: 1px solid #888; }}
 img.dfkd-samples {{ image-rendering: pixelated; width: min(100%, 380px); }}
-</style>"""
+.dfkd-samples button {{ all: unset; display: block; cursor: pointer; }}
+.dfkd-samples button:focus-visible {{ outline: 2px solid {COLORS[0]}; outline-offset: 1px; }}
+"""
+UNEXAMINED = (
+    'What the student gives to each class is known once the run is examined (below the figure "classes"), of images '
+    "that are in its memory then."
+)
 
 
 class Samples:
     """The images of one round of a run: of the latest, or of the one a person chose, until "latest" is pressed."""
 
     def __init__(self) -> None:
-        self.grid, self.caption = ipywidgets.HTML(), ipywidgets.HTML()
+        self.grid, self.caption = Pressable(self.press), ipywidgets.HTML()
+        self.examination: Examination | None = None
+        """Where the student's probabilities are looked up."""
         self.round = ipywidgets.SelectionSlider(
             options=[0],
             description="round",
@@ -62,7 +74,7 @@ class Samples:
         with self._lock:
             self.folder = folder
             self._files: dict[int, Path] = {}
-            self._shown, self._drawn_at, self._writing = -1, 0.0, False
+            self._shown, self._drawn_at, self._writing, self._opened = -1, 0.0, False, -1
             self._write(self.latest, True)
 
     def refresh(self, period: float) -> None:
@@ -75,6 +87,8 @@ class Samples:
             self._files = files
             rounds = list(files) or [0]
             chosen = rounds[-1] if self.latest.value or self.round.value not in files else self.round.value
+            if self._opened >= 0 and self._shown in files:  # a person looks at one of its images
+                chosen = self._shown
             self._write_rounds(rounds, chosen)
             self._show(chosen)
 
@@ -88,6 +102,29 @@ class Samples:
             elif self.latest.value:
                 self._write(self.round, max(self._files))
             self._show(self.round.value)
+
+    def press(self, name: str) -> None:
+        """An image by its place among those of the round, or a button beside the one that is enlarged."""
+        with self._lock:
+            steps, before = {"previous": -1, "next": 1}, self._opened
+            if name in steps:
+                self._opened += steps[name]
+            elif name.isdecimal():
+                self._opened = int(name)
+            elif name == "back":
+                self._opened = -1
+                if self.latest.value and self._files and (newest := max(self._files)) != self._shown:
+                    self._write(self.round, newest)
+                    self._show(newest)
+                    return
+            self._draw(focus=before)
+
+    def know(self, found: Examination | None) -> None:
+        """Look up from now on in this examination what both networks say of an image."""
+        if found is not self.examination:
+            self.examination = found
+            if self._opened >= 0:
+                self._draw()
 
     def _write_rounds(self, rounds: list[int], chosen: int) -> None:
         self._writing = True  # new options choose the first of them
@@ -106,9 +143,22 @@ class Samples:
         self._shown, self._drawn_at = round, time.monotonic()
         self.widget.layout.display = "" if round else "none"
         if round:
-            png, facts = read(self._files[round])
-            self.caption.value = f"<div style='line-height: 1.3'>{caption(round, facts)}</div>"
-            self.grid.value = html(png, facts)
+            self._opened = -1
+            self._draw()
+
+    def _draw(self, focus: int = -1) -> None:
+        """The grid of the round, or one image of it."""
+        if self._shown not in self._files:
+            return
+        png, facts = read(path := self._files[self._shown])
+        self.caption.value = f"<div style='line-height: 1.3'>{caption(self._shown, facts)}</div>"
+        cells = facts.get("cells", []) if facts else []
+        if 0 <= self._opened < len(cells):
+            shown = of_cell(path, cells, self._opened, self.examination)
+            self.grid.show(*enlarged.nodes(shown, self._opened, len(cells)))
+            return
+        self._opened = -1
+        self.grid.show(*nodes(png, facts, pressable=True, focus=focus))
 
 
 def read(path: Path) -> tuple[bytes, dict[str, Any] | None]:
@@ -139,50 +189,84 @@ def caption(round: int, facts: Mapping[str, Any] | None) -> str:
 
 
 def html(png: bytes, facts: Mapping[str, Any] | None) -> str:
-    """The grid; with ``facts``, each image with its confidence, and marked if it is not of its target class."""
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    """The grid for a page without a kernel."""
+    return markup(*nodes(png, facts))
+
+
+def nodes(png: bytes, facts: Mapping[str, Any] | None, *, pressable: bool = False, focus: int = -1) -> tuple[Node, ...]:
+    """The grid; with ``facts``, each image with its confidence, and marked if it is not of its target class.
+
+    Args:
+        png: All images in one.
+        facts: As its JSON has them.
+        pressable: Whether each image can be pressed.
+        focus: The image where the keyboard goes on, or -1.
+    """
+    source, style = thumbnails.uri(png), ["style", {}, STYLE]
     if facts is not None and "legend" in facts:
-        return _maps(source, 3 * int(facts["width"]) + 2 * maps.GAP, facts["legend"])
+        return style, _maps(source, 3 * int(facts["width"]) + 2 * maps.GAP, facts["legend"])
     if facts is None:
-        return f"{STYLE}<img class='dfkd-samples' alt='Images by class' src='{source}'>"
+        return style, ["img", {"class": "dfkd-samples", "alt": "Images by class", "src": source}]
     width, height = int(facts["width"]), int(facts["height"])
     # A whole number where images are small: then no cell shows a line of its neighbour.
     scale = max(1, round(SIDE_PX / width)) if width <= SIDE_PX else SIDE_PX / width
     wide, high = (width + 1) * scale, (height + 1) * scale
     size = f"{int(facts['columns']) * wide - scale:g}px {int(facts['rows']) * high - scale:g}px"
     place = f"--sprites: url({source}); --wide: {width * scale:g}px; --high: {height * scale:g}px; --size: {size}"
-    rows = "".join(_rows(facts, wide, high))
-    return f"{STYLE}<table class='dfkd-samples' aria-label='Images by class' style='{place}'>{rows}</table>"
+    rows = _rows(facts, wide, high, focus if pressable else None)
+    return style, ["table", {"class": "dfkd-samples", "aria-label": "Images by class", "style": place}, *rows]
 
 
-def _maps(source: str, width: int, legend: Sequence[Mapping[str, Any]]) -> str:
+def of_cell(path: Path, cells: Sequence[Mapping[str, Any]], place: int, found: Examination | None) -> Enlarged:
+    """An image of a grid, with what its JSON knows; and if it is among those examined, with what was found of it."""
+    cell = cells[place]
+    try:
+        image = grids.read(path)[place : place + 1]
+    except (RunError, OSError, ValueError) as error:  # somebody wrote another grid than its JSON says
+        return Enlarged(b"", "no image", {}, remark=f"The image cannot be read: {error}")
+    known = found.images.places.get(image.numpy().tobytes()) if found and found.images else None
+    if found is not None and known is not None:
+        return buffer_browser.of_examined(found, known)
+    facts = {"the teacher sees": f"class {cell['predicted']}"}
+    if cell["confidence"] is not None:
+        facts["the teacher sees"] += f" ({float(cell['confidence']):.3f})"
+    facts["target class"] = "none" if cell["asked"] is None else str(cell["asked"])
+    bars = [(f"class {cell['predicted']}", cell["confidence"], None)]
+    return Enlarged(thumbnails.png(image), "; ".join(" ".join(each) for each in facts.items()), facts, bars, UNEXAMINED)
+
+
+def _maps(source: str, width: int, legend: Sequence[Mapping[str, Any]]) -> Node:
     """Image, teacher's map and student's map in three columns, ``width`` pixels wide, and which color is which class.
 
     They are enlarged a whole number of times, so that all eight are seen beside the chart.
     """
     shown = width * max(1, MAPS_PX // max(1, width))
-    chips = "".join(
-        f"<span><i style='background: rgb({', '.join(str(int(part)) for part in each['color'])})'></i> "
-        f"{escape(each['name'])}</span>"
-        for each in legend
-    )
+    chips: list[Node] = []
+    for each in legend:
+        color = f"background: rgb({', '.join(str(int(part)) for part in each['color'])})"
+        chips += [["span", {}, ["i", {"style": color}], f" {each['name']}"], " "]
     style = f"image-rendering: pixelated; width: min(100%, {shown}px)"
-    image = f"<img alt='Images, teacher and student' src='{source}' style='{style}'>"
-    return f"{STYLE}<div style='max-width: 360px'>{image}<div class='dfkd-legend'>{chips}</div></div>"
+    image = ["img", {"alt": "Images, teacher and student", "src": source, "style": style}]
+    return ["div", {"style": "max-width: 360px"}, image, ["div", {"class": "dfkd-legend"}, *chips]]
 
 
-def _rows(facts: Mapping[str, Any], wide: float, high: float) -> Iterator[str]:
+def _rows(facts: Mapping[str, Any], wide: float, high: float, focus: int | None) -> Iterator[Node]:
+    places = [*enumerate(facts["cells"])]
     for row in range(int(facts["rows"])):
-        cells = "".join(_cell(cell, wide, high) for cell in facts["cells"] if cell["row"] == row)
-        yield f"<tr><th scope='row'>{row}</th>{cells or '<td><small>none</small></td>'}</tr>"
+        cells = [_cell(cell, number, wide, high, focus) for number, cell in places if cell["row"] == row]
+        yield ["tr", {}, ["th", {"scope": "row"}, str(row)], *(cells or [["td", {}, ["small", {}, "none"]]])]
 
 
-def _cell(cell: Mapping[str, Any], wide: float, high: float) -> str:
+def _cell(cell: Mapping[str, Any], number: int, wide: float, high: float, focus: int | None) -> Node:
+    """An image; as a button, unless ``focus`` is None."""
     other = cell["asked"] is not None and cell["asked"] != cell["predicted"]
     sure = "" if cell["confidence"] is None else f"{float(cell['confidence']):.0%}"
     target = f"target class {int(cell['asked'])}, " if cell["asked"] is not None else ""
     title = f"{target}the teacher sees {int(cell['predicted'])}{' with confidence ' + sure if sure else ''}"
     words = sure.removesuffix("%") + (f"≠{int(cell['asked'])}" if other else "")
     left, top = -int(cell["column"]) * wide, -int(cell["row"]) * high
-    image = f"<i style='background-position: {left:g}px {top:g}px'></i>"
-    return f"<td title='{title}'{' class=other' if other else ''}>{image}<small>{words}</small></td>"
+    inside: list[Node] = [["i", {"style": f"background-position: {left:g}px {top:g}px"}], ["small", {}, words]]
+    if focus is not None:
+        more = {"data-focus": "yes"} if number == focus else {}
+        inside = [["button", {"type": "button", "data-press": str(number), "aria-label": title, **more}, *inside]]
+    return ["td", {"title": title, **({"class": "other"} if other else {})}, *inside]

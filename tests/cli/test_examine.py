@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from dfkd_lab import RunFolder, Session, plan
+from dfkd_lab import RunFolder
 from dfkd_lab.__main__ import main
 from dfkd_lab.cli import examine
 from dfkd_lab.runs import examination
-from tests.support import events_of, tiny
+from tests.support import events_of, finished
 
 pytestmark = pytest.mark.slow
 
@@ -17,10 +17,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A finished run of two tiny rounds."""
-    out = str(tmp_path_factory.mktemp("examined") / "run")
-    session = Session(plan(tiny("ssd_kd"), method="ssd_kd", rounds=2, evaluate_every=1, device="cpu", out=out))
-    list(session)
-    return session.folder
+    return finished(tmp_path_factory.mktemp("examined") / "run")
 
 
 def table(lines: list[str], head: str) -> list[list[str]]:

@@ -3,21 +3,12 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from dfkd_lab import RunFolder, Session, export, plan
+from dfkd_lab import RunFolder, export
 from dfkd_lab.export import Exported
-from tests.support import tiny
-
-
-def finished(out: Path, method: str = "ssd_kd", **more: Any) -> RunFolder:
-    """A finished run of two tiny rounds."""
-    usual = {"rounds": 2, "device": "cpu", "evaluate_every": 1, "out": str(out)}
-    session = Session(plan({**tiny(method), **usual, **more}, method=method))
-    list(session)
-    return session.folder
+from tests.support import finished
 
 
 @pytest.fixture(scope="session")

@@ -11,24 +11,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from dfkd_lab import RunError, RunFolder, RunSpec, Session, SpecError, load_student, plan, prepare, teachers
+from dfkd_lab import RunError, RunFolder, RunSpec, Session, SpecError, load_student, prepare, teachers
 from dfkd_lab.data import Split
 from dfkd_lab.errors import DamagedFile
 from dfkd_lab.nets import python_file
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.runs import examination, examine, examining, recorder
 from dfkd_lab.runs.examination import Confusion, Examination
-from tests.support import events_of, own_file, tiny
+from tests.support import events_of, finished, own_file
 
 pytestmark = pytest.mark.slow
-
-
-def finished(out: Path, method: str = "ssd_kd", **more: Any) -> RunFolder:
-    """A finished run of two tiny rounds."""
-    usual = {"rounds": 2, "device": "cpu", "evaluate_every": 1, "out": str(out)}
-    session = Session(plan({**tiny(method), **usual, **more}, method=method))
-    list(session)
-    return session.folder
 
 
 @pytest.fixture(scope="session")

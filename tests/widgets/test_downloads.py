@@ -82,7 +82,7 @@ def test_an_export_is_made_by_a_button_and_taken_away(
     assert not shown.message.value
     shown.attach(folder)
     assert shown.button.disabled, "its own export is still on"
-    shown.children[folder.path].wait()
+    shown.command.children[folder.path].wait()
     shown.refresh()
     assert not shown.button.disabled
     assert "model.safetensors: " in shown.message.value
@@ -102,7 +102,7 @@ def test_why_an_export_was_refused_is_said(make_folder: Any) -> None:
     for box in shown.boxes.values():
         box.value = False
     shown.button.click()
-    shown.children[folder.path].wait()
+    shown.command.children[folder.path].wait()
     shown.refresh()
     assert "names no format" in shown.message.value
     assert "role='alert'" in shown.message.value

@@ -15,7 +15,7 @@ import pytest
 from dfkd_lab import METHODS, RunFolder, RunSpec, nets, plan, prepare, teachers
 from dfkd_lab.spec import record, settings_of
 from tests.support import events_of
-from widgets import Panel, cards, forecast, live, panel, status
+from widgets import Panel, cards, forecast, live, panel, status, views
 from widgets.choice import Choice
 from widgets.form import INVALID
 
@@ -506,7 +506,7 @@ def test_attaching_shows_a_finished_run(make_panel: Any, make_folder: Any) -> No
     shown.live.refresh()
     accuracies = [event["accuracy"] for event in events_of(folder)]
     assert shown.live.chart.drawn.data[0].y == pytest.approx(accuracies)
-    assert base64.b64encode(folder.samples()[2].read_bytes()).decode() in shown.live.samples.grid.value
+    assert base64.b64encode(folder.samples()[2].read_bytes()).decode() in str(shown.live.samples.grid.content)
     assert "finished</b> · round 2 of 2" in shown.live.status.value
     assert enabled(shown) == ["Start"]
     shown.runs.value = ""
@@ -618,7 +618,9 @@ def test_every_view_of_a_run_is_as_high_and_keeps_the_zoom_of_its_own(make_panel
             layout = shown.live.chart.figure["layout"]
             assert layout["height"] == live.HEIGHT
             zooms.append(layout["uirevision"])
-    assert len(set(zooms)) == len(zooms) == 2 * (len(live.VIEWS) - 1), "the one by class is for segmentations"
+    assert len(set(zooms)) == len(zooms) == 2 * (len(views.VIEWS) - 1), (
+        "the one of confused pixels is for segmentations"
+    )
 
 
 def test_the_pump_reads_by_itself(make_folder: Any, tmp_path: Path) -> None:

@@ -23,13 +23,13 @@ def test_an_image_has_its_place_in_the_one_png_and_its_confidence_in_words() -> 
 
 def test_what_is_not_of_the_target_class_is_marked_and_counted() -> None:
     html = samples.html(PNG, facts(asked=5))
-    assert "class=other" in html
+    assert "class='other'" in html
     assert "<small>97≠5</small>" in html
     assert "1 of 1" in samples.caption(7, facts(asked=5))
 
 
 def test_where_there_was_no_target_nothing_is_marked() -> None:
-    assert "class=other" not in samples.html(PNG, facts(asked=None))
+    assert "class='other'" not in samples.html(PNG, facts(asked=None))
     assert "target" not in samples.caption(7, facts(asked=None))
 
 

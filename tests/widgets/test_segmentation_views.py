@@ -11,7 +11,7 @@ import pytest
 from dfkd_lab import RunFolder, Session, nets, plan, teachers
 from dfkd_lab.engine.report import Report
 from tests.widgets.test_pictures import pixels, where
-from widgets import class_figures, compare, figures, live, pictures, report
+from widgets import class_figures, compare, confusion, figures, live, pictures, report, views
 from widgets.choice import Choice
 
 NAMES = ["background", *"0123456789"]
@@ -61,17 +61,18 @@ def test_a_picture_names_bars_and_slants_long_names() -> None:
     assert blue.max() > blue.min() + 200, "a patch of the color stands in the legend, below the bars"
 
 
-def test_only_a_segmentation_has_the_view_by_class(dense: RunFolder, finished: RunFolder) -> None:
+def test_a_segmentation_has_its_classes_and_their_confusion_apart(dense: RunFolder, finished: RunFolder) -> None:
     shown = live.Live()
     shown.attach(dense)
     shown.refresh()
-    assert shown.view.options[-1] == live.BY_CLASS
-    shown.view.value = live.BY_CLASS
+    assert shown.view.options[-2:] == (views.BY_CLASS, views.CONFUSION)
+    shown.view.value = views.BY_CLASS
     assert list(shown.chart.figure["layout"]["xaxis"]["ticktext"]) == NAMES
     shown.attach(finished)
     shown.refresh()
-    assert live.BY_CLASS not in shown.view.options
-    assert shown.view.value == next(iter(live.VIEWS))
+    assert views.CONFUSION not in shown.view.options
+    assert shown.view.value == views.BY_CLASS
+    assert shown.chart.figure["layout"]["annotations"][-1]["text"] == confusion.NOT_EXAMINED
     shown.close()
 
 

@@ -10,11 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from widgets import figures, form
+from widgets.class_figures import SCALE
 from widgets.compare.groups import Group, Run, chosen
 from widgets.figures import COLORS, TEXT
 
-SCALE = [[0.0, "#3f86d8"], [0.5, "#9a8a86"], [1.0, "#e08214"]]
-"""Its ends and its middle are seen on light and on dark ground."""
 MOST_LEVELS = 5
 """Values of a setting that are told apart; more numbers than that are put into as many parts of equal size."""
 MOST_TICKS = 8

@@ -1,0 +1,95 @@
+"""The figure of an examination: whole counts, names of classes, and at most so many of them."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dfkd_lab.runs import Examination
+from dfkd_lab.runs.examination import Confusion, Images
+from widgets import confusion, figures
+from widgets.chart import Chart
+
+FACTS: dict[str, Any] = {
+    **{"round": 3, "rounds": 4, "student_sha256": "0" * 64, "teacher_sha256": "1" * 64},
+    **{"task": "classification", "remarks": (), "measured": {}},
+}
+
+
+def found(
+    evaluation: Tensor | None,
+    synthetic: Tensor | None,
+    names: tuple[str, ...],
+    images: Images | None = None,
+    **more: Any,
+) -> Examination:
+    """An examination with these matrices."""
+    matrices = {
+        name: None if counts is None else Confusion(counts, f"the {name} images", int(counts.sum()))
+        for name, counts in (("evaluation", evaluation), ("synthetic", synthetic))
+    }
+    return Examination(**{**FACTS, **matrices, "class_names": names, "images": images, **more})
+
+
+COUNTS = torch.tensor([[8, 2, 0], [0, 5, 0], [1, 0, 3]])
+
+
+def test_counts_are_whole_and_shares_those_of_a_row() -> None:
+    figure = confusion.confusions(found(COUNTS, COUNTS.T.contiguous(), ("cat", "dog", "bird")))
+    bars, heat, agreed, other = figure.data
+    assert list(bars.x) == ["cat", "dog", "bird"]
+    assert bars.y == pytest.approx([0.8, 1.0, 0.75])
+    assert bars.customdata == (10, 5, 4)
+    assert heat.z[0] == pytest.approx([0.8, 0.2, np.nan], nan_ok=True)
+    assert [*map(list, heat.text)] == [["8", "2", ""], ["", "5", ""], ["1", "", "3"]]
+    assert heat.customdata.tolist() == COUNTS.tolist()
+    assert agreed.y == pytest.approx([8 / 9, 5 / 7, 1.0])
+    assert other.customdata.tolist() == COUNTS.T.tolist()
+    assert [note.text for note in figure.layout.annotations] == [
+        "by class",
+        "label by student, evaluation images",
+        "teacher by student, synthetic images",
+        "",
+    ]
+    assert all(axis.title.text for axis in [*figure.select_xaxes(), *figure.select_yaxes()])
+    assert ":.3f" in heat.hovertemplate
+    assert figure.layout.font.color == figures.TEXT
+
+
+def test_without_an_evaluation_set_there_is_what_the_networks_say_of_each_other() -> None:
+    figure = confusion.confusions(found(None, COUNTS, ("a", "b", "c")))
+    assert [trace.type for trace in figure.data] == ["bar", "heatmap"]
+    assert figure.layout.annotations[1].text == "teacher by student, synthetic images"
+
+
+def test_before_anything_was_examined_it_says_what_to_do() -> None:
+    assert confusion.confusions(None).layout.annotations[-1].text == confusion.NOT_EXAMINED
+    assert confusion.confusions(None, begun=False).layout.annotations[-1].text == figures.EMPTY
+
+
+def test_a_class_that_is_nowhere_is_a_gap() -> None:
+    (bars, *_) = confusion.confusions(found(torch.tensor([[3, 0], [0, 0]]), None, ("a", "b"))).data
+    assert bars.y == pytest.approx([1.0, np.nan], nan_ok=True)
+
+
+def test_names_are_no_markup_and_two_alike_are_told_apart() -> None:
+    assert confusion.axis_names(("crane", "<b>", "crane"), range(3)) == ["crane (0)", "&lt;b&gt;", "crane (2)"]
+
+
+def test_of_a_thousand_classes_the_most_confused_are_sent_in_kilobytes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.diag(torch.full((1000,), 40))
+    wrong = torch.arange(3, 903, 9)
+    counts[wrong, (wrong + 1) % 1000] = torch.randint(5, 9, (100,), generator=generator)
+    both = found(counts, counts, tuple(f"class {number}" for number in range(1000)))
+    shown = confusion.most_confused([both.evaluation])
+    assert len(shown) == confusion.MOST_SHOWN
+    assert shown == sorted(shown)
+    figure = confusion.confusions(both)
+    assert figure.layout.annotations[0].text == "the 100 classes most confused"
+    assert figure.data[1].z.shape == (100, 100)
+    assert figure.data[1].text is None
+    assert len(json.dumps(Chart(figure).get_state(["figure"]))) < 500_000

@@ -1,0 +1,137 @@
+"""Which class is taken for which: an examination in, a plotly figure out; no file is read here, no widget known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+
+from dfkd_lab.runs import Examination
+from dfkd_lab.runs.examination import Confusion
+from widgets.class_figures import SCALE
+from widgets.figures import COLORS, EMPTY, TEXT, themed
+
+NOT_EXAMINED = "Not examined yet: press the button below this figure."
+MOST_SHOWN = 100
+"""Classes that are drawn; of more, those with the most confusions."""
+MOST_WRITTEN = 12
+"""Classes up to which each cell says its count."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A confusion matrix that is drawn."""
+
+    matrix: Confusion
+    rows: str
+    """What its rows are."""
+    images: str
+    """What it was counted on."""
+    right: str
+    """What its diagonal is."""
+
+
+def confusions(found: Examination | None, begun: bool = True) -> go.Figure:
+    """Bars of what is right by class, and a heat map a confusion matrix; cells without a count show the page.
+
+    Args:
+        found: What was examined, or None.
+        begun: Whether the run has a round.
+    """
+    parts = _parts(found)
+    shown = most_confused([part.matrix for part in parts])
+    names = [] if found is None else axis_names(found.class_names, shown)
+    left_out = found is not None and len(found.class_names) > len(shown)
+    titles = [f"the {len(shown)} classes most confused" if left_out else "by class" if parts else ""]
+    titles += [f"{part.rows} by student, {part.images}" for part in parts]
+    figure = make_subplots(rows=1, cols=len(titles), subplot_titles=titles, horizontal_spacing=0.1)
+    for place, part in enumerate(parts):
+        figure.add_trace(_bars(part, shown, names, COLORS[place]), row=1, col=1)
+        figure.add_trace(_heat_map(part, shown, names), row=1, col=place + 2)
+        figure.update_yaxes(autorange="reversed", title_text=part.rows, type="category", row=1, col=place + 2)
+        figure.update_xaxes(title_text="student", row=1, col=place + 2)
+    figure.update_xaxes(type="category", showgrid=False, nticks=20)
+    figure.update_yaxes(title_text=_unit(found) if parts else "", rangemode="tozero", row=1, col=1)
+    figure.update_xaxes(title_text="class" if parts else "", row=1, col=1)
+    themed(figure, 360, labels=bool(parts), margin={"l": 56, "r": 12, "t": 40, "b": 90}, barmode="group")
+    figure.update_annotations(font={"color": TEXT, "size": 12})
+    note = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.75, "showarrow": False}
+    text = "" if parts else NOT_EXAMINED if begun else EMPTY
+    figure.add_annotation(text=text, font={"color": TEXT, "size": 14}, **note)
+    return figure.update_layout(legend={"y": -0.28, "yanchor": "top"})
+
+
+def most_confused(matrices: Sequence[Confusion], most: int = MOST_SHOWN) -> list[int]:
+    """The classes, in their order, that are drawn: all, or those with the most confusions of the first matrix."""
+    if not matrices:
+        return []
+    counts = matrices[0].counts
+    wrong = counts.sum(0) + counts.sum(1) - 2 * counts.diag()
+    return sorted(torch.argsort(wrong, descending=True, stable=True)[:most].tolist())
+
+
+def axis_names(names: Sequence[str], shown: Sequence[int]) -> list[str]:
+    """Class names for an axis that has a place for each name: with their numbers, if two are alike."""
+    alike = {name for name, count in Counter(names).items() if count > 1}
+    return [
+        escape(f"{names[place]} ({place})" if names[place] in alike else names[place], quote=False) for place in shown
+    ]
+
+
+def _parts(found: Examination | None) -> list[Part]:
+    if found is None:
+        return []
+    parts = []
+    if found.evaluation is not None:
+        parts.append(Part(found.evaluation, "label", "evaluation images", "right"))
+    if found.synthetic is not None:
+        parts.append(Part(found.synthetic, "teacher", "synthetic images", "agreement"))
+    return parts
+
+
+def _unit(found: Examination | None) -> str:
+    return "share of pixels" if found is not None and found.task == "segmentation" else "share of images"
+
+
+def _bars(part: Part, shown: Sequence[int], names: Sequence[str], color: str) -> go.Bar:
+    shares, sums = part.matrix.by_class, part.matrix.counts.sum(1).tolist()
+    values = np.asarray([np.nan if (value := shares[place]) is None else value for place in shown], np.float32)
+    return go.Bar(
+        x=names,
+        y=values,
+        name=f"{part.right}, {part.images}",
+        marker_color=color,
+        customdata=[sums[place] for place in shown],
+        hovertemplate=f"%{{x}}: {part.right} %{{y:.3f}} of %{{customdata:,}}<extra>{part.images}</extra>",
+    )
+
+
+def _heat_map(part: Part, shown: Sequence[int], names: Sequence[str]) -> go.Heatmap:
+    """Colors are shares of a row, so that a small class is seen as well as a large one; counts are whole."""
+    counts = part.matrix.counts.numpy()[np.ix_(shown, shown)]
+    sums = part.matrix.counts.sum(1).numpy()[list(shown)][:, None]
+    shares = np.where(counts > 0, counts / np.maximum(sums, 1), np.nan).astype(np.float32)
+    written = {"text": np.where(counts > 0, counts.astype(str), "").tolist(), "texttemplate": "%{text}"}
+    written["textfont"] = {"color": "#000000"}  # at least 5.5 : 1 on every color of the scale, whatever the page's
+    return go.Heatmap(
+        x=names,
+        y=names,
+        z=shares,
+        name=f"{part.rows} by student, {part.images}",
+        zmin=0,
+        zmax=1,
+        colorscale=SCALE,
+        showscale=False,
+        xgap=1,
+        ygap=1,
+        hoverongaps=False,
+        customdata=counts.astype(np.float64),
+        hovertemplate=f"{part.rows} %{{y}}, student %{{x}}<br>%{{customdata:,}}, %{{z:.3f}} of row<extra></extra>",
+        **(written if len(shown) <= MOST_WRITTEN else {}),
+    )
