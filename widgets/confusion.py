@@ -49,7 +49,7 @@ def confusions(found: Examination | None, begun: bool = True) -> go.Figure:
     names = [] if found is None else axis_names(found.class_names, shown)
     left_out = found is not None and len(found.class_names) > len(shown)
     titles = [f"the {len(shown)} classes most confused" if left_out else "by class" if parts else ""]
-    titles += [f"{part.rows} by student, {part.images}" for part in parts]
+    titles += [part.images for part in parts]
     figure = make_subplots(rows=1, cols=len(titles), subplot_titles=titles, horizontal_spacing=0.1)
     for place, part in enumerate(parts):
         figure.add_trace(_bars(part, shown, names, COLORS[place]), row=1, col=1)

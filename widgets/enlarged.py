@@ -23,7 +23,8 @@ STYLE = f"""
 .dfkd-enlarged .teacher i {{ background: {TEXT}; }}
 .dfkd-enlarged .student i {{ background: {COLORS[0]}; }}
 .dfkd-enlarged dl {{ display: grid; grid-template-columns: auto 1fr; gap: 0 10px; margin: 6px 0; }}
-.dfkd-enlarged dt {{ font-weight: 600; }} .dfkd-enlarged dd {{ margin: 0; }}
+.dfkd-enlarged dl > dt {{ font-weight: 600; white-space: nowrap; float: none; width: auto; }}
+.dfkd-enlarged dl > dd {{ margin: 0; float: none; width: auto; }}
 .dfkd-step {{ font: inherit; color: inherit; background: none; border: 1px solid {GRID.replace("0.25", "0.8")};
     border-radius: 2px; padding: 2px 10px; margin: 0 6px 6px 0; cursor: pointer; }}
 .dfkd-step:disabled {{ opacity: 0.5; cursor: default; }}

@@ -35,8 +35,8 @@ class Examining:
         )
         self.message = ipywidgets.HTML()
         self.browser = BufferBrowser()
-        row = ipywidgets.VBox([self.button, self.message])
-        self.widget = ipywidgets.VBox([row, self.browser.widget], layout=ipywidgets.Layout(display="none"))
+        parts = [ipywidgets.Box([self.button]), self.message, self.browser.widget]
+        self.widget = ipywidgets.VBox(parts, layout=ipywidgets.Layout(display="none"))
         self.button.on_click(lambda button: self.begin())
         self._read: tuple[int, ...] = ()
         self._damaged = ""

@@ -22,6 +22,7 @@ from PIL import Image
 from dfkd_lab import METHODS, RunFolder, Session, data, export, load_student, methods, plan, teachers
 from dfkd_lab.__main__ import main
 from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.runs import examination, examine
 from tests.abuse import mutations
 from tests.support import tiny
 from widgets import report
@@ -38,7 +39,10 @@ STRUCTURED: dict[str, Callable[[bytes, random.Random, Path], bytes]] = {
     ".pth": mutations.of_weights,
 }
 READ_AGAIN = ("spec.yaml", "manifest.json", "events.jsonl", "status.json", "digests.json", "seal.json", "checkpoint.pt")
-SHOWN = ("samples/round_0000001.json", "samples/round_0000001.png", "control", "log.txt")
+SHOWN = (
+    *("samples/round_0000001.json", "samples/round_0000001.png", "control", "log.txt"),
+    "examination.safetensors",
+)
 TEACHERS = ("teacher.pth", "teacher.safetensors", "images/one/0.png", "images/two/1.jpg")
 EXPORTED = ("export/config.json", "export/parity.json", "export/README.md", "export/model.safetensors")
 READ_BY_EXPORT = ("spec.yaml", "manifest.json", "events.jsonl", "status.json", "seal.json", "checkpoint.pt")
@@ -88,6 +92,7 @@ class Campaign:
         list(part)
         (self.begun / "log.txt").write_text("a line\nanother\n")
         (self.begun / "control").write_text("pause")
+        examine(RunFolder(self.begun))
         self.undisturbed = self.whole("begun", RUN)
         self._make_files()
 
@@ -226,6 +231,8 @@ class Campaign:
             "history": lambda: History(RunFolder(folder)).read(),
             "samples": lambda: [read_samples(each) for each in RunFolder(folder).samples().values()],
             "comparison": lambda: Run.read(RunFolder(folder)),
+            "examination": lambda: examination.read(folder),
+            "examine": lambda: examine(RunFolder(folder)),
         }
         tries = {each: views[each] for each in chance.sample([*views], 3)}
         if not chance.randrange(8):  # half a second of drawing

@@ -50,8 +50,8 @@ def test_counts_are_whole_and_shares_those_of_a_row() -> None:
     assert other.customdata.tolist() == COUNTS.T.tolist()
     assert [note.text for note in figure.layout.annotations] == [
         "by class",
-        "label by student, evaluation images",
-        "teacher by student, synthetic images",
+        "evaluation images",
+        "synthetic images",
         "",
     ]
     assert all(axis.title.text for axis in [*figure.select_xaxes(), *figure.select_yaxes()])
@@ -62,7 +62,8 @@ def test_counts_are_whole_and_shares_those_of_a_row() -> None:
 def test_without_an_evaluation_set_there_is_what_the_networks_say_of_each_other() -> None:
     figure = confusion.confusions(found(None, COUNTS, ("a", "b", "c")))
     assert [trace.type for trace in figure.data] == ["bar", "heatmap"]
-    assert figure.layout.annotations[1].text == "teacher by student, synthetic images"
+    assert figure.layout.annotations[1].text == "synthetic images"
+    assert figure.layout.yaxis2.title.text == "teacher"
 
 
 def test_before_anything_was_examined_it_says_what_to_do() -> None:
