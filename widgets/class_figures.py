@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from widgets.figures import COLORS, TEXT, themed
 from widgets.series import Reports
 
-SCALE = [[0.0, "#3f86d8"], [0.5, "#9a8a86"], [1.0, "#e08214"]]
+SCALE = ((0.0, "#3f86d8"), (0.5, "#9a8a86"), (1.0, "#e08214"))
 """Its ends and its middle are seen on light and on dark ground, and told apart by color-blind eyes."""
 NO_MAPS = "The first evaluation shows the classes here."
 

@@ -11,6 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dfkd_lab.errors import RunError
+from dfkd_lab.runs import examination
 from dfkd_lab.runs.folder import RunFolder, remark
 from dfkd_lab.runs.records import verdict
 from dfkd_lab.runs.timing import duration
@@ -18,6 +19,7 @@ from dfkd_lab.spec import record
 from dfkd_lab.system.files import write_atomically
 from widgets import class_figures, figures, series
 from widgets import samples as grids
+from widgets.confusion import confusions
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1c1e21; --ground: #ffffff; --soft: #6a6f76; --line: #d9dce0; }
@@ -60,6 +62,7 @@ def page(folder: RunFolder) -> str:
     charts = [
         ("Student and teacher", figures.curves(reports, teacher.get("accuracy"))),
         *([("Classes", by_class)] if teacher.get("task") == "segmentation" else []),
+        *_examined(folder),
         ("Health, without labels", figures.health(reports)),
         ("Losses", figures.losses(reports)),
         ("Cost", figures.cost(reports)),
@@ -101,6 +104,12 @@ def _headline(result: Mapping[str, Any], teacher: Mapping[str, Any], student: Ma
     }
     rows = (f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in cells.items())
     return f"<dl>{''.join(rows)}</dl>"
+
+
+def _examined(folder: RunFolder) -> list[tuple[str, go.Figure]]:
+    """Which class is taken for which, if somebody examined the run."""
+    found = examination.read(folder.path)
+    return [(f"Confusion, examined after round {found.round}", confusions(found))] if found else []
 
 
 def _alarms(reports: series.Reports) -> str:

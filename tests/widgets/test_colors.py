@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from widgets.class_figures import SCALE
 from widgets.figures import COLORS
 
 # Machado, Oliveira and Fernandes (2009), A Physiologically-based Model for Simulation of Color Vision Deficiency:
@@ -19,12 +20,22 @@ XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721
 WHITE = np.array([0.95047, 1.0, 1.08883])
 LEAST_DISTANCE, LEAST_CONTRAST = 20.0, 2.6
 """In CIELAB, where 2.3 is just seen; and of a line of two pixels, which is named beside it."""
+LEAST_OF_SHARES = 10.0
+"""Between areas whose shares are a quarter apart."""
 
 
 def linear(color: str) -> np.ndarray:
     """Linear RGB of "#rrggbb"."""
     parts = np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def of_scale(parts: int) -> list[str]:
+    """The colors of the heat maps' scale at ``parts`` + 1 shares from 0 to 1, as plotly mixes them."""
+    shares, stops = np.linspace(0, 1, parts + 1), [at for at, _ in SCALE]
+    bytes_ = np.array([[int(color[place : place + 2], 16) for place in (1, 3, 5)] for _, color in SCALE])
+    mixed = np.stack([np.interp(shares, stops, bytes_[:, channel]) for channel in range(3)], 1).round().astype(int)
+    return ["#" + "".join(f"{part:02x}" for part in color) for color in mixed]
 
 
 def lab(rgb: np.ndarray) -> np.ndarray:
@@ -47,3 +58,13 @@ def test_every_color_is_seen_on_light_and_on_dark(ground: str) -> None:
     for color in COLORS:
         bright, dark = sorted((float(XYZ[1] @ linear(color)), behind), reverse=True)
         assert (bright + 0.05) / (dark + 0.05) >= LEAST_CONTRAST, color
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_shares_a_quarter_apart_differ(eyes: str) -> None:
+    seen = [lab(np.array(EYES[eyes]) @ linear(color)) for color in of_scale(4)]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) >= LEAST_OF_SHARES
+
+
+def test_black_counts_are_read_on_every_color_of_the_scale() -> None:
+    assert min((float(XYZ[1] @ linear(color)) + 0.05) / 0.05 for color in of_scale(100)) >= 4.5

@@ -13,7 +13,7 @@ from dfkd_lab.runs import examination, examine
 from dfkd_lab.runs import samples as grids
 from tests.support import finished
 from tests.widgets.test_confusion import COUNTS, found
-from widgets import confusion, enlarged, examining, live, samples, views
+from widgets import confusion, enlarged, examining, live, report, samples, views
 from widgets.pressable import markup
 
 pytestmark = pytest.mark.slow
@@ -57,6 +57,12 @@ def test_a_click_examines_the_run_and_the_figure_follows(mine: RunFolder, make_f
     shown.view.value = "cost"
     assert shown.examining.widget.layout.display == "none"
     shown.close()
+
+
+def test_the_report_has_what_was_examined(mine: RunFolder) -> None:
+    assert "<h2>Confusion" not in report.page(mine)
+    examine(mine)
+    assert "<h2>Confusion, examined after round 2</h2>" in report.page(mine)
 
 
 def test_why_it_was_refused_is_said_once(mine: RunFolder) -> None:
