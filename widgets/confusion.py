@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,8 +20,12 @@ from widgets.figures import COLORS, EMPTY, TEXT, themed
 NOT_EXAMINED = "Not examined yet: press the button below this figure."
 MOST_SHOWN = 100
 """Classes that are drawn; of more, those with the most confusions."""
-MOST_WRITTEN = 12
-"""Classes up to which each cell says its count."""
+MOST_NAMED, MOST_WRITTEN = 20, 12
+"""Classes up to which each has its name at the axes, and each cell says its count."""
+TOO_LONG = 10_000
+"""A count that is wider than a cell, of pixels say."""
+SHORT, LONGEST = 4, 10
+"""Letters of a name up to which it needs no room of its own, and beyond which an axis has its beginning alone."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +54,24 @@ def confusions(found: Examination | None, begun: bool = True) -> go.Figure:
     left_out = found is not None and len(found.class_names) > len(shown)
     titles = [f"the {len(shown)} classes most confused" if left_out else "by class" if parts else ""]
     titles += [part.images for part in parts]
-    figure = make_subplots(rows=1, cols=len(titles), subplot_titles=titles, horizontal_spacing=0.1)
+    many = len(names) > MOST_NAMED
+    gap = 0.1 if many or all(len(name) <= SHORT for name in names) else 0.15
+    figure = make_subplots(rows=1, cols=len(titles), subplot_titles=titles, horizontal_spacing=gap)
     for place, part in enumerate(parts):
-        figure.add_trace(_bars(part, shown, names, COLORS[place]), row=1, col=1)
+        if place == 0 or not many:  # of many classes two bars each are none that can be seen
+            figure.add_trace(_bars(part, shown, names, COLORS[place]), row=1, col=1)
         figure.add_trace(_heat_map(part, shown, names), row=1, col=place + 2)
-        figure.update_yaxes(autorange="reversed", title_text=part.rows, type="category", row=1, col=place + 2)
-        figure.update_xaxes(title_text="student", row=1, col=place + 2)
-    figure.update_xaxes(type="category", showgrid=False, nticks=20)
+        figure.update_yaxes(**_classes(part.rows, names), autorange="reversed", row=1, col=place + 2)
+        figure.update_xaxes(**_classes("student", names), row=1, col=place + 2)
+    figure.update_xaxes(**_classes("class" if parts else "", names), row=1, col=1)
     figure.update_yaxes(title_text=_unit(found) if parts else "", rangemode="tozero", row=1, col=1)
-    figure.update_xaxes(title_text="class" if parts else "", row=1, col=1)
-    themed(figure, 360, labels=bool(parts), margin={"l": 56, "r": 12, "t": 40, "b": 90}, barmode="group")
+    themed(figure, 360, labels=bool(parts), margin={"l": 56, "r": 12, "t": 40, "b": 100}, barmode="group")
+    figure.update_xaxes(showgrid=False, tickangle=-45 if gap > 0.1 else None)
     figure.update_annotations(font={"color": TEXT, "size": 12})
     note = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.75, "showarrow": False}
     text = "" if parts else NOT_EXAMINED if begun else EMPTY
     figure.add_annotation(text=text, font={"color": TEXT, "size": 14}, **note)
-    return figure.update_layout(legend={"y": -0.28, "yanchor": "top"})
+    return figure.update_layout(legend={"yref": "container", "y": 0, "yanchor": "bottom"})
 
 
 def most_confused(matrices: Sequence[Confusion], most: int = MOST_SHOWN) -> list[int]:
@@ -82,6 +89,15 @@ def axis_names(names: Sequence[str], shown: Sequence[int]) -> list[str]:
     return [
         escape(f"{names[place]} ({place})" if names[place] in alike else names[place], quote=False) for place in shown
     ]
+
+
+def _classes(title: str, names: Sequence[str]) -> dict[str, object]:
+    """An axis with a place for each class; of many the names are where the pointer rests."""
+    axis: dict[str, object] = {"type": "category", "title_text": title, "title_standoff": 4}
+    if len(names) > MOST_NAMED:
+        return {**axis, "title_text": f"{title}, {len(names)} classes", "tickvals": []}
+    shortened = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in map(unescape, names)]
+    return {**axis, "tickvals": list(names), "ticktext": [escape(name, quote=False) for name in shortened]}
 
 
 def _parts(found: Examination | None) -> list[Part]:
@@ -107,8 +123,10 @@ def _bars(part: Part, shown: Sequence[int], names: Sequence[str], color: str) ->
         y=values,
         name=f"{part.right}, {part.images}",
         marker_color=color,
+        showlegend=True,
         customdata=[sums[place] for place in shown],
-        hovertemplate=f"%{{x}}: {part.right} %{{y:.3f}} of %{{customdata:,}}<extra>{part.images}</extra>",
+        hovertext=names,
+        hovertemplate=f"%{{hovertext}}: {part.right} %{{y:.3f}} of %{{customdata:,}}<extra>{part.images}</extra>",
     )
 
 
@@ -119,6 +137,11 @@ def _heat_map(part: Part, shown: Sequence[int], names: Sequence[str]) -> go.Heat
     shares = np.where(counts > 0, counts / np.maximum(sums, 1), np.nan).astype(np.float32)
     written = {"text": np.where(counts > 0, counts.astype(str), "").tolist(), "texttemplate": "%{text}"}
     written["textfont"] = {"color": "#000000"}  # at least 5.5 : 1 on every color of the scale, whatever the page's
+    if len(shown) <= MOST_NAMED:  # where the axes may have but the beginning of a name
+        who, hovertext = "%{hovertext}", [[f"{part.rows} {a}, student {b}" for b in names] for a in names]
+    else:
+        who, hovertext = f"{part.rows} %{{y}}, student %{{x}}", None
+    gap = 1 if len(shown) <= MOST_NAMED else 0
     return go.Heatmap(
         x=names,
         y=names,
@@ -128,10 +151,11 @@ def _heat_map(part: Part, shown: Sequence[int], names: Sequence[str]) -> go.Heat
         zmax=1,
         colorscale=SCALE,
         showscale=False,
-        xgap=1,
-        ygap=1,
+        xgap=gap,
+        ygap=gap,
         hoverongaps=False,
         customdata=counts.astype(np.float64),
-        hovertemplate=f"{part.rows} %{{y}}, student %{{x}}<br>%{{customdata:,}}, %{{z:.3f}} of row<extra></extra>",
-        **(written if len(shown) <= MOST_WRITTEN else {}),
+        hovertext=hovertext,
+        hovertemplate=f"{who}<br>%{{customdata:,}}, %{{z:.3f}} of the row<extra></extra>",
+        **(written if len(shown) <= MOST_WRITTEN and counts.max() < TOO_LONG else {}),
     )

@@ -80,6 +80,25 @@ def test_names_are_no_markup_and_two_alike_are_told_apart() -> None:
     assert confusion.axis_names(("crane", "<b>", "crane"), range(3)) == ["crane (0)", "&lt;b&gt;", "crane (2)"]
 
 
+def test_long_names_are_cut_at_the_axes_and_whole_where_the_pointer_rests() -> None:
+    names = ("an automobile & its wheels", "dog", "bird")
+    bars, heat = confusion.confusions(found(COUNTS, None, names)).data
+    figure = confusion.confusions(found(COUNTS, None, names))
+    assert figure.layout.xaxis2.ticktext[0] == figure.layout.yaxis2.ticktext[0] == "an automo…"
+    assert bars.hovertext[0] == "an automobile &amp; its wheels"
+    assert heat.hovertext[0][1] == "label an automobile &amp; its wheels, student dog"
+    assert figure.layout.xaxis2.tickangle == -45
+
+
+def test_counts_of_pixels_are_where_the_pointer_rests() -> None:
+    (_, heat) = confusion.confusions(found(10_000 * COUNTS, None, ("a", "b", "c"), task="segmentation")).data
+    assert heat.text is None
+    assert heat.customdata[0][0] == 80_000
+    assert confusion.confusions(found(COUNTS, None, ("a", "b", "c"), task="segmentation")).layout.yaxis.title.text == (
+        "share of pixels"
+    )
+
+
 def test_of_a_thousand_classes_the_most_confused_are_sent_in_kilobytes() -> None:
     generator = torch.Generator().manual_seed(0)
     counts = torch.diag(torch.full((1000,), 40))
