@@ -274,7 +274,9 @@ def test_a_lesson_has_a_parameter_for_all_that_is_changed_and_ends_with_two_ques
     found = papermill.inspect_notebook(str(path))
     assert set(LESSONS[name]) <= set(found)
     assert all(facts["inferred_type_name"] == "int" and facts["help"] for facts in found.values())
-    last = nbformat.read(path, 4).cells[-1].source.splitlines()
-    assert last[0] == "## Two questions"
-    assert [line[:2] for line in last[1:] if line] == ["1.", "2."]
-    assert all(line.endswith("?") for line in last[1:] if line)
+    head, *questions = re.split(r"^\d\. ", nbformat.read(path, 4).cells[-1].source, flags=re.M)
+    assert head == "## Two questions\n\n"
+    for number, text in enumerate(questions, 1):  # indented, so that it is a part of its question's place in the list
+        fold = rf"   <details>\n   <summary>Answer to question {number}</summary>\n(\n   [^\n]+\n)+\n   </details>\s*"
+        assert re.fullmatch(rf"[^\n]+\?\n\n{fold}", text), text
+    assert len(questions) == 2

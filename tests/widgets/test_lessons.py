@@ -16,12 +16,24 @@ from plotly.subplots import make_subplots
 
 from dfkd_lab import RunFolder, Session, plan
 from dfkd_lab.engine.report import Cost, Report
+from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.runs import maps
 from dfkd_lab.runs.samples import sample_grid
 from tests.support import events_of
 from widgets import figures, lessons
-from widgets.lessons import adversary, asking, drawing, explorer, forgetting, inversion, lesson_runs, pixels, small
+from widgets.lessons import (
+    adversary,
+    asking,
+    confidence,
+    drawing,
+    explorer,
+    forgetting,
+    inversion,
+    lesson_runs,
+    pixels,
+    small,
+)
 from widgets.status import AMBER
 
 GAME = {"method": "dafl", "rounds": 2, "cycles": 1, "batch": 16, "width": 8, "z_dim": 8, "device": "cpu"}
@@ -193,6 +205,40 @@ def test_what_a_ring_holds(tmp_path: Path) -> None:
     assert kept["labels"].tolist() == [*range(10)] * 2
     assert kept["images"].shape == (20, 1, 16, 16)
     assert 0.1 < kept["images"].mean() < 1
+
+
+def test_what_is_shifted_raises_the_gap_and_is_mended_by_statistics_of_its_own() -> None:
+    """A teacher whose logits are what its one batch norm gives: shifted images are a sure class until they set it."""
+    layer = torch.nn.BatchNorm2d(2).eval()
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 1, bias=False), layer, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    )
+    net[0].weight.data = torch.tensor([5.0, -5.0]).view(2, 1, 1, 1)
+    model = Frozen(net, (0.0,), (1.0,))
+    images = torch.rand(50, 1, 4, 4)
+    near, far = (confidence.measure(model, images - shift) for shift in (0.5, -1.0))
+    assert near.gap < far.gap
+    assert near.confidence < 0.8 < 0.99 < far.confidence
+    assert far.own_statistics == pytest.approx(near.own_statistics, abs=1e-4)
+    assert far.softened < far.confidence
+    assert (far.class_, far.share) == (0, 1.0)
+    assert layer.num_batches_tracked == 0, "the teacher is as it was"
+    text = confidence.table({"far": far}).splitlines()
+    assert text[2].startswith("| far | 1.000 | ")
+    assert text[2].endswith(" | 0 (100%) |")
+    assert len({line.count("|") for line in text}) == 1
+
+
+def test_shuffled_digits_have_the_grey_values_of_digits() -> None:
+    model = Frozen(torch.nn.Identity(), (0.3,), (0.2,))
+    digits = torch.rand(20, 1, 8, 8)
+    kinds = confidence.kinds(model, digits, seed=0)
+    shuffled = kinds["digits with their pixels shuffled"]
+    assert not torch.equal(shuffled, digits)
+    assert torch.equal(shuffled.flatten(1).sort(1).values, digits.flatten(1).sort(1).values)
+    noise = kinds["noise, as the inversion begins"]
+    assert (float(noise.amin()), float(noise.amax())) == (0, 1)
+    assert kinds["noise with a quarter of the contrast"].std() == pytest.approx(0.05, rel=0.1)
 
 
 def test_milestones_begin_with_one_step_and_end_with_all() -> None:
