@@ -41,7 +41,7 @@ demo: setup  ## distil a small network without data, in a minute
 demo-scenes: setup  ## the same where every pixel has a class, in three minutes
 	$(BIN)/python -m dfkd_lab demo --data scenes
 
-demo-class: setup  ## serve the workbench as an app for a class, on 127.0.0.1:$PORT
+demo-class: setup  ## serve the workbench as an app for a class, in large type, on 127.0.0.1:$PORT
 	$(BIN)/voila notebooks/00_workbench.ipynb --no-browser --Voila.ip=127.0.0.1 --port=$(PORT) --theme=light
 
 # Without set-up where there is no .venv: a lent machine has a Python of its own.

@@ -28,9 +28,11 @@ function inPageColors(figure, el) {
   const layout = JSON.parse(JSON.stringify(figure.layout).replace(GREY, color));
   layout.modebar = { bgcolor: "rgba(0, 0, 0, 0)", color: "rgba(128, 128, 128, 0.6)", activecolor: color };
   const data = figure.data.map((trace) => {
-    const grey = trace.line && GREY.test(trace.line.color || "");
-    GREY.lastIndex = 0;
-    return grey ? { ...trace, line: { ...trace.line, color } } : trace;
+    const inks = {};
+    for (const ink of ["line", "textfont"]) {
+      if (trace[ink]) inks[ink] = JSON.parse(JSON.stringify(trace[ink]).replace(GREY, color));
+    }
+    return { ...trace, ...inks };
   });
   return { ...figure, data, layout };
 }

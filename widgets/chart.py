@@ -15,7 +15,7 @@ import plotly
 import plotly.graph_objects as go
 import traitlets
 
-from widgets import figures, kernel
+from widgets import classroom, figures, kernel
 
 LIBRARY = Path(plotly.__file__).with_name("package_data") / "plotly.min.js"
 
@@ -35,7 +35,7 @@ class Chart(anywidget.AnyWidget):
     def show(self, figure: go.Figure) -> None:
         """Draw ``figure`` instead."""
         self.drawn = figure
-        self.figure = figures.as_json(figure)
+        self.figure = classroom.enlarged(figures.as_json(figure))
         self.size = len(json.dumps(self.figure))
         """Of what a page is sent, in bytes."""
 

@@ -16,7 +16,7 @@ import ipywidgets
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs import RunFolder, default_folder, launch, list_runs, named_folder, prepare
 from dfkd_lab.spec import record
-from widgets import form, status, variations, visitor
+from widgets import classroom, form, status, variations, visitor
 from widgets.bar import BUTTONS, Bar
 from widgets.choice import ROW, Choice
 from widgets.compare import Compare
@@ -74,6 +74,7 @@ class Panel:
         """Begin a new run; an empty run folder takes the next free name."""
         if self.choice.resolved is None:
             raise SpecError(self.choice.problem)
+        visitor.check_alone(self.root)
         spec = self.choice.resolved.spec
         self._say("Starting.")
         path = named_folder(spec.out, self.root) if spec.out else free(self.root / default_folder(spec).name)
@@ -100,6 +101,7 @@ class Panel:
             self._request("run", "")
         elif self.live.folder:
             self.choice.trust.check_folder(self.live.folder)
+            visitor.check_alone(self.root)
             self.attach(self.live.folder, begin=True)
 
     def attach(self, folder: RunFolder | None, *, begin: bool = False) -> None:
@@ -126,7 +128,7 @@ class Panel:
         )
         self.choice = Choice(self._show_problem, self.root)
         self.live = Live(self._show_state)
-        style = ipywidgets.HTML(form.STYLE)
+        style = ipywidgets.HTML(form.STYLE + classroom.style())
         self.take = ipywidgets.Button(
             description="Take its settings",
             tooltip="Choose above what this run was given, for another run like it",

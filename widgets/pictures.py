@@ -78,7 +78,7 @@ def words(figure: go.Figure) -> str:
         name = _words(trace.name or "")
         if trace.type == "bar":
             lines.append(f"{name or 'bars'}: {', '.join(f'{value:.4g}' for value in trace.y)}")
-        elif trace.type == "scatter" and name and trace.fill != "toself":
+        elif trace.type == "scatter" and name and trace.fill != "toself" and trace.hoverinfo != "skip":
             known = [(x, y) for x, y in zip(_numbers(trace.x), _numbers(trace.y), strict=True) if np.isfinite(y)]
             axis = _words(_axis(figure, trace.xaxis or "x").title.text or "")
             end = " ".join(filter(None, (axis, f"{known[-1][0]:g}"))) if known else ""
@@ -100,12 +100,9 @@ def _panels(figure: go.Figure, drawn: Figure, frame: Frame) -> dict[str, Axes]:
 def _scatter(axes: Axes, trace: Any, stacked: dict[str, Any]) -> None:
     x, y, mode = _numbers(trace.x), _numbers(trace.y), trace.mode or "lines"
     color = _color(trace.line.color or trace.marker.color)
+    if "text" in mode:
+        _write(axes, trace, x, y)
     if mode == "text":
-        many = isinstance(trace.textfont.color, tuple | list)
-        for number, text in enumerate(trace.text):
-            each = trace.textfont.color[number] if many else trace.textfont.color
-            look: dict[str, Any] = {"color": _color(each), "fontsize": (trace.textfont.size or 12) * POINTS}
-            axes.text(x[number], y[number], _plain(text), ha="center", va="center", **look)
         return
     if trace.fill == "toself":
         axes.fill(x, y, color=_color(trace.fillcolor), linewidth=0, alpha=trace.opacity)
@@ -119,6 +116,16 @@ def _scatter(axes: Axes, trace: Any, stacked: dict[str, Any]) -> None:
         axes.errorbar(x, y, yerr=_numbers(trace.error_y.array), fmt="none", ecolor=color, elinewidth=POINTS)
 
 
+def _write(axes: Axes, trace: Any, x: Any, y: Any) -> None:
+    """Text at each point, or to the right of it."""
+    many, side = isinstance(trace.textfont.color, tuple | list), trace.textposition == "middle right"
+    for number, text in enumerate(trace.text):
+        each = trace.textfont.color[number] if many else trace.textfont.color
+        look: dict[str, Any] = {"color": _color(each), "fontsize": (trace.textfont.size or 12) * POINTS}
+        look |= {"ha": "left", "va": "center"} if side else {"ha": "center", "va": "center"}
+        axes.text(x[number], y[number], f" {_plain(text)}" if side else _plain(text), **look)
+
+
 def _look(trace: Any) -> dict[str, Any]:
     """Line and marker of a curve."""
     mode, symbol = trace.mode or "lines", trace.marker.symbol or "circle"
@@ -128,6 +135,7 @@ def _look(trace: Any) -> dict[str, Any]:
         "marker": SYMBOLS[symbol.removesuffix("-open")] if "markers" in mode else "",
         "markersize": (trace.marker.size or 6) * POINTS,
         "fillstyle": "none" if symbol.endswith("-open") else "full",
+        **({"markeredgecolor": _color(edge)} if (edge := trace.marker.line.color) else {}),
     }
 
 

@@ -17,7 +17,7 @@ from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.timing import duration
 from dfkd_lab.sweeps.order import Row
-from widgets import form, status, variations
+from widgets import form, status, variations, visitor
 from widgets.choice import ROW, Choice
 
 PERIOD_S = 1.0
@@ -99,7 +99,7 @@ class QueuePanel:
         shown = tuple(self.lines[name].widget for name in waiting[:SHOWN])
         if self.rows.children != shown:
             self.rows.children = shown
-        at_work = self.order.is_worked_off() or (self.child is not None and self.child.poll() is None)
+        at_work = self._is_worked_off()
         status.put(self.standing, status.sentence(standing(row, names, found, at_work)))
         self.hold.description = "Hold" if at_work and not row.held else "Go on"
         self.hold.disabled = not waiting
@@ -121,6 +121,7 @@ class QueuePanel:
             description="at a time",
             tooltip="Runs that are computed beside each other; they share the cores and the GPUs of this machine. "
             "Another number of threads adds up in another order, and the last bits differ",
+            disabled=status.is_served(),  # where a class shares the machine
             layout=ipywidgets.Layout(width="150px"),
         )
         self.jobs.observe(lambda change: self.tell(self._set_jobs), "value")
@@ -183,7 +184,12 @@ class QueuePanel:
             self._have_worked_off()
         self.refresh(at_once=True)
 
+    def _is_worked_off(self) -> bool:
+        return self.order.is_worked_off() or (self.child is not None and self.child.poll() is None)
+
     def _have_worked_off(self) -> None:
+        if not self._is_worked_off():
+            visitor.check_alone(self.root)
         self.child = self.order.have_worked_off() or self.child
 
     def _set_jobs(self) -> None:

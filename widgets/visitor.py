@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from dfkd_lab.errors import SpecError
-from dfkd_lab.runs import named_folder, runs_root
+from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.runs import launching, list_runs, named_folder, runs_root
+from dfkd_lab.runs.standing import AT_WORK
+from dfkd_lab.sweeps import Order
 from widgets import status
 
 VISITORS = "visitors"
@@ -42,6 +44,20 @@ def check_inside(out: str, root: Path) -> None:
     outside = out.startswith("~") or Path(out).is_absolute()
     if outside or not named_folder(out, root).resolve().is_relative_to(root.resolve()):
         raise SpecError(f"out = {out!r} leads out of your own runs; allowed on a served page: a name below runs/")
+
+
+def check_alone(root: Path) -> None:
+    """Refuse to begin a run on a served page while another of this visitor's is at work: a class shares one machine.
+
+    Raises:
+        RunError: naming that run, if it has begun already.
+    """
+    if not status.is_served():
+        return
+    others = [each.name for each in list_runs(root) if each.status()["state"] in AT_WORK]
+    if others or launching.at_work() or Order(root).is_worked_off():
+        other = others[0] if others else "another run of yours"
+        raise RunError(f"{other} is at work, and a served page computes one run of a visitor at a time; stop it first")
 
 
 def _token() -> str:

@@ -48,6 +48,11 @@ def begin(command: Sequence[str], log: Path, environment: Mapping[str, str] | No
     return child
 
 
+def at_work() -> bool:
+    """Whether a process that was begun by this one has not ended: it may not have said so in its run folder yet."""
+    return any(child.poll() is None for child in _children)
+
+
 def last_line(folder: RunFolder) -> str:
     """The last thing that the run's process printed."""
     try:

@@ -28,7 +28,7 @@ LESSONS = {
     "20_what_a_teacher_remembers": {"steps": 1, "batch": 10},
     "21_the_adversarial_game": {"rounds": 1, "batch": 8},
     "22_forgetting_and_replay": {"rounds": 1, "batch": 8, "seeds": 1},
-    "23_small_and_well_chosen": {"rounds": 3, "batch": 8},
+    "23_small_and_well_chosen": {"rounds": 3, "batch": 8, "warm_up": 1, "seeds": 1},
     "24_asking_for_a_class": {"rounds": 1, "batch": 8},
     "25_every_pixel_a_class": {"rounds": 1, "batch": 8},
 }
@@ -264,7 +264,7 @@ def test_a_lesson(name: str, tmp_path: Path, digits_cache: Path) -> None:
     assert pictures(output) == 1
     assert "application/vnd.jupyter.widget-view+json" not in text
     runs = [RunFolder(path) for path in (tmp_path / "runs" / "lessons").iterdir()]
-    assert f"{len(runs)} run" in text
+    assert sum(int(number) for number in re.findall(r"(\d+) runs? finished", text)) == len(runs)
     assert {run.status()["state"] for run in runs} == {"finished"}
 
 
@@ -274,7 +274,9 @@ def test_a_lesson_has_a_parameter_for_all_that_is_changed_and_ends_with_two_ques
     found = papermill.inspect_notebook(str(path))
     assert set(LESSONS[name]) <= set(found)
     assert all(facts["inferred_type_name"] == "int" and facts["help"] for facts in found.values())
-    last = nbformat.read(path, 4).cells[-1].source.splitlines()
-    assert last[0] == "## Two questions"
-    assert [line[:2] for line in last[1:] if line] == ["1.", "2."]
-    assert all(line.endswith("?") for line in last[1:] if line)
+    head, *questions = re.split(r"^\d\. ", nbformat.read(path, 4).cells[-1].source, flags=re.M)
+    assert head == "## Two questions\n\n"
+    for number, text in enumerate(questions, 1):  # indented, so that it is a part of its question's place in the list
+        fold = rf"   <details>\n   <summary>Answer to question {number}</summary>\n(\n   [^\n]+\n)+\n   </details>\s*"
+        assert re.fullmatch(rf"[^\n]+\?\n\n{fold}", text), text
+    assert len(questions) == 2

@@ -16,15 +16,31 @@ from plotly.subplots import make_subplots
 
 from dfkd_lab import RunFolder, Session, plan
 from dfkd_lab.engine.report import Cost, Report
+from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.runs import maps
 from dfkd_lab.runs.samples import sample_grid
 from tests.support import events_of
-from widgets import figures, lessons
-from widgets.lessons import adversary, asking, drawing, explorer, forgetting, inversion, lesson_runs, pixels, small
+from widgets import figures, lessons, pictures
+from widgets.lessons import (
+    adversary,
+    asking,
+    confidence,
+    drawing,
+    explorer,
+    forgetting,
+    inversion,
+    lesson_runs,
+    pixels,
+    small,
+)
 from widgets.status import AMBER
 
 GAME = {"method": "dafl", "rounds": 2, "cycles": 1, "batch": 16, "width": 8, "z_dim": 8, "device": "cpu"}
+
+
+FEW = {("uniform", 0): 0.6, ("uniform", 1): 0.7, ("SSD-KD", 0): 0.5, ("SSD-KD", 1): 0.4}
+"""Last accuracies by arm and seed."""
 
 
 @pytest.fixture
@@ -77,7 +93,7 @@ def drawn(path: Path) -> dict[str, Callable[[Any], go.Figure]]:
         "inversion": lambda steps: inversion.figure(found, 1.5, steps),
         "adversary": lambda round_: adversary.figure(runs, grids, round_),
         "forgetting": lambda name: forgetting.figure(values, [1, 2], name, "fraction"),
-        "small": lambda n: small.figure(buffers, {"uniform": {14: [0.5, 0.7]}}, n),
+        "small": lambda n: small.figure(buffers, {"uniform": {14: [0.5, 0.7]}}, FEW, 80, n),
         "asking": lambda class_: asking.figure(answered, class_),
         "pixels": lambda share: dense_figure(path, share),
     }
@@ -195,6 +211,40 @@ def test_what_a_ring_holds(tmp_path: Path) -> None:
     assert 0.1 < kept["images"].mean() < 1
 
 
+def test_what_is_shifted_raises_the_gap_and_is_mended_by_statistics_of_its_own() -> None:
+    """A teacher whose logits are what its one batch norm gives: shifted images are a sure class until they set it."""
+    layer = torch.nn.BatchNorm2d(2).eval()
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 1, bias=False), layer, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    )
+    net[0].weight.data = torch.tensor([5.0, -5.0]).view(2, 1, 1, 1)
+    model = Frozen(net, (0.0,), (1.0,))
+    images = torch.rand(50, 1, 4, 4)
+    near, far = (confidence.measure(model, images - shift) for shift in (0.5, -1.0))
+    assert near.gap < far.gap
+    assert near.confidence < 0.8 < 0.99 < far.confidence
+    assert far.own_statistics == pytest.approx(near.own_statistics, abs=1e-4)
+    assert far.softened < far.confidence
+    assert (far.class_, far.share) == (0, 1.0)
+    assert layer.num_batches_tracked == 0, "the teacher is as it was"
+    text = confidence.table({"far": far}).splitlines()
+    assert text[2].startswith("| far | 1.000 | ")
+    assert text[2].endswith(" | 0 (100%) |")
+    assert len({line.count("|") for line in text}) == 1
+
+
+def test_shuffled_digits_have_the_grey_values_of_digits() -> None:
+    model = Frozen(torch.nn.Identity(), (0.3,), (0.2,))
+    digits = torch.rand(20, 1, 8, 8)
+    kinds = confidence.kinds(model, digits, seed=0)
+    shuffled = kinds["digits with their pixels shuffled"]
+    assert not torch.equal(shuffled, digits)
+    assert torch.equal(shuffled.flatten(1).sort(1).values, digits.flatten(1).sort(1).values)
+    noise = kinds["noise, as the inversion begins"]
+    assert (float(noise.amin()), float(noise.amax())) == (0, 1)
+    assert kinds["noise with a quarter of the contrast"].std() == pytest.approx(0.05, rel=0.1)
+
+
 def test_milestones_begin_with_one_step_and_end_with_all() -> None:
     assert inversion.milestones(100) == (1, 5, 10, 20, 50, 100)
     assert inversion.milestones(1) == (1,)
@@ -237,7 +287,14 @@ def test_maps_are_cut_to_a_few_images_and_classes_marked_where_the_steps_are(tmp
     lines = {shape.x0 for shape in figure.layout.shapes}
     assert lines == {200, 300}, "the first round of each arm with half of the steps that it has at the end"
     marks = [trace for trace in figure.data if isinstance(trace, go.Scatter) and trace.mode == "markers"]
+    keys = [trace for trace in marks if trace.legend == "legend2"]
     assert np.asarray(marks[0].y) == pytest.approx([0.1, 0.05, np.nan], nan_ok=True)
+    assert not set(np.asarray(marks[0].x)) & set(np.asarray(marks[1].x)), "no arm covers another"
+    assert [(trace.name, trace.marker.color) for trace in keys] == [
+        ("sky", "rgb(68, 68, 68)"), ("road", "rgb(230, 159, 0)"), ("car", "rgb(86, 180, 233)")
+    ]  # fmt: skip
+    assert "sky" not in pictures.words(figure)
+    assert len(pictures.png(figure)) > 10_000
 
 
 def test_figures_of_forgetting_in_closed_form() -> None:
@@ -258,6 +315,38 @@ def test_a_band_reaches_from_the_lowest_to_the_highest_seed(tmp_path: Path) -> N
     assert np.asarray(band.y).tolist() == pytest.approx([0.3, 0.4, 0.2, 0.1])
     assert np.asarray(mean.y).tolist() == pytest.approx([0.2, 0.3])
     assert "2 seeds" in mean.name
+
+
+def test_every_curve_of_the_small_buffers_has_its_name_at_its_end(tmp_path: Path) -> None:
+    figure = drawn(tmp_path)["small"](14)
+    assert all(trace.showlegend is False for trace in figure.data if not isinstance(trace, go.Image))
+    keys = [trace for trace in figure.data if isinstance(trace, go.Scatter) and trace.mode == "lines+text"]
+    assert [trace.text[1] for trace in keys] == ["uniform", "SSD-KD", "uniform", "uniform, longer", "SSD-KD"]
+    assert [trace.y[0] for trace in keys] == pytest.approx([0.5, 0.5, 0.5, 0.6, 0.5])
+    for x, names in (("x", keys[:2]), ("x3", keys[2:])):
+        heights = sorted(trace.y[1] for trace in names)
+        assert min(np.diff(heights)) >= drawing.APART - 1e-9
+        assert all(trace.xaxis == x and trace.x[0] < trace.x[1] for trace in names)
+    assert figure.layout.xaxis3.range[1] > np.log10(1000) > figure.layout.xaxis3.range[0]
+
+
+@pytest.mark.parametrize(
+    ("heights", "places"),
+    [
+        ([0.2, 0.9], [0.2, 0.9]),
+        ([0.9, 0.9], [0.9, 0.825]),
+        ([1.0, 0.94], [0.96, 0.885]),
+        ([0.5, 0.6, 0.55], [0.45, 0.6, 0.525]),
+    ],
+)
+def test_names_that_would_meet_are_moved_apart(heights: list[float], places: list[float]) -> None:
+    assert drawing.apart(heights) == pytest.approx(places)
+
+
+def test_few_steps_show_every_seed_and_the_mean(tmp_path: Path) -> None:
+    by_name = {trace.name: trace for trace in drawn(tmp_path)["small"](14).data if trace.xaxis == "x5"}
+    assert np.asarray(by_name["SSD-KD, each seed"].y).tolist() == pytest.approx([0.5, 0.4])
+    assert np.asarray(by_name["uniform, mean"].y).tolist() == pytest.approx([0.65, 0.65])
 
 
 def test_the_recorded_ladder_is_read_by_capacity_and_may_be_missing(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ BETWEEN = 0.085
 """Room between two panels in a row, as a share of the width."""
 GAP, WORDS = 2, 6
 """Pixels between two images, and below each for its words."""
+KEY, LEADER, APART, HIGHEST = 0.5, 0.08, 0.075, 0.96
+"""Of names beside curves: room for them and for the lines to them, as shares of the x axis; from name to name, and the
+place of the highest, of the y axis."""
 
 
 def tiles(path: Path, classes: int) -> Tensor:
@@ -90,6 +93,49 @@ def line(name: str, x: Sequence[Any], y: Sequence[float | None], color: str, **m
     values = np.asarray([np.nan if each is None else each for each in y], np.float32)
     look = {"mode": "lines+markers", "line": {"color": color, "width": 2}, "marker": {"size": 5}, "legendgroup": name}
     return go.Scatter(x=np.asarray(x, np.float32), y=values, name=name, **{**look, **more})
+
+
+def add_key(
+    figure: go.Figure,
+    ends: Mapping[str, tuple[float, str]],
+    x: tuple[float, float],
+    *,
+    row: int,
+    col: int,
+    log: bool = False,
+) -> None:
+    """Write the name of each curve beside its end, where the x axis is made wider for it.
+
+    A line leads to each name, as those of curves that end together are moved apart.
+
+    Args:
+        figure: Whose y axis there goes from 0 to 1.
+        ends: By name, how high the curve ends, and its color.
+        x: Where the curves begin and end.
+        row: Of the panel.
+        col: Likewise.
+        log: Whether its x axis is logarithmic.
+    """
+    begin, end = np.log10(x) if log else x
+    wide = end - begin
+    leader = np.asarray([end, end + LEADER * wide])
+    places = apart([height for height, _ in ends.values()])
+    for (name, (height, color)), place in zip(ends.items(), places, strict=True):
+        named = go.Scatter(
+            x=10**leader if log else leader, y=[height, place], text=["", name], mode="lines+text",
+            textposition="middle right", line={"color": color, "width": 1}, hoverinfo="skip", showlegend=False,
+            cliponaxis=False,
+        )  # fmt: skip
+        figure.add_trace(named, row=row, col=col)
+    figure.update_xaxes(range=[begin - 0.04 * wide, end + KEY * wide], row=row, col=col)
+
+
+def apart(heights: Sequence[float]) -> list[float]:
+    """Where names stand: beside their curves' ends, or as far below as the name above needs."""
+    places, above = list(heights), HIGHEST + APART
+    for index in sorted(range(len(heights)), key=lambda each: -heights[each]):
+        above = places[index] = min(heights[index], above - APART)
+    return places
 
 
 def domain(panel: int, panels: int) -> list[float]:

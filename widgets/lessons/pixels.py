@@ -20,8 +20,10 @@ from widgets.lessons import drawing
 from widgets.lessons.explorer import Explorer
 from widgets.series import Reports, Value, accuracy, column
 
-ROWS = 4
+ROWS = 3
 """Images whose maps are shown."""
+BESIDE = 0.24
+"""From the mark of one arm to that of the next, where a class is 1 wide."""
 PANELS: dict[str, tuple[Value, str]] = {
     "pixel accuracy": (lambda report: report.details.get("pixel_accuracy"), "share of pixels"),
     "mean IoU": (accuracy, "mIoU"),
@@ -85,15 +87,26 @@ def figure(
         drawn.update_yaxes(title_text=unit, title_standoff=4, range=[0, 1.03], nticks=5, **place)
         drawing.add_title(drawn, title, **place)
     _add_classes(drawn, {"row": 2, "col": 1 + len(PANELS) * narrow}, now, names)
-    return drawing.finished(drawn, 740).update_layout(legend_y=-0.16)
+    _add_colors(drawn, names)
+    key = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": 0.47, "yanchor": "top"}
+    return drawing.finished(drawn, 740).update_layout(legend_y=-0.16, legend2={**key, "bgcolor": "rgba(0, 0, 0, 0)"})
+
+
+def _add_colors(drawn: go.Figure, names: Sequence[str]) -> None:
+    """Which color of the maps is which class: entries of a legend of their own, without a point."""
+    for name, color in zip(names, maps.colors(len(names)), strict=True):
+        look = {"symbol": "square", "size": 12, "color": f"rgb{color}", "line": {"color": TEXT, "width": 1}}
+        entry = go.Scatter(x=[None], y=[None], mode="markers", name=name, marker=look, legend="legend2")
+        drawn.add_trace(entry.update(hoverinfo="skip"), row=2, col=1)
 
 
 def _add_classes(drawn: go.Figure, place: dict[str, int], now: Mapping[str, Report], names: Sequence[str]) -> None:
-    """The intersection over union of every class: a mark an arm."""
+    """The intersection over union of every class: a mark an arm, beside each other."""
     for number, (arm, report) in enumerate(now.items()):
         iou = report.details.get("iou", [])
+        x = [class_ + BESIDE * (number - (len(now) - 1) / 2) for class_ in range(len(iou))]
         marks = drawing.line(
-            arm, range(len(iou)), iou, drawing.color_of(number), mode="markers", showlegend=False, marker={"size": 8}
+            arm, x, iou, drawing.color_of(number), mode="markers", showlegend=False, marker={"size": 7}
         )
         drawn.add_trace(marks, **place)
     drawn.update_xaxes(**class_axis(names), domain=drawing.domain(len(PANELS), len(PANELS) + 1), **place)
