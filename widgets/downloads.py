@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import traitlets
 
-from dfkd_lab.export.destination import CARD, CONFIG, NAMES
+from dfkd_lab.export.destination import CARD, CONFIG, proven
 from dfkd_lab.export.student import PARITY
 from dfkd_lab.runs import RunFolder
 from dfkd_lab.system.text import csv_table
@@ -46,17 +46,18 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, float | None
 def export_zip(folder: RunFolder) -> bytes:
     """The files of the run's export, below a folder of the run's name; what was not proven stays here."""
     content, root = io.BytesIO(), folder.path / "export"
+    ours = {*DESCRIBING, *proven(root)}
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(each for each in root.rglob("*") if is_ours(each, root)):
+        for path in sorted(each for each in root.rglob("*") if is_ours(each, root, ours)):
             archive.write(path, Path(folder.name, path.relative_to(root)))
     return content.getvalue()
 
 
-def is_ours(path: Path, root: Path) -> bool:
-    """Whether it is a file of the export in ``root``, by its name, and not what a link leads to."""
+def is_ours(path: Path, root: Path, ours: Collection[str]) -> bool:
+    """Whether it is a file below one of the names ``ours`` in ``root``, and not what a link leads to."""
     inside = path.relative_to(root).parts
     linked = any(Path(root, *inside[:depth]).is_symlink() for depth in range(1, len(inside) + 1))
-    return path.is_file() and not linked and bool(inside[0] in DESCRIBING or NAMES.fullmatch(inside[0]))
+    return path.is_file() and not linked and inside[0] in ours
 
 
 FILES: dict[str, Callable[[RunFolder], bytes]] = {

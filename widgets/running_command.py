@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import IO
 
+from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder, own_code
 
@@ -37,13 +38,17 @@ class RunningCommand:
         """Start it, unless one of this folder is on; what a person trusts in this kernel it may execute."""
         if folder.path in self.children:
             return
-        files = own_code.files_of(folder.spec()).values()
+        try:
+            files = own_code.files_of(folder.spec()).values()
+        except (RunError, SpecError) as error:  # of a folder that is gone or damaged since
+            self.said[folder.path] = str(error), True
+            return
         trusted = all(python_file.trusted(name) for name in files)  # typed in this kernel
         trust = ["--trust-code"] if files and trusted else []
         output = tempfile.TemporaryFile()  # noqa: SIM115 - read at its end; a pipe that nobody reads fills up
         self._outputs[folder.path] = output
         self.children[folder.path] = subprocess.Popen(
-            [sys.executable, "-m", "dfkd_lab", self.name, str(folder.path), *words, *trust],
+            [sys.executable, "-m", "dfkd_lab", self.name, str(folder.path.absolute()), *words, *trust],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self.said[folder.path] = self.working, False

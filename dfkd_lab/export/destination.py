@@ -6,8 +6,8 @@ What is there and is not as an export wrote it is never written over: it is set 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +27,7 @@ CONFIG, CARD = "config.json", "README.md"
 COMPARED = re.compile(r"model\.(safetensors|pt2|onnx|int8\.onnx)")
 """Names of the files that are held against the student."""
 IMAGES = "images"
-NAMES = re.compile(rf"{COMPARED.pattern}|{IMAGES}|\w[\w-]*\.py")
+NAMES = re.compile(rf"{COMPARED.pattern}|{IMAGES}|[^./\\][^/\\]*\.py")
 """Of what an export writes beside what describes it."""
 UNPROVEN, ASIDE, LOCK = ".unproven", ".before", ".lock"
 """How the name of a file ends that was not held against the student yet (a killed export may leave one); of one that
@@ -59,6 +59,8 @@ class Destination:
         self.path, self.sha256, self.say = path, sha256, say
         if path.exists() and not path.is_dir():
             raise SpecError(f"out = '{path}' is a file; allowed: a folder that is new, empty, or holds such an export")
+        if path.is_symlink() and not path.exists():
+            raise SpecError(f"out = '{path}' is a link that leads nowhere; {ANOTHER}")
         if RunFolder(path).exists():
             raise SpecError(f"out = '{path}' is a run folder; name another with --out, or none for its folder export/")
         self.rows: dict[str, dict[str, Any]] = {}
@@ -88,25 +90,14 @@ class Destination:
         self.teacher_license = found["dfkd_lab"].get("teacher_license", "")
         kept = read_json(self.path / PARITY, KEPT, f"remove it, or {ANOTHER}")
         self.described = kept.get("described", {})
-        self.rows = {name: row for name, row in kept.get("files", {}).items() if self._is_unchanged(name, row)}
-
-    def _is_unchanged(self, name: str, row: dict[str, Any]) -> bool:
-        path = self.path / name
-        if not NAMES.fullmatch(name) or path.is_symlink() or not path.exists():  # of somebody else's making
-            return False
-        is_compared = COMPARED.fullmatch(name)
-        if misfit(row, FOUND if is_compared else Fields(needed=DESCRIBED)):
-            return False
-        if is_compared and not (row["passed"] or row["accepted"]):
-            return False
-        return digest_of(path) == row["sha256"]
+        self.rows = proven(self.path)
 
     @contextmanager
-    def open(self, config: dict[str, Any]) -> Iterator[None]:
+    def open(self, config: Callable[[], dict[str, Any]]) -> Iterator[None]:
         """Make the folder, say first whose it is, and keep other exports out for as long as this is open.
 
         Args:
-            config: Of the network.
+            config: Of the network, asked for when what is there was read.
 
         Raises:
             RunError: if another one is writing there.
@@ -127,7 +118,7 @@ class Destination:
         try:
             self._read()  # again: another may have ended since
             self._tidy()
-            self.describe(CONFIG, config)
+            self.describe(CONFIG, config())
             yield
         finally:
             file.unlink(missing_ok=True)
@@ -145,9 +136,11 @@ class Destination:
     def describe(self, name: str, content: str | dict[str, Any]) -> None:
         """Write what describes the export; a text that a person has changed since is set aside."""
         text = (content if isinstance(content, str) else json.dumps(content, indent=1) + "\n").encode()
-        path, known = self.path / name, self.described.get(name)
-        if known and path.is_file() and not path.is_symlink() and sha256_of(path) not in (known, _digest(text)):
+        path, known = self.path / name, (self.described.get(name), _digest(text))
+        if path.is_symlink() or path.is_dir():
             self._set_aside(path)
+        elif path.exists() and sha256_of(path) not in known:
+            self._set_aside(path, path.read_bytes())  # a copy: a folder without its config.json is nobody's
         write_atomically(path, text)
         self.described[name] = _digest(text)
         self._record(self.rows)
@@ -193,14 +186,14 @@ class Destination:
     def _take(self, name: str, made: Path, row: dict[str, Any]) -> None:
         """Put what was ``made`` in its place; what is there and is not as an export wrote it is set aside."""
         path = self.path / name
-        if name not in self.rows and path.exists() and not path.is_symlink():
+        if path.is_symlink() or (name not in self.rows and path.exists()):
             self._set_aside(path)
         rows = {
             **{key: each for key, each in self.rows.items() if key != name},
             name: {**row, "sha256": digest_of(made)},
         }
         self._record(rows)  # first: a file without a row would count as somebody else's
-        if path.is_symlink() or path.is_dir():
+        if path.is_dir():
             _remove(path)
         made.replace(path)
         self.rows = rows
@@ -209,11 +202,40 @@ class Destination:
         found = {"student_sha256": self.sha256, "described": self.described, "files": rows}
         write_atomically(self.path / PARITY, (json.dumps(found, indent=1) + "\n").encode())
 
-    def _set_aside(self, path: Path) -> None:
-        free = (path.with_name(f"{path.name}{ASIDE}{number or ''}") for number in itertools.count())
-        aside = next(each for each in free if not each.exists() and not each.is_symlink())
-        path.replace(aside)
-        self.say(f"{path} was changed since it was exported; it is {aside.name} now")
+    def _set_aside(self, path: Path, content: bytes | None = None) -> None:
+        """Keep what is at ``path`` under another name, or a copy of its ``content``, of which one is enough."""
+        number = 0
+        while os.path.lexists(aside := path.with_name(f"{path.name}{ASIDE}{number or ''}")):
+            if content is not None and aside.is_file() and aside.read_bytes() == content:
+                return
+            number += 1
+        self.say(f"{path} is not as an export wrote it, and is kept as {aside.name}")
+        if content is None:
+            path.replace(aside)
+        else:
+            write_atomically(aside, content)
+
+
+def proven(folder: Path) -> dict[str, dict[str, Any]]:
+    """The files of an export that are as it wrote them: their rows in parity.json, by name.
+
+    Raises:
+        DamagedFile: if parity.json cannot be read.
+    """
+    kept = read_json(folder / PARITY, KEPT, "remove it, and nothing of the export counts as proven")
+    ours = {name: row for name, row in kept.get("files", {}).items() if NAMES.fullmatch(name) and name.isprintable()}
+    return {name: row for name, row in ours.items() if _is_unchanged(folder / name, row)}
+
+
+def _is_unchanged(path: Path, row: dict[str, Any]) -> bool:
+    if path.is_symlink() or not path.exists():  # of somebody else's making
+        return False
+    is_compared = COMPARED.fullmatch(path.name)
+    if misfit(row, FOUND if is_compared else Fields(needed=DESCRIBED)):
+        return False
+    if is_compared and not (row["passed"] or row["accepted"]):
+        return False
+    return digest_of(path) == row["sha256"]
 
 
 def digest_of(path: Path) -> str:
@@ -222,9 +244,11 @@ def digest_of(path: Path) -> str:
         return sha256_of(path)
     files = sorted(each for each in path.rglob("*") if each.is_symlink() or not each.is_dir())
     lines = [
-        f"{each.relative_to(path).as_posix()} {'a link' if each.is_symlink() else sha256_of(each)}" for each in files
+        f"{each.relative_to(path).as_posix()} "
+        f"{sha256_of(each) if each.is_file() and not each.is_symlink() else 'no file'}"
+        for each in files
     ]
-    return _digest("\n".join(lines).encode())
+    return _digest("\n".join(lines).encode(errors="surrogateescape"))
 
 
 def _digest(content: bytes) -> str:

@@ -73,8 +73,7 @@ def _is_data_free(source: Source) -> bool:
 def _title(source: Source) -> str:
     task = "a class for every pixel" if source.is_dense else "a class for an image"
     teacher = _code(_without_folders(source.manifest.get("teacher", {}).get("name", "")))
-    learns = getattr(methods.METHODS.get(source.spec.method), "learns_from_teacher", True)
-    how = f"distilled from the teacher {teacher}" if learns else "trained without a teacher"
+    how = f"distilled from the teacher {teacher}" if _learns(source) else "trained without a teacher"
     commits = dict.fromkeys(
         str(each["commit"])[:12] for each in source.manifest.get("sessions", []) if "commit" in each
     )
@@ -83,6 +82,11 @@ def _title(source: Source) -> str:
         f"# {_plain(source.folder.name)}\n\nThe student {_code(source.net)}, which gives {task}, {how} by "
         f"{_code(source.spec.method)} of dfkd_lab{_plain(at)}; exported by dfkd_lab {__version__}."
     )
+
+
+def _learns(source: Source) -> bool:
+    """Whether the student learnt from the teacher, and was not only compared with it."""
+    return bool(getattr(methods.METHODS.get(source.spec.method), "learns_from_teacher", True))
 
 
 def _files(rows: Rows) -> str:
@@ -128,12 +132,13 @@ def _origin(source: Source, teacher_license: str) -> str:
     teacher = manifest.get("teacher", {})
     who = _without_folders(teacher.get("name", ""))
     replaced = manifest.get("method", {}).get("replaced") or {}
+    known = "teacher" if _learns(source) else "teacher that it was compared with"
     watched = dict.fromkeys(way for each in seal.get("sessions", []) for way in each.get("watched", []))
     rows = {
         "method": f"{name}: {citation}",
         "certainty of the method": _certainty(source),
         "slots filled otherwise": "; ".join(f"{slot} = {value}" for slot, value in replaced.items()),
-        "teacher": f"{who} ({teacher.get('net')}), sha256 {teacher.get('sha256')}",
+        known: f"{who} ({teacher.get('net')}), sha256 {teacher.get('sha256')}",
         "license of the teacher": f"{teacher_license}, as stated by whoever exported it" if teacher_license else
                                   "not stated by whoever exported it",
         "sha256 of the student": source.student.sha256,
@@ -149,7 +154,8 @@ def _origin(source: Source, teacher_license: str) -> str:
 
 def _figures(source: Source, found: Measured | None) -> str:
     result, teacher = source.result, source.manifest.get("teacher", {}).get("accuracy")
-    agreement = ("agreement with the teacher on synthetic images", _figure(result.get("agreement")))
+    seen = "the real images that it was given" if source.seal.get("real_images") else "synthetic images"
+    agreement = (f"agreement with the teacher on {seen}", _figure(result.get("agreement")))
     if found is None:
         return "## Measured\n\nThe run had no evaluation set.\n\n" + _table([agreement])
     where = f"{found.n:,} evaluation images of {_without_folders(found.data)}"
@@ -166,8 +172,9 @@ def _limits(source: Source) -> str:
     reading = ["The method is a reading of a paper whose equations were not all at hand, not a reproduction."]
     lines = [
         *([f"It {remark}."] if (remark := methods.remark(methods.METHODS.get(source.spec.method))) else []),
-        *(reading if _certainty(source).startswith("inferred") else []),
-        "What it makes of images unlike those that it was measured on is not known; it inherits the teacher's faults.",
+        *(reading if _certainty(source).startswith("inferred") and "control" not in _certainty(source) else []),
+        "What it makes of images unlike those that it was measured on is not known.",
+        *(["It inherits the teacher's faults."] if _learns(source) else []),
         "No license is stated for it: what the teacher's license and its training data allow is to be asked there.",
         f"Its files were compared on {INPUTS} inputs, none of them a real image (parity.json).",
     ]
@@ -203,7 +210,7 @@ def _table(rows: Iterable[tuple[str, str]]) -> str:
 def _plain(text: object) -> str:
     """Text for a table in Markdown; names of files and classes may hold anything."""
     shown = html.escape(printable(text), quote=False)
-    return re.sub(r"[\\|\[\]`*]", r"\\\g<0>", shown)
+    return re.sub(r"[\\|\[\]`*~$]|_(?![A-Za-z0-9])|(?<![A-Za-z0-9])_", r"\\\g<0>", shown)
 
 
 def _code(text: object) -> str:

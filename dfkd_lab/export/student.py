@@ -37,8 +37,8 @@ def load_student(path: Path | str, net: Path | str = "") -> nn.Module:
             says it.
 
     Raises:
-        SpecError: if there is no student, its weights are not those that ``export`` proved, or its network is not to
-            be had here.
+        SpecError: if there is no student, or its network is not to be had here.
+        DamagedFile: if its weights are not those that ``export`` proved.
     """
     for name, value in (("path", path), ("net", net)):
         if not isinstance(value, (str, Path)):
@@ -48,8 +48,7 @@ def load_student(path: Path | str, net: Path | str = "") -> nn.Module:
     if file is None:
         raise SpecError(f"{path} holds no student: neither {WEIGHTS} of an export nor {STUDENT} of a finished run")
     proven = read_json(Path(path) / PARITY, PROVEN, "remove it to go on without that check")
-    row = proven.get("files", {}).get(file.name, {})
-    if row.get("sha256") and row["sha256"] != sha256_of(file):
+    if file.name == WEIGHTS and proven and proven["files"].get(file.name, {}).get("sha256") != sha256_of(file):
         raise DamagedFile(f"{file} is not what {PARITY} beside it was written of; export it again")
     if net:
         nets.trust(str(net))

@@ -26,6 +26,7 @@ from dfkd_lab.spec import build, setting
 from dfkd_lab.system.device import provenance
 from dfkd_lab.system.environment import version_of
 from dfkd_lab.system.faults import article, reason
+from dfkd_lab.system.text import printable
 
 
 @dataclass(frozen=True)
@@ -74,17 +75,20 @@ def write(
         RunError: if the run is not finished or damaged, or has no synthetic images where they are needed; or if a file
             does not give what the student gives: it is removed, the others stay.
     """
-    request = _request(to, out, accept=accept, teacher_license=teacher_license)
+    _refuse_types("trust_code", [trust_code], (str,))
+    request = _request(to, out, accept, teacher_license)
     names = chosen(request.to)
     folder = _named(run)
     source = Source.of(folder, next((name for name in names if name in NEED_IMAGES), ""), trust_code)
     path = _place(request.out, folder) if request.out else folder.path / "export"
-    destination = Destination(path, source.student.sha256, say)
     say(f"{source.net}, {source.student.sha256[:12]}: making {', '.join(names)}")
+    destination = None
     try:
+        destination = Destination(path, source.student.sha256, say)
         return _Job(source, request, destination, Files.of(source, names)).write("images" in names, say)
     except OSError as error:
-        stays = f"; {', '.join(destination.rows)} stays" if destination.rows else ""
+        rows = destination.rows if destination else {}
+        stays = f"; {', '.join(rows)} {'stays' if len(rows) == 1 else 'stay'}" if rows else ""
         raise RunError(f"cannot write {error.filename or path}: {error.strerror}{stays}") from None
 
 
@@ -95,11 +99,15 @@ def _named(run: RunFolder | Path | str) -> RunFolder:
     return folder if folder.name.strip(".") else RunFolder(folder.path.resolve())
 
 
-def _request(to: str | Iterable[str], out: Path | str, **others: Any) -> ExportSpec:
-    names = [to] if isinstance(to, str) or not isinstance(to, Iterable) else [*to]
+def _request(to: str | Iterable[str], out: Path | str, accept: bool, teacher_license: str) -> ExportSpec:
+    _refuse_types("teacher_license", [teacher_license], (str,))
+    if teacher_license and not (teacher_license.isprintable() and teacher_license.strip()):
+        raise SpecError(f"teacher_license = {printable(repr(teacher_license))}; allowed: text of one line")
+    names = [to] if isinstance(to, (str, bytes)) or not isinstance(to, Iterable) else [*to]
     _refuse_types("to", names, (str,))
     _refuse_types("out", [out], (str, Path))
-    return build(ExportSpec, {"to": ",".join(names), "out": str(out) if out else "", **others})
+    return build(ExportSpec, {"to": ",".join(names), "out": str(out) if out else "", "accept": accept,
+                              "teacher_license": teacher_license})  # fmt: skip
 
 
 def _refuse_types(name: str, values: Iterable[Any], allowed: tuple[type, ...]) -> None:
@@ -116,9 +124,10 @@ def _place(out: str, run: RunFolder) -> Path:
         SpecError: if it names none, or one inside another run.
     """
     path = Path(os.path.expanduser(out))  # noqa: PTH111 - raises for no unknown user
-    if not out.strip() or not out.isprintable() or str(path).startswith("~"):
+    unknown_user = out.startswith("~") and str(path).startswith("~")
+    if not out.strip() or not out.isprintable() or unknown_user:
         raise SpecError(f"out = {out!r} is no folder; allowed: a path of one, or nothing for export/ in the run folder")
-    outer = next((each for each in path.absolute().parents if RunFolder(each).exists()), None)
+    outer = next((each for each in path.resolve().parents if RunFolder(each).exists()), None)
     if outer and outer.resolve() != run.path.resolve():
         raise SpecError(f"out = {out!r} is inside the run folder {outer}; allowed: a folder outside of other runs")
     return path
@@ -141,18 +150,21 @@ class _Job:
         """Write and prove one file after the other; what failed is told when all are done."""
         destination = self.destination
         labelled = self.source.labelled() if images else None
-        stated = self.request.teacher_license or destination.teacher_license
-        with destination.open(self._config(stated)):
+        with destination.open(lambda: self._config(self._license())):
             problems = self._compared(say)
             if labelled is not None:
                 self._put_images(labelled, say)
             net = self.source.card.net
             if code := python_file.trusted(net) if python_file.names_file(net) else None:
                 destination.keep(code.path.name, code.text, "the Python file that the network is from")
-            destination.describe(CARD, model_card.page(self.source, destination.rows, stated))
+            destination.describe(CARD, model_card.page(self.source, destination.rows, self._license()))
         if problems:
             raise RunError(f"{destination.path}: {'; '.join(problems)}")
         return Exported(destination.path, dict(destination.rows))
+
+    def _license(self) -> str:
+        """As it is stated now, or was to an earlier export."""
+        return self.request.teacher_license or self.destination.teacher_license
 
     def _compared(self, say: Callable[[str], object]) -> list[str]:
         """Write what is held against the student; gives what failed, in words."""

@@ -24,15 +24,16 @@ def deciding(spec: RunSpec) -> dict[str, Any]:
     """The settings of a run that no preset and no default gives, by name, the method's own among them.
 
     Raises:
-        SpecError: if its teacher or its Python file is not to be had.
+        SpecError: if its teacher is not to be had.
+        RunError: if it names a Python file that nobody has executed here; nothing is executed.
     """
     usual = RunSpec()
     given = {name: getattr(spec, name) for name in CHOOSE_PRESET}
     given = {name: value for name, value in given.items() if name == "method" or value != getattr(usual, name)}
-    base = settled(given)
+    base = settled(given, typed=False)
     for name in FOLLOWING & given.keys():
         without = {each: value for each, value in given.items() if each != name}
-        if settled(without) == base:
+        if settled(without, typed=False) == base:
             given = without
     wanted, there = record(spec), record(base)
     rest = {name: value for name, value in wanted.items() if name not in (*CHOOSE_PRESET, *NOT_SAID)}

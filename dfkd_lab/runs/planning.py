@@ -141,13 +141,24 @@ def _short_of_rounds(rounds: int, warm_up: int) -> list[str]:
     return [f"the student learns in {max(0, rounds - warm_up)} of {rounds} rounds, as warm_up = {warm_up}"]
 
 
-def settled(values: Mapping[str, Any]) -> RunSpec:
+def settled(values: Mapping[str, Any], *, typed: bool = True) -> RunSpec:
     """The spec that :func:`plan` would give for these settings, without composing anything; for a form to show.
+
+    Args:
+        values: As :func:`plan` takes them.
+        typed: Whether a person has typed them, so that the Python files they name are executed. Else nothing is, and
+            they may name only what was executed before.
 
     Raises:
         SpecError: as :func:`plan`, but for what shows only when slots are put together.
+        RunError: if they name another Python file, and nobody has typed them.
     """
-    return _settle(own_code.typed(_spec_of(values))).spec
+    spec = _spec_of(values)
+    if typed:
+        spec = own_code.typed(spec)
+    else:
+        own_code.admitted(spec)
+    return _settle(spec).spec
 
 
 @dataclass

@@ -28,13 +28,14 @@ from dfkd_lab.__main__ import main
 from dfkd_lab.data import Split
 from dfkd_lab.errors import DamagedFile
 from dfkd_lab.export import Exported, destination, formats, graphs, int8, parity
+from dfkd_lab.export.formats import Files
 from dfkd_lab.export.parity import Parity, Row
 from dfkd_lab.nets import python_file
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.runs import synthetic
 from dfkd_lab.system.files import write_atomically
-from tests.support import ROOT, events_of, own_file
+from tests.support import ROOT, events_of, fill_the_disk, own_file
 
 pytestmark = pytest.mark.slow
 
@@ -180,7 +181,7 @@ def test_what_a_person_changed_is_never_written_over(mine: RunFolder) -> None:
     again = export.write(mine, "safetensors", say=said.append)
     assert list(again.files) == ["model.safetensors"]
     assert f"{out / 'images'} is not as an export wrote it, and is not listed" in said
-    assert f"{out / 'model.safetensors'} was changed since it was exported; it is model.safetensors.before now" in said
+    assert f"{out / 'model.safetensors'} is not as an export wrote it, and is kept as model.safetensors.before" in said
     assert (out / "model.safetensors.before").read_bytes() == b"changed since"
     assert (out / "README.md.before").read_text().endswith("\n\n")
     assert "MIT, as stated by whoever exported it" in (out / "README.md").read_text(), "stated once"
@@ -190,6 +191,45 @@ def test_what_a_person_changed_is_never_written_over(mine: RunFolder) -> None:
     assert (out / "images.before" / "mine.txt").read_text() == "a note"
     assert sorted(each.name for each in (out / "images").iterdir()) == ["labels.csv", "train"]
     assert not list(out.glob("README.md.before?")), "nobody changed that one"
+    (out / "README.md").write_text("mine")
+    (out / "parity.json").unlink()
+    export.write(mine, "safetensors")
+    assert (out / "README.md.before1").read_text() == "mine", "also where nothing is known of what was written"
+    (out / "README.md").unlink()
+    (out / "README.md").symlink_to(mine.path / "manifest.json")
+    export.write(mine, "safetensors")
+    assert (out / "README.md.before2").is_symlink(), "and a link is somebody's too"
+
+
+def test_a_changed_config_stays_the_folders_mark_on_a_full_disk(
+    mine: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = export.write(mine, "safetensors").path
+    changed = (out / "config.json").read_text() + "\n"
+    (out / "config.json").write_text(changed)
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            fill_the_disk(patch, out / "config.json.tmp")
+            with pytest.raises(RunError, match="No space left on device"):
+                export.write(mine, "safetensors")
+    export.write(mine, "safetensors")
+    assert (out / "config.json.before").read_text() == changed
+    assert not (out / "config.json.before1").exists(), "one copy is enough"
+
+
+def test_a_license_that_another_export_was_told_meanwhile_is_kept(
+    mine: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Files.of
+
+    def meanwhile(source: Any, names: list[str]) -> Files:
+        monkeypatch.setattr(Files, "of", made)
+        export.write(mine, "safetensors", teacher_license="MIT")
+        return made(source, names)
+
+    monkeypatch.setattr(Files, "of", meanwhile)
+    out = export.write(mine, "safetensors").path
+    assert "MIT, as stated by whoever exported it" in (out / "README.md").read_text()
 
 
 def test_one_export_at_a_time_writes_into_a_folder(mine: RunFolder) -> None:
@@ -205,6 +245,9 @@ def test_weights_that_were_exchanged_are_not_loaded_from_an_export(mine: RunFold
     content = bytearray((out / "model.safetensors").read_bytes())
     content[-5] ^= 1
     (out / "model.safetensors").write_bytes(content)
+    with pytest.raises(DamagedFile, match=r"model.safetensors is not what parity.json beside it was written of"):
+        load_student(out)
+    export.write(mine, "images")
     with pytest.raises(DamagedFile, match=r"model.safetensors is not what parity.json beside it was written of"):
         load_student(out)
 
@@ -224,7 +267,7 @@ def test_a_card_says_nothing_of_this_machine_and_nothing_in_it_is_markup(mine: R
     manifest["evaluation"]["name"] = f"folder:{tmp_path}/photos: mine"
     (mine.path / "manifest.json").write_text(json.dumps(manifest))
     (mine.path / "digests.json").unlink()  # which would say that it is not as it was written
-    out = export.write(mine, "safetensors", teacher_license="<b>|\x1b[2J").path
+    out = export.write(mine, "safetensors", teacher_license="<b>|").path
     for name in ("README.md", "config.json", "parity.json"):
         assert str(tmp_path) not in (out / name).read_text()
     card = (out / "README.md").read_text()
@@ -361,6 +404,9 @@ def test_what_a_killed_export_left_is_written_over(mine: RunFolder, no_tracing: 
         (["onnx"], "'onnx' belongs to no setting"),
         (["--trust-code", "maybe"], "'maybe' is not a choice"),
         (["--out", " "], "out = ' ' is no folder"),
+        (["--out", "x" * 300], "File name too long"),
+        (["--teacher-license", " "], "teacher_license = ' '; allowed: text of one line"),
+        (["--teacher-license", "\udcff"], "allowed: text of one line"),
         (["--out", "a\nb"], "out = 'a\\nb' is no folder"),
         (["--out", "~no_such_user/x"], "out = '~no_such_user/x' is no folder"),
     ],
@@ -461,8 +507,10 @@ def test_a_reference_has_no_synthetic_images(make: Make) -> None:
     assert "It uses real images: a reference, not data-free." in card
     assert "| images shown | " in card
     assert "| images synthesized | " not in card
+    assert "on synthetic images" not in card
     alone = export.write(make("alone", "alone"), "safetensors").path / "README.md"
     assert "trained without a teacher by `alone` of dfkd_lab at commit " in alone.read_text()
+    assert "inherits the teacher's faults" not in alone.read_text()
 
 
 @pytest.mark.parametrize(

@@ -81,10 +81,12 @@ def test_the_zip_has_what_was_proven(mine: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     (written.path / "link").symlink_to(tmp_path / "secret")
     (written.path / "model.onnx.unproven").write_text("half")
+    for name in ("model.onnx", "secret.py", "model.pt2.before"):
+        (written.path / name).write_text("nobody proved")
     text = export_zip(mine)
     assert b"model.safetensors" in text
     assert b"/link" not in text
-    assert b"unproven" not in text
+    assert not any(name in text for name in (b"unproven", b"model.onnx", b"secret.py", b".before"))
 
 
 def test_the_folder_one_is_in_has_a_name(mine: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,3 +106,21 @@ def test_why_an_export_was_refused_is_said(make_folder: Any) -> None:
     shown.refresh()
     assert "names no format" in shown.message.value
     assert "role='alert'" in shown.message.value
+
+
+def test_any_name_of_a_folder_is_exported_and_one_that_is_gone_is_said(
+    make_folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder: RunFolder = make_folder("done")
+    monkeypatch.chdir(folder.path.parent)
+    folder = RunFolder(folder.path.rename("-x"))
+    shown = exporting.Exporting()
+    shown.attach(folder)
+    shown.boxes["onnx"].value = False
+    shown.button.click()
+    shown.command.children[folder.path].wait()
+    shown.refresh()
+    assert "model.safetensors: " in shown.message.value
+    (folder.path / "spec.yaml").unlink()
+    shown.button.click()
+    assert "is not a run folder" in shown.message.value
