@@ -186,6 +186,12 @@ def close(widget: Any) -> None:
     widget.close()
 
 
+def button(name: str, tooltip: str) -> ipywidgets.Button:
+    """A button as wide as its name."""
+    layout = ipywidgets.Layout(flex="0 0 auto", width="auto")
+    return ipywidgets.Button(description=name, tooltip=tooltip, layout=layout)
+
+
 def written(value: Any) -> str:
     """A value as a person types it: 10 for 10.0, 'yes' or 'no' for a truth."""
     if isinstance(value, bool):

@@ -1,4 +1,5 @@
-// A page with figures and tables that sort and filter, offline: plotly.js is in it, packed, and unpacked here.
+// A page with figures and tables that sort and filter, offline: plotly.js is in it, packed, and unpacked here; so is
+// table.js, before this.
 async function unpack(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -21,31 +22,16 @@ async function draw() {
   document.body.dataset.drawn = "yes";
 }
 
-function compare(one, other) {
-  const [a, b] = [one, other].map((cell) => cell.dataset.value);
-  if (a === "" || b === "") return (a === "") - (b === "");
-  return Number.isNaN(Number(a) - Number(b)) ? a.localeCompare(b) : Number(a) - Number(b);
-}
-
-function sort(head) {
-  const [table, place] = [head.closest("table"), head.cellIndex];
-  const down = head.getAttribute("aria-sort") === "ascending";
-  for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", down ? "descending" : "ascending");
-  const rows = [...table.tBodies[0].rows];
-  const known = rows.filter((row) => row.cells[place].dataset.value !== "");
-  known.sort((a, b) => (down ? -1 : 1) * compare(a.cells[place], b.cells[place]));
-  table.tBodies[0].append(...known, ...rows.filter((row) => !known.includes(row)));
-}
-
 for (const button of document.querySelectorAll("th button")) {
-  button.addEventListener("click", () => sort(button.closest("th")));
+  button.addEventListener("click", () => {
+    const [head, body] = [button.closest("th"), button.closest("table").tBodies[0]];
+    body.append(...sorted([...body.rows], (row) => row.cells[head.cellIndex].dataset.value, turn(head)));
+  });
 }
 const filter = document.getElementById("filter");
 filter.addEventListener("input", () => {
-  const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = [...document.querySelectorAll("#runs tbody tr")];
-  for (const row of rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+  for (const row of rows) row.hidden = !has(row.textContent, filter.value);
   document.getElementById("shown").textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} runs`;
 });
 draw();

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +12,15 @@ import ipywidgets
 
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs import RunFolder, default_folder, launch, list_runs, named_folder, prepare
+from dfkd_lab.runs.keeping import free
 from dfkd_lab.spec import record
 from widgets import classroom, form, status, variations, visitor
 from widgets.bar import BUTTONS, Bar
-from widgets.choice import ROW, Choice
+from widgets.choice import Choice
 from widgets.compare import Compare
 from widgets.live import Live
 from widgets.queue_panel import QueuePanel
+from widgets.run_table import RunTable
 from widgets.trust import trust_code
 from widgets.wording import in_short
 
@@ -35,9 +34,6 @@ HEADLESS = (
 OWN = "<p>You see your own runs here, and nobody else does. <a href='{}'>This address</a> leads back to them.</p>"
 
 PAGES = ("Run", "Queue", "Compare")
-
-LISTED_EVERY_S = 1.5
-"""How often the list of runs is read again, for those that other processes begin."""
 
 _shown: list[Panel] = []
 
@@ -58,11 +54,11 @@ class Panel:
             _shown.pop().close()
         _shown.append(self)
         self._state, self._pending = "no run", ""
-        self._listed, self._choosing = 0.0, 0
+        self._compared: list[str] = []
         self._make_widgets()
         self.choice.fill()
         self.live.start()
-        self._find_runs()
+        self.runs.show(None)
         self._attach_to_running()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -109,7 +105,9 @@ class Panel:
         self._pending = ""
         self.bar.edit.value = folder is None
         self.live.attach(folder, launch(folder, trust_code(folder)) if folder and begin else None)
-        self._find_runs()
+        self.runs.show(folder)
+        for button in (self.take, self.leave):
+            button.disabled = folder is None
         self._summarize()
 
     def close(self) -> None:
@@ -120,25 +118,17 @@ class Panel:
 
     def _make_widgets(self) -> None:
         self.message = ipywidgets.HTML()
-        self.runs = ipywidgets.Dropdown(
-            description="attach to",
-            tooltip="Show another run of this folder, live if it is running",
-            style={"description_width": "initial"},
-            layout=ipywidgets.Layout(flex="1 1 240px", max_width="480px", margin="2px 2px 2px 24px"),
-        )
+        self.runs = RunTable(self.root, lambda folder: self._tell(partial(self.attach, folder)), self._refuse_to_move)
         self.choice = Choice(self._show_problem, self.root)
         self.live = Live(self._show_state)
         style = ipywidgets.HTML(form.STYLE + classroom.style())
-        self.take = ipywidgets.Button(
-            description="Take its settings",
-            tooltip="Choose above what this run was given, for another run like it",
-            layout=ipywidgets.Layout(flex="0 0 auto", width="auto"),
-            disabled=True,
-        )
+        self.take = form.button("Take its settings", "Choose above what this run was given, for another run like it")
+        self.leave = form.button("Watch none", "Show no run; what runs goes on")
+        self.take.disabled = self.leave.disabled = True
         actions = {name: partial(self._tell, getattr(self, name.lower())) for name in BUTTONS}
         self.bar = Bar(actions, self.choice.widget, self.choice.trust.button)
         self.buttons = self.bar.buttons
-        others = ipywidgets.Box([self.runs, self.take], layout={**ROW, "align_items": "center"})
+        others = ipywidgets.VBox([ipywidgets.HBox([self.take, self.leave]), self.runs], layout={"width": "100%"})
         own = ipywidgets.HTML(OWN.format(way_back) if (way_back := visitor.way_back()) else "")
         parts = [style, own, self.bar.widget, self.message, self.choice.widget, self.live.widget, others]
         run = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
@@ -148,45 +138,40 @@ class Panel:
         pages = [run, self.queue.widget, self.compared]
         self.widget = ipywidgets.Tab(pages, titles=PAGES, selected_index=0)
         self.widget.observe(lambda change: self._turned(), "selected_index")
-        self.runs.observe(lambda change: self._tell(self._chosen), "value")
         self.take.on_click(lambda button: self._tell(self._take))
+        self.leave.on_click(lambda button: self._tell(partial(self.attach, None)))
 
     def _turned(self) -> None:
         """Whoever turns to the comparison, or to the queue, sees the run folders as they are then."""
         page = PAGES[self.widget.selected_index]
         if page == "Queue":
             self.queue.refresh(at_once=True)
-        if page != "Compare":
-            return
-        if self.compare:
-            self.compare.refresh()
-            return
-        self.compare = Compare(self.root, live=True)
-        self.compared.children = [self.compare.widget]
+        if page == "Compare":
+            self._compare()
+
+    def _compare(self) -> None:
+        """Those that are marked in the table, if others were since the last time; else what is chosen there."""
+        marked = self.runs.marked
+        if self.compare is None:
+            self.compare = Compare(self.root, live=True, names=marked)
+            self.compared.children = [self.compare.widget]
+        else:
+            self.compare.refresh(self.compare.chosen if marked == self._compared else marked)
+        self._compared = marked
 
     def _watch(self, folder: RunFolder) -> None:
         """Show a run of the queue on the first page."""
         self.attach(folder)
         self.widget.selected_index = PAGES.index("Run")
 
-    def _find_runs(self) -> None:
-        folder = self.live.folder
-        self._listed = time.monotonic()
-        found = {str(each.path): each.path.relative_to(self.root).as_posix() for each in list_runs(self.root)}
-        watched = str(folder.path) if folder else ""
-        if watched and watched not in found:
-            found[watched] = folder.name if folder and folder.exists() else f"{Path(watched).name} (gone)"
-        options = (("(no run)", ""), *((name, path) for path, name in found.items()))
-        self._choosing = threading.get_ident()
-        if options != self.runs.options or watched != self.runs.value:
-            self.runs.options = options
-            self.runs.value = watched
-        self._choosing = 0
-        self.take.disabled = folder is None
-
-    def _chosen(self) -> None:
-        if self._choosing != threading.get_ident():
-            self.attach(RunFolder(self.runs.value) if self.runs.value else None)
+    def _refuse_to_move(self, folder: RunFolder) -> None:
+        """Refuse to rename or delete what a process is about to write."""
+        watched = self.live.folder
+        if watched and watched.path.resolve() == folder.path.resolve() and self.live.now()["state"] == "starting":
+            raise RunError(f"{folder.name} is starting; stop it first")
+        waits = self.queue.order.name_of(folder) in self.queue.order.read().runs
+        if waits and folder.status()["state"] != "finished":
+            raise RunError(f"{folder.name} waits in the queue; cancel it there first")
 
     def _attach_to_running(self) -> None:
         on = [each for each in list_runs(self.root) if each.status()["state"] in ("running", "paused")]
@@ -209,8 +194,7 @@ class Panel:
 
     def _show_state(self, state: str) -> None:
         """At each look, not at each change: a click may be answered after the state it asks for was reached."""
-        if time.monotonic() - self._listed > LISTED_EVERY_S:
-            self._find_runs()
+        self.runs.refresh()
         pending = "" if self._pending and state in REACHED[self._pending] else self._pending
         changed = (state, pending) != (self._state, self._pending)
         self._state, self._pending = state, pending
@@ -239,26 +223,8 @@ class Panel:
         self.bar.switch(self._pending or self._state, can_start=not self.choice.problem)
 
     def _tell(self, action: Callable[[], None]) -> None:
-        with self._sentence():
+        with status.refused(self._say):
             action()
-
-    @contextlib.contextmanager
-    def _sentence(self) -> Iterator[None]:
-        """An error becomes a sentence in the panel."""
-        self._say("")
-        try:
-            yield
-        except (SpecError, RunError, OSError) as error:
-            self._say(str(error), alert=True)
 
     def _say(self, text: str, *, alert: bool = False) -> None:
         self.message.value = status.sentence(text, alert=alert) if text else ""
-
-
-def free(path: Path) -> Path:
-    """``path``, or the first of path-2, path-3, ... that holds no run."""
-    number, found = 1, path
-    while RunFolder(found).exists():
-        number += 1
-        found = path.with_name(f"{path.name}-{number}")
-    return found

@@ -111,10 +111,10 @@ class QueuePanel:
 
     def _make_widgets(self) -> None:
         self.axes = [self._axis("vary", "seed", "0, 1, 2"), self._axis("and", variations.NONE, "")]
-        self.button = _button("Add to the queue", "Plan a run for each combination, and put them at the end")
+        self.button = form.button("Add to the queue", "Plan a run for each combination, and put them at the end")
         self.button.button_style = "primary"
         self.button.on_click(lambda button: self.tell(self._add_apart))
-        self.hold = _button("Hold", "Begin no more runs, or go on; what runs goes on")
+        self.hold = form.button("Hold", "Begin no more runs, or go on; what runs goes on")
         self.hold.on_click(lambda button: self.tell(self._hold))
         self.jobs = ipywidgets.Dropdown(
             options=JOBS,
@@ -167,11 +167,8 @@ class QueuePanel:
 
     def tell(self, action: Callable[[], Any]) -> None:
         """Do what a click asks for; an error becomes a sentence."""
-        self.say("")
-        try:
+        with status.refused(self.say):
             action()
-        except (SpecError, RunError, OSError) as error:
-            self.say(str(error), alert=True)
 
     def _add_apart(self) -> None:
         """Planning takes a second a run, and clicks are heard meanwhile."""
@@ -211,7 +208,7 @@ class Line:
         }
         buttons = []
         for label, (tooltip, action) in actions.items():
-            button = _button(label, f"{tooltip}: {name}")
+            button = form.button(label, f"{tooltip}: {name}")
             button.on_click(lambda button, action=action: panel.tell(lambda: self._do(action)))
             buttons.append(button)
         self.widget = ipywidgets.HBox([self.text, *buttons], layout=ipywidgets.Layout(width="100%"))
@@ -249,8 +246,3 @@ def standing(row: Row, folders: dict[str, RunFolder], found: dict[str, dict[str,
     elif row.held:
         words.append("held: no more are begun")
     return " · ".join(filter(None, words))
-
-
-def _button(name: str, tooltip: str) -> ipywidgets.Button:
-    layout = ipywidgets.Layout(flex="0 0 auto", width="auto")
-    return ipywidgets.Button(description=name, tooltip=tooltip, layout=layout)

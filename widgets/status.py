@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -12,6 +13,7 @@ from IPython import get_ipython
 
 from dfkd_lab.engine.recipe import Schedule
 from dfkd_lab.engine.report import Report
+from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.timing import duration, remaining
 from widgets.series import Reports
 
@@ -109,3 +111,13 @@ def sentence(text: str, *, alert: bool = False) -> str:
     """Text as HTML that a screen reader announces, at once if it is an ``alert``; its lines stay lines."""
     role, color = ("alert", f"; color: {WARNING}") if alert else ("status", "")
     return f"<div role='{role}' style='line-height: 1.35; white-space: pre-wrap{color}'>{escape(text)}</div>"
+
+
+@contextlib.contextmanager
+def refused(say: Callable[..., object]) -> Iterator[None]:
+    """What is refused in the block becomes a sentence for ``say``, as an ``alert``; what it said before goes first."""
+    say("")
+    try:
+        yield
+    except (SpecError, RunError, OSError) as error:
+        say(str(error), alert=True)

@@ -22,6 +22,7 @@ from dfkd_lab.runs import (
     ResolvedRun,
     RunFolder,
     Session,
+    contents,
     list_runs,
     own_code,
     plan,
@@ -119,7 +120,7 @@ def execute(resolved: ResolvedRun, trust_code: str = "") -> None:
 
 
 def show(arguments: list[str]) -> None:
-    """The run folders below runs/, newest first."""
+    """The run folders below runs/, newest first, with their tags and notes where there are any."""
     if len(arguments) > 1 or not all(Path(name).is_dir() for name in arguments):
         raise SpecError(f"list takes one folder that holds run folders, not {' '.join(arguments)}")
     folders = list_runs(*arguments)
@@ -159,10 +160,17 @@ def _print_results(folders: list[tuple[str, RunFolder]], read: Callable[[RunFold
             result, text, reason = read(folder), remark(folder), ""
         except (RunError, SpecError) as error:
             result, text, reason = {"state": "damaged"}, "", str(error)
-        rows.append({"run": name, **_headline(result)})
+        try:
+            label = contents.label(folder.path)
+        except RunError as error:
+            label, reason = {}, reason or str(error)
+        said = {"tags": ", ".join(label.get("tags", ())) or None, "note": label.get("note") or None}
+        rows.append({"run": name, **_headline(result), **said})
         remarks += [printable(f"{folder.name} {text}")] if text else []
         damaged.append(reason)
-    print("\n".join(filter(None, (plain_table(rows), *remarks))))
+    silent = {name for name in ("tags", "note") if not any(row[name] for row in rows)}
+    shown = [{name: row[name] for name in row if name not in silent} for row in rows]
+    print("\n".join(filter(None, (plain_table(shown), *remarks))))
     return damaged
 
 

@@ -6,7 +6,7 @@ else, and comes out as what the rest may rely on, or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,6 +57,10 @@ SEAL = Fields(
         "sessions": [Fields(known={**SEALED, "watched": [str], "not_watched": Fields(others=str)})],
     },
 )
+LABEL = Fields(known={"note": str, "tags": [str]})
+LONGEST_NOTE, LONGEST_TAG, MOST_TAGS = 500, 40, 20
+"""Characters of a note and of a tag; tags of a run."""
+MOST_LABEL_BYTES = 2**14
 NUMBERS = Fields(others=(float, None))
 EVENT = Fields(
     needed={
@@ -99,6 +103,7 @@ MAPS = Fields(
 SAMPLE = Fields(needed={"height": int, "width": int, "rows": int, "columns": int, "cells": [CELL]})
 WITHOUT_MANIFEST = "remove it to go on without what it says of earlier sessions"
 WITHOUT_SEAL = "remove it, and its rounds count as not watched"
+WITHOUT_LABEL = "remove it, and the run has no note and no tags"
 BEGIN_AGAIN = "put it back from a copy, or begin again in another --out"
 
 
@@ -128,6 +133,30 @@ def status(folder: Path) -> dict[str, Any]:
         return read_json(folder / "status.json", STATUS, "the run itself is not affected")
     except DamagedFile as error:
         return {"state": "damaged", "round": 0, "message": str(error)}
+
+
+def label(folder: Path) -> dict[str, Any]:
+    """A person's ``note`` and ``tags``, as :func:`unfit_label` allows them; both empty if there are none."""
+    path = folder / "label.json"
+    text = read_text(path, WITHOUT_LABEL, MOST_LABEL_BYTES)
+    found = {"note": "", "tags": [], **({} if text is None else parsed(text, LABEL, path, WITHOUT_LABEL))}
+    if reason := unfit_label(found["note"], found["tags"]):
+        raise DamagedFile(f"{path} is damaged ({reason}); {WITHOUT_LABEL}")
+    return found
+
+
+def unfit_label(note: str, tags: Sequence[str]) -> str:
+    """Why these cannot be a run's note and tags, naming what is allowed; empty if they can."""
+    if len(note) > LONGEST_NOTE:
+        return f"note has {len(note):,} characters; allowed: up to {LONGEST_NOTE}"
+    if not note.isprintable():
+        return f"note = {note!r} cannot be printed; allowed: a line of text"
+    if len(tags) > MOST_TAGS:
+        return f"tags are {len(tags):,}; allowed: up to {MOST_TAGS}"
+    for tag in tags:
+        if not 0 < len(tag) <= LONGEST_TAG or not tag.isprintable() or "," in tag:
+            return f"tag = {tag[: LONGEST_TAG + 1]!r}; allowed: 1 to {LONGEST_TAG} characters of a line, and no comma"
+    return ""
 
 
 def sample(path: Path) -> dict[str, Any]:

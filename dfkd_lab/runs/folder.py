@@ -11,6 +11,7 @@ student.safetensors  the last student; student.py and teacher.py the Python file
 seal.json            what the distillation read, how that was watched, and in which rounds; beside each checkpoint
 digests.json         of what a run goes on from, the SHA-256 as it was written
 examination.safetensors  what both networks say, class by class and image by image; only if somebody examined it
+label.json           a person's note and tags
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ NOT_IDENTITY = ("out", "checkpoint_s", "evaluate_every", "buffer_on")
 REQUESTS = ("run", "pause", "stop", "terminate")
 LONGEST_NAME = 200
 """Bytes of a folder's name; file systems take 255, and files beside it need some."""
+BIN = ".bin"
+"""Of the folder in which runs wait to be erased, or to be taken back."""
 
 
 class Planned(Protocol):
@@ -238,12 +241,7 @@ def default_folder(spec: RunSpec) -> Path:
 
 def is_same_run(folder: RunFolder, spec: RunSpec) -> bool:
     """Whether ``folder`` holds a run of ``spec``."""
-    return not _changed(folder, spec)
-
-
-def _changed(folder: RunFolder, spec: RunSpec) -> list[str]:
-    """The settings in which a run folder's spec differs in what it computes."""
-    return difference(identity(spec), identity(folder.spec()))
+    return identity(spec) == identity(folder.spec())
 
 
 def identity(spec: RunSpec) -> dict[str, Any]:
@@ -257,7 +255,7 @@ def refuse_other_spec(folder: RunFolder, spec: RunSpec) -> None:
     Raises:
         RunError: showing what differs.
     """
-    if folder.exists() and (changed := _changed(folder, spec)):
+    if folder.exists() and (changed := difference(identity(spec), identity(folder.spec()))):
         raise RunError(f"{folder.path} holds a run of another spec ({'; '.join(changed)}); give another --out")
 
 
@@ -284,12 +282,12 @@ def prepare(run: RunSpec | Planned) -> RunFolder:
 
 
 def list_runs(root: Path | str | None = None) -> list[RunFolder]:
-    """The run folders below ``root`` (or :func:`runs_root`), in folders of folders too, newest first."""
+    """The run folders below ``root`` (or :func:`runs_root`), in folders of folders too but no bin, newest first."""
     found: list[Path] = []
     for path, folders, files in os.walk(root or runs_root()):
-        if "spec.yaml" in files:
-            found.append(Path(path))
-            folders.clear()
+        is_run = "spec.yaml" in files
+        found += [Path(path)] if is_run else []
+        folders[:] = () if is_run else (each for each in folders if each != BIN)
     return [RunFolder(path) for path in sorted(found, key=_modified, reverse=True)]
 
 

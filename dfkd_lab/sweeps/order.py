@@ -22,6 +22,7 @@ from dfkd_lab.runs.standing import AT_WORK
 from dfkd_lab.spec import unknown
 from dfkd_lab.system import environment
 from dfkd_lab.system.files import write_atomically
+from dfkd_lab.system.locks import is_held
 from dfkd_lab.system.stored import Fields, read_json
 
 MOST_JOBS = 1024
@@ -183,15 +184,7 @@ class Order:
 
     def is_worked_off(self) -> bool:
         """Whether a process works it off."""
-        if not self.file.parent.is_dir():
-            return False
-        probe = FileLock(self._work.lock_file)
-        try:
-            probe.acquire(timeout=0.03, poll_interval=0.01)  # another who only looks has it for a moment
-        except Timeout:
-            return True
-        probe.release()
-        return False
+        return is_held(Path(self._work.lock_file))
 
     def have_worked_off(self) -> subprocess.Popen[bytes] | None:
         """Begin a process of its own that works it off and outlives this one; None if one does."""

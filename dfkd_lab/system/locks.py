@@ -1,4 +1,4 @@
-"""Whether a folder is on a file system that keeps locks, on which it rests that one process at a time writes a run."""
+"""Locks, on which it rests that one process at a time writes a run: whether one is held, and a folder keeps any."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 WITHOUT_LOCKS = "{} is on a file system that keeps no locks: begin what writes there from one place at a time"
 ANOTHER = (
@@ -33,3 +33,16 @@ def keeps_locks(folder: Path) -> bool:
         return False
     finally:
         file.unlink(missing_ok=True)
+
+
+def is_held(file: Path) -> bool:
+    """Whether somebody holds the lock ``file``."""
+    if not file.is_file():
+        return False
+    probe = FileLock(file)
+    try:
+        probe.acquire(timeout=0.03, poll_interval=0.01)  # another who only looks has it for a moment
+    except Timeout:
+        return True
+    probe.release()
+    return False

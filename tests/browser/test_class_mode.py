@@ -74,7 +74,7 @@ def test_a_run_is_read_from_the_back_row_and_is_the_visitors_only_one(served: st
         for selector in (".dfkd-headline", ".js-plotly-plot", ".dfkd-samples tr"):
             assert page.evaluate(IN_VIEW, selector), f"{selector} is out of view"
         assert min(page.evaluate(CONTRAST, TEXTS)) >= 4.5
-    page.get_by_label("attach to").select_option("(no run)")
+    page.get_by_role("button", name="Watch none").click()
     expect(start).to_be_enabled()
     start.click()
     expect(page.get_by_role("alert").filter(has_text="one run of a visitor at a time")).to_be_visible()

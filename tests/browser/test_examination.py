@@ -27,7 +27,7 @@ def test_examine_a_run_click_a_sample_and_browse_its_buffer(context: str, page: 
     artefacts = Path(os.environ.get("DFKD_ARTEFACTS") or tmp_path / "artefacts")
     finished(tmp_path / "runs" / "kept", capacity=120, batch=60)
     bench = Workbench(page, context)
-    page.get_by_label("attach to").last.select_option("kept")
+    page.get_by_role("table", name="runs").last.get_by_role("button", name="kept", exact=True).click()
     bench.button("classes").click()
     expect(page.get_by_text(confusion.NOT_EXAMINED)).to_be_visible()
     bench.button("Examine this run").press("Space")

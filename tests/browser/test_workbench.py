@@ -1,5 +1,7 @@
 """The workbench in a real JupyterLab and a real browser: press every button, and see the picture move."""
 
+import dataclasses
+import json
 import os
 import re
 import shlex
@@ -17,8 +19,9 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect, sync_playwright
 
-from dfkd_lab import nets, plan
+from dfkd_lab import RunFolder, nets, plan, prepare
 from dfkd_lab.cli import flags
+from dfkd_lab.runs import contents
 from dfkd_lab.runs.folder import is_same_run, list_runs
 from tests.support import ROOT
 
@@ -246,8 +249,7 @@ def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, t
     copied = tmp_path / "runs" / "copied"
     shutil.copytree(folder.path, copied)
     (copied / "student.safetensors").write_bytes(b"a student, as a run leaves it that is finished")
-    expect(page.get_by_role("option", name="copied").last).to_be_attached()
-    page.get_by_label("attach to").last.select_option("copied")
+    page.get_by_role("table", name="runs").last.get_by_role("button", name="copied", exact=True).click()
     for name in ("student.safetensors", "report.html", "rounds.csv"):
         with page.expect_download() as downloading:
             page.get_by_role("link", name=name).last.click()
@@ -333,3 +335,119 @@ def choose(bench: Workbench) -> None:
     ).to_be_visible()
     expect(bench.page.get_by_text("accuracy 0.9")).to_be_visible()
     expect(bench.button("Start")).to_be_enabled()
+
+
+LONG = "a-name-that-nobody-can-read-at-a-glance-because-it-has-so-many-words-lr0.1-seed3"
+IN_TABLE = ".dfkd-run-table :is(th button, td, label, span, summary, td button)"
+
+
+def leave_runs(root: Path) -> None:
+    """Four runs as lists read them, each newer than the one before."""
+    spec = plan(method="dafl", rounds=2).spec
+    states = {"first": "failed", "second": "finished", LONG: "finished", "x": "new"}
+    for number, (name, state) in enumerate(states.items()):
+        folder = prepare(dataclasses.replace(spec, out=str(root / name)))
+        result = {"rounds": 2, "seconds": 1.0, "last": 0.9 - 0.1 * number, "mu": 0.5}
+        status = {"state": state, "round": 2, "rounds": 2, "message": "why", "result": result}
+        if state != "new":
+            (folder.path / "status.json").write_text(json.dumps(status))
+        os.utime(folder.path, (number, number))
+
+
+def test_runs_are_found_named_labeled_deleted_and_brought_back(context: str, page: Page, tmp_path: Path) -> None:
+    artefacts = Path(os.environ.get("DFKD_ARTEFACTS") or tmp_path / "artefacts")
+    leave_runs(tmp_path / "runs")
+    bench = Workbench(page, context)
+    table = page.get_by_role("table", name="runs")
+    names = table.locator("td.name")
+    button = lambda name: table.get_by_role("button", name=name, exact=True)  # noqa: E731
+    see_sorted_and_found(page, table, names)
+    for theme in ("light", "dark"):
+        if theme == "dark":
+            page.evaluate(DARK)
+            expect(page.locator("#jupyterlab-splash")).to_have_count(0)
+        assert min(page.evaluate(CONTRAST, IN_TABLE)) >= 4.5
+        button("second").scroll_into_view_if_needed()
+        bench.screenshot(f"runs-{theme}", artefacts)
+
+    button("change second").press("Enter")  # by keys alone
+    page.keyboard.press("Control+A")
+    page.keyboard.type("../first")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="name = '../first' is no name for a run folder")).to_be_visible()
+    form = page.get_by_role("form", name="change second")
+    expect(form.get_by_label("name")).to_have_value("../first")
+    assert min(page.evaluate(CONTRAST, ".dfkd-run-table .alert, .dfkd-run-table form label")) >= 4.5
+    bench.screenshot("runs-refused", artefacts)
+    page.keyboard.press("Control+A")
+    page.keyboard.type("renamed")
+    for text in ("<b>kept</b>", "paper, best"):
+        page.keyboard.press("Tab")
+        page.keyboard.type(text)
+    page.keyboard.press("Enter")
+    expect(button("change renamed")).to_be_focused()
+    expect(names.filter(has_text="second")).to_have_count(0)
+    expect(table.locator("td.note", has_text="<b>kept</b>")).to_be_visible()
+    assert contents.label(tmp_path / "runs" / "renamed") == {"note": "<b>kept</b>", "tags": ["paper", "best"]}
+
+    button("renamed").click()
+    expect(button("renamed")).to_have_attribute("aria-current", "true")
+    expect(page.get_by_role("status").filter(has_text="finished · round").first).to_be_attached()
+    page.keyboard.press("ArrowUp")
+    expect(button("first")).to_be_focused()
+
+    delete_and_undo(page, table, tmp_path / "runs")
+    page.set_viewport_size({"width": 620, "height": 800})
+    button("change first").click()
+    expect(page.get_by_role("form", name="change first").get_by_label("note")).to_be_in_viewport()
+    assert page.evaluate(SIDE_SCROLL) == 0
+    bench.screenshot("runs-narrow", artefacts)
+    page.keyboard.press("Escape")
+    page.get_by_label("compare first").check()
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator(".dfkd-runs option:checked")).to_have_count(3)
+    chosen = page.locator(".dfkd-runs option:checked").all_text_contents()
+    assert sorted(text.split("\u00a0")[0] for text in chosen) == sorted(["first", "renamed", LONG])
+    assert not bench.errors
+
+
+def see_sorted_and_found(page: Page, table: Any, names: Any) -> None:
+    """By clicks and by typing; a long name is shortened in the middle, and what is hidden stays so."""
+    expect(names).to_have_count(4)
+    expect(page.get_by_text("4 of 4 runs")).to_be_visible()
+    marked = [table.get_by_label(f"compare {name}", exact=True).is_checked() for name in ("x", LONG, "second", "first")]
+    assert marked == [False, True, True, False], "the two newest that finished"
+    assert re.fullmatch("a-name-.*….*-seed3", names.nth(1).inner_text())
+    assert names.nth(1).locator("button").get_attribute("title") == LONG
+    head = table.get_by_role("columnheader", name="last")
+    for order, first in (("ascending", "a-name"), ("descending", "first")):
+        head.get_by_role("button").press("Enter")
+        expect(head).to_have_attribute("aria-sort", order)
+        expect(names.first).to_contain_text(first)
+    assert names.last.inner_text() == "x", "what is not known is last"
+    page.get_by_label("find").fill("DAFL finished many")
+    expect(page.get_by_text("1 of 4 runs")).to_be_visible()
+    page.get_by_label("find").fill("")
+    page.get_by_text("columns", exact=True).press("Enter")
+    page.get_by_label("column method").uncheck()
+    expect(table.get_by_role("columnheader", name="method")).to_be_hidden()
+    expect(table.locator("td.method").first).to_be_hidden()
+
+
+def delete_and_undo(page: Page, table: Any, root: Path) -> None:
+    """The page asks first; the run is in the bin, and comes back."""
+    row = table.get_by_role("button", name="renamed", exact=True)
+    table.get_by_role("button", name="change renamed").click()
+    for answer in ("Cancel", "Confirm"):
+        page.get_by_role("button", name="Delete", exact=True).click()
+        expect(page.get_by_role("alert").filter(has_text="Move renamed to the bin?")).to_be_visible()
+        page.get_by_role("button", name=answer, exact=True).press("Space")
+    expect(row).to_have_count(0)
+    assert RunFolder(root / ".bin" / "renamed").exists()
+    assert not (root / "renamed").exists()
+    undo = page.get_by_role("button", name="Undo: bring back renamed")
+    expect(undo).to_be_focused()
+    undo.press("Space")
+    expect(row).to_be_visible()
+    assert RunFolder(root / "renamed").exists()
+    expect(undo).to_be_hidden()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dfkd_lab import METHODS, RunFolder, __version__, plan, teachers
+from dfkd_lab import METHODS, RunFolder, __version__, plan, prepare, teachers
 from dfkd_lab.__main__ import COMMANDS, USAGE, main
 from dfkd_lab.cli.flags import parse
 from dfkd_lab.cli.progress import Progress
@@ -19,6 +19,7 @@ from dfkd_lab.engine.loop import Run
 from dfkd_lab.engine.report import Cost, Report
 from dfkd_lab.errors import SpecError
 from dfkd_lab.methods import catalogue
+from dfkd_lab.runs import keeping
 from dfkd_lab.spec import RunSpec, settings_of
 from tests.support import events_of
 from widgets.__main__ import main as draw
@@ -305,3 +306,23 @@ def test_a_report_is_written_of_a_run_and_of_many(tmp_path: Path, capfd: pytest.
     with pytest.raises(SystemExit, match="2"):
         main(["report", str(tmp_path / "empty")])
     assert "there is no run folder in" in capfd.readouterr().err
+
+
+def test_the_list_shows_tags_and_notes_where_there_are_any(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, two = (prepare(plan(method="dafl", out=name)) for name in ("one", "two"))
+    assert main(["list"]) == 0
+    assert "tags" not in capsys.readouterr().out
+    keeping.write_label(one, "the best", ["paper", "seed 0"])
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[-2:] == ["tags", "note"]
+    (line,) = (each for each in lines if "runs/one" in each)
+    assert line.endswith("  paper, seed 0  the best")
+    (two.path / "label.json").write_text("[")
+    assert main(["list"]) == 0
+    shown = capsys.readouterr()
+    assert "runs/two  new" in shown.out
+    assert "label.json is damaged" in shown.err

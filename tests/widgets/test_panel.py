@@ -15,7 +15,7 @@ import pytest
 from dfkd_lab import METHODS, RunFolder, RunSpec, nets, plan, prepare, teachers
 from dfkd_lab.spec import record, settings_of
 from tests.support import events_of
-from widgets import Panel, cards, forecast, live, panel, status, views
+from widgets import Panel, cards, forecast, live, panel, run_table, status, views
 from widgets.choice import Choice
 from widgets.form import INVALID
 
@@ -283,22 +283,23 @@ def test_data_that_cannot_be_read_keeps_start_from_being_pressed(
 def test_a_run_of_another_process_is_listed_and_one_that_is_gone_is_said_to_be(
     make_panel: Any, make_folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(panel, "LISTED_EVERY_S", 0)
+    monkeypatch.setattr(run_table, "LISTED_EVERY_S", 0)
     shown = make_panel()
-    assert len(shown.runs.options) == 1
+    assert shown.runs.rows == []
     folder = make_folder("done")
     nested = folder.path.parent / "lesson" / "one"
     shutil.copytree(folder.path, nested)
     shown.live.refresh()
-    assert {label for label, _ in shown.runs.options} == {"(no run)", "done", "lesson/one"}
-    shown.runs.value = str(nested)
+    assert {row["name"] for row in shown.runs.rows} == {"done", "lesson/one"}
+    shown.runs.watch("lesson/one")
     shown.live.refresh()
+    assert shown.runs.watched == "lesson/one"
     assert "finished</b>" in shown.live.status.value
     shutil.rmtree(nested)
     shown.live.refresh()
     assert "gone</b>" in shown.live.status.value
     assert "moved, renamed or removed" in shown.live.status.value
-    assert ("one (gone)", str(nested)) in shown.runs.options
+    assert [row["name"] for row in shown.runs.rows] == ["done"]
     assert enabled(shown) == ["Start"]
 
 
@@ -332,14 +333,19 @@ def test_a_visitor_sees_and_stops_no_run_of_another_and_finds_the_own_again(
     monkeypatch.chdir(tmp_path)
     running(tmp_path / "runs" / "of-the-host")
     first = visit(monkeypatch, "one")
-    assert [path for _, path in first.runs.options] == [""]
+    assert first.runs.rows == []
     assert enabled(first) == ["Start"]
     first.start()
     (launched[0].path / "status.json").write_text(RUNNING % os.getpid())
     (address,) = re.findall(r"href='(\?visitor=[0-9a-f]{32})'", first.widget.children[0].children[1].value)
     assert "one" not in address
     second = visit(monkeypatch, "two")
-    assert [path for _, path in second.runs.options] == [""]
+    assert second.runs.rows == []
+    second.runs._hear(second.runs, {"do": "delete", "name": f"../{first.root.name}/{launched[0].name}"}, [])
+    assert "is no run folder" in second.runs.said
+    second.runs._hear(second.runs, {"do": "delete", "name": str(launched[0].path.absolute())}, [])
+    assert "leads out of your own runs" in second.runs.said
+    assert launched[0].exists()
     second.widget.selected_index = panel.PAGES.index("Compare")
     assert second.compare is not None
     assert second.compare.runs == {}
@@ -349,7 +355,7 @@ def test_a_visitor_sees_and_stops_no_run_of_another_and_finds_the_own_again(
         assert visit(monkeypatch, "four", query).live.folder is None
     monkeypatch.delenv("VOILA_KERNEL_ID")
     host = Panel(live=True)
-    assert {Path(path).name for _, path in host.runs.options if path} == {"of-the-host", launched[0].name}
+    assert {Path(name).name for name in host.runs.folders} == {"of-the-host", launched[0].name}
     host.close()
 
 
@@ -502,14 +508,14 @@ def test_attaching_shows_a_finished_run(make_panel: Any, make_folder: Any) -> No
     folder = make_folder("done")
     shown = make_panel()
     assert shown.live.folder is None
-    shown.runs.value = str(folder.path)
+    shown.runs.watch("done")
     shown.live.refresh()
     accuracies = [event["accuracy"] for event in events_of(folder)]
     assert shown.live.chart.drawn.data[0].y == pytest.approx(accuracies)
     assert base64.b64encode(folder.samples()[2].read_bytes()).decode() in str(shown.live.samples.grid.content)
     assert "finished</b> · round 2 of 2" in shown.live.status.value
     assert enabled(shown) == ["Start"]
-    shown.runs.value = ""
+    shown.leave.click()
     shown.live.refresh()
     assert len(shown.live.chart.drawn.data[0].x) == 0
 
@@ -581,6 +587,61 @@ def test_the_comparison_reads_when_it_is_turned_to(make_panel: Any, make_folder:
     shown.widget.selected_index = panel.PAGES.index("Compare")
     assert set(shown.compare.runs) == {"one", "two"}
     assert len(shown.compared.children) == 1
+
+
+def test_the_comparison_opens_with_the_runs_that_are_marked(make_panel: Any, make_folder: Any) -> None:
+    folder = make_folder("a")
+    for name in "bc":
+        shutil.copytree(folder.path, folder.path.with_name(name))
+    shown = make_panel()
+    turn = lambda name: setattr(shown.widget, "selected_index", panel.PAGES.index(name))  # noqa: E731
+    turn("Compare")
+    assert len(shown.compare.chosen) == 2
+    shown.compare.list.value = ("a",)
+    turn("Run")
+    turn("Compare")
+    assert shown.compare.chosen == ["a"], "what is chosen there stays while the marks do"
+    turn("Run")
+    shown.runs.marked = ["c", "b", "gone"]
+    turn("Compare")
+    assert shown.compare.chosen == ["c", "b"]
+    turn("Run")
+    shown.runs.marked = []
+    turn("Compare")
+    assert shown.compare.chosen == []
+
+
+def test_what_is_renamed_or_deleted_while_it_is_watched_is_watched_again(make_panel: Any, make_folder: Any) -> None:
+    folder = make_folder("done")
+    shown = make_panel()
+    shown.runs.watch("done")
+    shown.runs.change("done", "better", "kept")
+    assert shown.live.folder.path == folder.path.with_name("better")
+    shown.live.refresh()
+    assert "finished</b>" in shown.live.status.value
+    shown.runs.delete("better")
+    assert not shown.live.folder
+    assert enabled(shown) == ["Start"]
+    shown.runs.undo()
+    assert shown.live.folder.path == folder.path.with_name("better")
+    assert len(shown.live.folder.reports()) == 2
+
+
+def test_what_starts_or_waits_in_the_queue_stays_where_it_is(
+    make_panel: Any, launched: list[RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "cache"))
+    shown = make_panel()
+    waits = prepare(plan(method="dafl", rounds=2, out=str(tmp_path / "runs" / "waits")))
+    shown.queue.order.add([waits])
+    shown.choice.run_form.value = {"method": "dafl", "rounds": 3}
+    shown.start()
+    for name, reason in (("waits", "waits in the queue; cancel it there first"), (launched[0].name, "is starting")):
+        for message in ({"do": "delete"}, {"do": "change", "to": "other", "note": "", "tags": ""}):
+            shown.runs._hear(shown.runs, {**message, "name": name}, [])
+            assert reason in shown.runs.said
+            assert shown.runs.alert
+            assert (tmp_path / "runs" / name / "spec.yaml").exists()
 
 
 def test_twenty_runs_leave_no_widget_behind(make_panel: Any, make_folder: Any) -> None:

@@ -26,6 +26,7 @@ from widgets.compare.groups import Group, Run, chosen, grouped, to_csv
 from widgets.compare.settings_figures import importance_figure, parallel
 
 FILE, TABLE = "sweep.html", "sweep.csv"
+WIDGETS, SCRIPTS = Path(__file__).parents[1], ("table.js", "page.js")
 PAGE_STYLE = """
 body { max-width: 1180px; }
 td, th { width: auto; } #runs td, #runs th { white-space: nowrap; }
@@ -83,7 +84,7 @@ def html(name: str, runs: Sequence[Run], unreadable: Sequence[str] = ()) -> str:
         f"<section>{settings(groups)}</section>" if groups else "",
         f"<script type='text/plain' id='plotly'>{_packed()}</script>",
         f"<script type='application/json' id='config'>{json.dumps(figures.CONFIG)}</script>",
-        f"<script>{(Path(__file__).parents[1] / 'page.js').read_text(encoding='utf-8')}</script>",
+        f"<script>{''.join((WIDGETS / name).read_text(encoding='utf-8') for name in SCRIPTS)}</script>",
     ]
     head = f"<meta charset='utf-8'><meta name='viewport' content='width=device-width'><title>{escape(name)}</title>"
     style, parts = report.STYLE + PAGE_STYLE, "\n".join(body)

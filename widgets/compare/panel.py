@@ -29,13 +29,14 @@ FEWEST_ROWS, MOST_ROWS = 3, 10
 class Compare:
     """Runs beside each other; live it has a list to choose from, headless it is still figures and tables.
 
-    ``root`` holds the run folders. ``names`` are those to begin with, with commas between; empty takes all finished.
+    ``root`` holds the run folders. ``names`` are those to begin with: a text with commas between, of which empty takes
+    all finished, or a list, of which those are taken that can be read.
 
     Raises:
         SpecError: if a name is none of the run folders.
     """
 
-    def __init__(self, root: Path | str | None = None, live: bool | None = None, names: str = ""):
+    def __init__(self, root: Path | str | None = None, live: bool | None = None, names: str | Sequence[str] = ""):
         self.root = Path(root) if root else visitor.own_root()
         self.runs: dict[str, Run] = {}
         self.unreadable: list[str] = []
@@ -44,7 +45,10 @@ class Compare:
         self.watched = status.is_live(live)
         if self.watched:
             self._make_widgets()
-        self.choose([name.strip() for name in names.split(",") if name.strip()] or self._finished())
+        if isinstance(names, str):
+            self.choose([name.strip() for name in names.split(",") if name.strip()] or self._finished())
+        else:
+            self.choose([name for name in names if name in self.runs])
 
     @property
     def groups(self) -> list[Group]:
@@ -62,10 +66,14 @@ class Compare:
             else:
                 display(part)
 
-    def refresh(self) -> None:
-        """Read all run folders again; what is chosen stays so, and if nothing is, all that are finished are."""
+    def refresh(self, names: Sequence[str] | None = None) -> None:
+        """Read all run folders again, and compare those of ``names`` that can be read.
+
+        Without names what is chosen stays so, and if nothing is, all that are finished are.
+        """
         self._read()
-        self.choose([name for name in self.chosen if name in self.runs] or self._finished())
+        wanted = [name for name in (self.chosen if names is None else names) if name in self.runs]
+        self.choose(wanted or self._finished() if names is None else wanted)
 
     def choose(self, names: Sequence[str]) -> None:
         """Compare the runs called ``names``.
@@ -149,8 +157,7 @@ class Compare:
         self.by.observe(lambda change: self._draw_costs(), "value")
 
     def _button(self, name: str, tooltip: str, action: Callable[[], object]) -> ipywidgets.Button:
-        layout = ipywidgets.Layout(flex="0 0 auto", width="auto")
-        button = ipywidgets.Button(description=name, tooltip=tooltip, layout=layout)
+        button = form.button(name, tooltip)
         button.on_click(lambda button: action())
         return button
 
