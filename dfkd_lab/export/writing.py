@@ -62,8 +62,7 @@ def write(
     Args:
         run: Its folder.
         to: Of ``FORMATS``, with commas or as a list.
-        out: A folder that is new, empty, or an earlier export of this student, whose other files stay; "" is export/ in
-            the run folder.
+        out: A folder that is new, empty, or an earlier export of this student; "" is export/ in the run folder.
         accept: Keep an int8 file that gives the student's class in less than 99 % of the inputs.
         teacher_license: As you state it.
         trust_code: Which text of the run's own Python files may be executed, "unchanged", "kept" or "changed".
@@ -75,10 +74,9 @@ def write(
         RunError: if the run is not finished or damaged, or has no synthetic images where they are needed; or if a file
             does not give what the student gives: it is removed, the others stay.
     """
-    _refuse_types("trust_code", [trust_code], (str,))
     request = _request(to, out, accept, teacher_license)
     names = chosen(request.to)
-    folder = _named(run)
+    folder = _named(run, trust_code)
     source = Source.of(folder, next((name for name in names if name in NEED_IMAGES), ""), trust_code)
     path = _place(request.out, folder) if request.out else folder.path / "export"
     say(f"{source.net}, {source.student.sha256[:12]}: making {', '.join(names)}")
@@ -87,14 +85,18 @@ def write(
         destination = Destination(path, source.student.sha256, say)
         return _Job(source, request, destination, Files.of(source, names)).write("images" in names, say)
     except OSError as error:
-        rows = destination.rows if destination else {}
-        stays = f"; {', '.join(rows)} {'stays' if len(rows) == 1 else 'stay'}" if rows else ""
-        raise RunError(f"cannot write {error.filename or path}: {error.strerror}{stays}") from None
+        raise RunError(f"cannot write {error.filename or path}: {error.strerror}{_stays(destination)}") from None
 
 
-def _named(run: RunFolder | Path | str) -> RunFolder:
+def _stays(destination: Destination | None) -> str:
+    rows = destination.rows if destination else {}
+    return f"; {', '.join(rows)} {'stays' if len(rows) == 1 else 'stay'}" if rows else ""
+
+
+def _named(run: RunFolder | Path | str, trust_code: str) -> RunFolder:
     """The folder under its name, which "." has too."""
     _refuse_types("run", [run], (str, Path, RunFolder))
+    _refuse_types("trust_code", [trust_code], (str,))
     folder = run if isinstance(run, RunFolder) else RunFolder(run)
     return folder if folder.name.strip(".") else RunFolder(folder.path.resolve())
 

@@ -12,7 +12,7 @@ import pytest
 
 from dfkd_lab import RunFolder
 from tests.widgets.conftest import DummyComm
-from widgets import live, panel, samples
+from widgets import live, panel, run_table, samples
 
 LOOKS, RUNS, ROUNDS = 40, 50, 10_000
 MOST_BYTES_PER_S, MOST_UPDATES_PER_S = 200_000, 4
@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock of the widgets that a test turns."""
     now = SimpleNamespace(seconds=1000.0)
     time = SimpleNamespace(monotonic=lambda: now.seconds)
-    for module in (live, panel, samples):
+    for module in (live, run_table, samples):
         monkeypatch.setattr(module, "time", time)
     return now
 
