@@ -23,8 +23,7 @@ async function plotly(model) {
 // The figure's text is a grey that reads on any ground; here it takes the color of the page's text, which reads best.
 const GREY = /#7f7f7f/g;
 
-function inPageColors(figure, el) {
-  const color = getComputedStyle(el).color;
+function inPageColors(figure, color) {
   const layout = JSON.parse(JSON.stringify(figure.layout).replace(GREY, color));
   layout.modebar = { bgcolor: "rgba(0, 0, 0, 0)", color: "rgba(128, 128, 128, 0.6)", activecolor: color };
   const data = figure.data.map((trace) => {
@@ -41,13 +40,19 @@ async function render({ model, el }) {
   el.style.width = "100%";
   el.style.minHeight = `${model.get("figure").layout.height}px`;
   const Plotly = await plotly(model);
+  let ink = "";
   const draw = () => {
-    const { data, layout, config } = inPageColors(model.get("figure"), el);
+    ink = getComputedStyle(el).color;
+    const { data, layout, config } = inPageColors(model.get("figure"), ink || "#7f7f7f");
     el.style.minHeight = `${layout.height}px`;
     return Plotly.react(el, data, layout, config);
   };
-  // A chart that was hidden, or whose column grew, has another width.
-  const watch = new ResizeObserver(() => el.offsetParent && el.data && Plotly.Plots.resize(el));
+  // A chart that was hidden, or whose column grew, has another width; one that was in no page yet had no color.
+  const watch = new ResizeObserver(() => {
+    if (!el.offsetParent || !el.data) return;
+    if (ink === getComputedStyle(el).color) Plotly.Plots.resize(el);
+    else draw();
+  });
   const theme = new MutationObserver(() => draw());
   theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "data-jp-theme-light"] });
   model.on("change:figure", draw);
