@@ -59,11 +59,19 @@ def address(place: Path) -> Iterator[str]:
 
 
 def visit(address: str, query: str = "") -> tuple[str, str]:
-    """The kernel of a new visitor's page, and what it was asked for."""
-    with urllib.request.urlopen(f"http://{address}/{query}", timeout=60) as page:
-        found = re.search(r"served ([0-9a-f-]{36}) (\S*)", page.read().decode())
-    assert found
-    return found[1], found[2]
+    """The kernel of a new visitor's page, and what it was asked for.
+
+    A kernel that is asked while it starts may lose the question, and Voilà waits for its answer for good: another
+    visit then has another kernel.
+    """
+    for _ in range(3):
+        text, end = "", time.monotonic() + 60
+        with urllib.request.urlopen(f"http://{address}/{query}", timeout=60) as page:
+            while time.monotonic() < end and (block := page.read1()):
+                text += block.decode(errors="replace")
+                if found := re.search(r"served ([0-9a-f-]{36}) (\S*)\s", text):
+                    return found[1], found[2]
+    raise AssertionError(f"nothing was served: {text[-500:]}")
 
 
 async def send(address: str, kernel: str, kind: str, content: dict[str, object], channel: str) -> str:
