@@ -6,10 +6,10 @@ from rows import recorded, table
 
 HEAD = """## Abuse
 
-`make abuse`: files of a run folder, of an export, teachers and images changed at random and given to whatever reads
-them; byte limits while a run, a teacher or a report is written; processes killed (SIGKILL, SIGTERM) at random in runs
-of all methods, and resumed. A fault is a traceback, more than five seconds of computing to read or refuse a file,
-anything executed, a status that is not true, or another student than that of the undisturbed run.
+`make abuse`: files of a run folder, teachers and images changed at random and given to whatever reads them; byte
+limits while a run, a teacher or a report is written; processes killed (SIGKILL, SIGTERM) at random in runs of all
+methods, and resumed. A fault is a traceback, more than five seconds of computing to read or refuse a file, anything
+executed, a status that is not true, or another student than that of the undisturbed run.
 
 """
 KINDS = {

@@ -20,7 +20,7 @@ from dfkd_lab.export import graphs
 from dfkd_lab.export.formats import EXTRA
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.system.device import provenance
-from dfkd_lab.system.environment import installed
+from dfkd_lab.system.environment import version_of
 
 STUDENTS = {"digits": "convnet_8", "mnist": "lenet5_half"}
 """By data set, which is the name of a row."""
@@ -56,7 +56,7 @@ def measured(folder: RunFolder) -> dict[str, Any]:
         "same_class": {kind: written.files[name]["same_class"] for kind, name in GRAPHS.items()},
         "calibration": written.files[GRAPHS["int8"]]["what"],
         "ms_a_pass": {str(batch): _timed(runs, images[:batch]) for batch in BATCHES},
-        "packages": {name: installed(name) for name in EXTRA},
+        "packages": {name: version_of(name) for name in EXTRA},
         **provenance(torch.device("cpu")),
     }
 

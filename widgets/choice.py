@@ -278,7 +278,6 @@ class Choice:
 
 
 def _button(name: str, tooltip: str, action: Callable[[], None]) -> ipywidgets.Button:
-    layout = ipywidgets.Layout(flex="0 0 auto", width="auto")
-    button = ipywidgets.Button(description=name, tooltip=tooltip, layout=layout)
+    button = form.button(name, tooltip)
     button.on_click(lambda button: action())
     return button

@@ -11,6 +11,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from dfkd_lab.errors import DamagedFile
 from dfkd_lab.export.destination import CARD, CONFIG, proven
 from dfkd_lab.export.student import PARITY
 from dfkd_lab.runs import RunFolder
@@ -46,7 +47,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, float | None
 def export_zip(folder: RunFolder) -> bytes:
     """The files of the run's export, below a folder of the run's name; what was not proven stays here."""
     content, root = io.BytesIO(), folder.path / "export"
-    ours = {*DESCRIBING, *proven(root)}
+    try:
+        ours = {*DESCRIBING, *proven(root)}
+    except DamagedFile:  # nothing is known to be proven; the damaged file is in it, for whoever wonders
+        ours = {*DESCRIBING}
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(each for each in root.rglob("*") if is_ours(each, root, ours)):
             archive.write(path, Path(folder.name, path.relative_to(root)))

@@ -8,7 +8,7 @@ from dfkd_lab.errors import DamagedFile
 from dfkd_lab.runs import Examination, RunFolder, examination
 from dfkd_lab.runs.networks import STUDENT
 from dfkd_lab.runs.recorder import CHECKPOINT
-from widgets import status
+from widgets import form, status
 from widgets.buffer_browser import BufferBrowser
 from widgets.running_command import RunningCommand
 
@@ -28,10 +28,8 @@ class Examining:
         self.folder: RunFolder | None = None
         self.found: Examination | None = None
         self.command = RunningCommand("examine", WORKING)
-        self.button = ipywidgets.Button(
-            description=BUTTON,
-            tooltip="Compare both networks class by class and image by image, as the run was saved last",
-            layout=ipywidgets.Layout(flex="0 0 auto", width="auto"),
+        self.button = form.button(
+            BUTTON, "Compare both networks class by class and image by image, as the run was saved last"
         )
         self.message = ipywidgets.HTML()
         self.browser = BufferBrowser()
@@ -51,8 +49,8 @@ class Examining:
         """Start the process."""
         if self.folder is not None:
             self.command.begin(self.folder)
-            self.button.disabled = True
-            self._say(WORKING)
+            self.button.disabled = self.command.is_on(self.folder)
+            self._say(*self.command.about(self.folder))
 
     def refresh(self, round: int, shown: bool) -> bool:
         """Look which processes have ended, and read what is new; whether there is a new examination.
@@ -94,7 +92,7 @@ class Examining:
         """What is to be said, and whether that is an alert."""
         said, refused = self.command.about(self.folder)
         if self.command.is_on(self.folder):
-            return WORKING, False
+            return said, False
         if refused:
             return said.splitlines()[-1], True
         if self._damaged:

@@ -6,7 +6,7 @@ import ipywidgets
 
 from dfkd_lab.export import FORMATS, ExportSpec
 from dfkd_lab.runs import RunFolder
-from widgets import status
+from widgets import form, status
 from widgets.running_command import RunningCommand
 
 BUTTON = "Export the student"
@@ -26,11 +26,7 @@ class Exporting:
     def __init__(self) -> None:
         self.folder: RunFolder | None = None
         self.command = RunningCommand("export", WORKING)
-        self.button = ipywidgets.Button(
-            description=BUTTON,
-            tooltip="Write files that work without this library into export/ of the run folder",
-            layout=ipywidgets.Layout(flex="0 0 auto", width="auto"),
-        )
+        self.button = form.button(BUTTON, "Write files that work without this library into export/ of the run folder")
         self.boxes = {
             name: ipywidgets.Checkbox(
                 value=name in ExportSpec().to.split(","),

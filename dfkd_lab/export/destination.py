@@ -69,10 +69,10 @@ class Destination:
         """The SHA-256 of what describes it, by name, as it was written."""
         self.teacher_license = ""
         """As an earlier export was told."""
-        self._read()
+        self._refuse_other()
 
-    def _read(self) -> None:
-        """What an earlier export of this student has left, so far as it still is as it was written."""
+    def _refuse_other(self) -> None:
+        """Refuse what is neither empty nor an export of this student; of one, learn the license that it was told."""
         passing = (LOCK, f"{CONFIG}.tmp")
         there = (
             sorted(each.name for each in self.path.iterdir() if each.name not in passing) if self.path.exists() else ()
@@ -88,9 +88,12 @@ class Destination:
         if (other := found["dfkd_lab"]["student_sha256"]) != self.sha256:
             raise SpecError(f"out = '{self.path}' holds the export of another student (sha256 {other[:16]}); {ANOTHER}")
         self.teacher_license = found["dfkd_lab"].get("teacher_license", "")
-        kept = read_json(self.path / PARITY, KEPT, f"remove it, or {ANOTHER}")
-        self.described = kept.get("described", {})
-        self.rows = proven(self.path)
+
+    def _read(self) -> None:
+        """What an earlier export of this student has left, so far as it still is as it was written."""
+        self._refuse_other()
+        kept = _record_of(self.path)
+        self.described, self.rows = kept.get("described", {}), _unchanged(self.path, kept)
 
     @contextmanager
     def open(self, config: Callable[[], dict[str, Any]]) -> Iterator[None]:
@@ -116,7 +119,7 @@ class Destination:
         except NotImplementedError:  # a file system without locks
             pass
         try:
-            self._read()  # again: another may have ended since
+            self._read()  # only now: another may have ended since
             self._tidy()
             self.describe(CONFIG, config())
             yield
@@ -222,7 +225,14 @@ def proven(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         DamagedFile: if parity.json cannot be read.
     """
-    kept = read_json(folder / PARITY, KEPT, "remove it, and nothing of the export counts as proven")
+    return _unchanged(folder, _record_of(folder))
+
+
+def _record_of(folder: Path) -> dict[str, Any]:
+    return read_json(folder / PARITY, KEPT, "remove it, and nothing there counts as proven")
+
+
+def _unchanged(folder: Path, kept: dict[str, Any]) -> dict[str, dict[str, Any]]:
     ours = {name: row for name, row in kept.get("files", {}).items() if NAMES.fullmatch(name) and name.isprintable()}
     return {name: row for name, row in ours.items() if _is_unchanged(folder / name, row)}
 

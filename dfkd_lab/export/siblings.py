@@ -63,7 +63,7 @@ def _sibling(folder: RunFolder, spec: RunSpec, evaluation: dict[str, Any], teach
         if not folder.exists() or folder.status()["state"] != "finished":
             return []
         other, last = folder.spec(), of_log(folder).get("last")
-        same = {**identity(other), "seed": spec.seed} == identity(spec)
+        same = identity(other, "seed") == identity(spec, "seed")
         there = folder.manifest()
         same = same and there.get("evaluation") == evaluation
         same = same and there.get("teacher", {}).get("sha256") == teacher

@@ -14,7 +14,7 @@ from dfkd_lab.spec import RunSpec, record, setting_type, settings_of
 
 CHOOSE_PRESET = ("method", "teacher", "student", "normalization", "data", "preset", "optimizer")
 """The settings that decide what the preset gives the others."""
-FOLLOWING = {"normalization", "preset", "optimizer"}
+FOLLOWING = ("normalization", "preset", "optimizer")
 """Those that are "auto" unless a person says otherwise."""
 NOT_SAID = ("settings", "out")
 """What a command does not repeat: a run like another has a folder of its own."""
@@ -31,9 +31,9 @@ def deciding(spec: RunSpec) -> dict[str, Any]:
     given = {name: getattr(spec, name) for name in CHOOSE_PRESET}
     given = {name: value for name, value in given.items() if name == "method" or value != getattr(usual, name)}
     base = settled(given, typed=False)
-    for name in FOLLOWING & given.keys():
-        without = {each: value for each, value in given.items() if each != name}
-        if settled(without, typed=False) == base:
+    for names in (FOLLOWING, *((name,) for name in FOLLOWING)):  # all at once, which is nearly always enough
+        without = {name: value for name, value in given.items() if name not in names}
+        if without != given and settled(without, typed=False) == base:
             given = without
     wanted, there = record(spec), record(base)
     rest = {name: value for name, value in wanted.items() if name not in (*CHOOSE_PRESET, *NOT_SAID)}

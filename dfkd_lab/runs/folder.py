@@ -244,9 +244,9 @@ def is_same_run(folder: RunFolder, spec: RunSpec) -> bool:
     return identity(spec) == identity(folder.spec())
 
 
-def identity(spec: RunSpec) -> dict[str, Any]:
-    """The settings that decide what a run computes."""
-    return {name: value for name, value in record(spec).items() if name not in NOT_IDENTITY}
+def identity(spec: RunSpec, *but: str) -> dict[str, Any]:
+    """The settings that decide what a run computes, without those called ``but``, as of its seed."""
+    return {name: value for name, value in record(spec).items() if name not in (*NOT_IDENTITY, *but)}
 
 
 def refuse_other_spec(folder: RunFolder, spec: RunSpec) -> None:

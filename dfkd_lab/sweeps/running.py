@@ -54,7 +54,9 @@ class Queue:
         """Runs that were given up."""
         self.failures: Counter[str] = Counter()
         self._seconds: dict[str, float] = {}
-        """What finished runs took, by what tells them from others of another seed."""
+        """What finished runs took, by what they compute whatever their seed."""
+        self._kinds: dict[str, str] = {}
+        """What each run computes whatever its seed, read once: of a thousand that wait, each start looks at all."""
         self.ending = self.interrupted = False
 
     def name_of(self, folder: RunFolder) -> str:
@@ -105,9 +107,17 @@ class Queue:
         """
         if self.launcher.jobs == 1 or not self._seconds:
             return self.waiting.popleft()
-        longest = max(self.waiting, key=lambda each: self._seconds.get(_without_seed(each), math.inf))
+        longest = max(self.waiting, key=lambda each: self._seconds.get(self._kind(each), math.inf))
         self.waiting.remove(longest)
         return longest
+
+    def _kind(self, folder: RunFolder) -> str:
+        if (name := self.name_of(folder)) not in self._kinds:
+            try:
+                self._kinds[name] = json.dumps(identity(folder.spec(), "seed"), sort_keys=True)
+            except (RunError, SpecError):  # of a folder that is damaged, which its own process will say
+                self._kinds[name] = name
+        return self._kinds[name]
 
     def _room(self) -> int:
         """How many more may run."""
@@ -158,20 +168,12 @@ class Queue:
 
     def _finish(self, folder: RunFolder) -> None:
         self.finished.add(self.name_of(folder))
-        self._seconds[_without_seed(folder)] = folder.result()["seconds"]
+        self._seconds[self._kind(folder)] = folder.result()["seconds"]
         self.say(f"{self.name_of(folder)}: finished, {len(self.finished)} of {len(self.folders)}")
 
     def _leave(self, folder: RunFolder, reason: str) -> None:
         self.left[self.name_of(folder)] = reason
         self.say(f"{self.name_of(folder)}: {reason}")
-
-
-def _without_seed(folder: RunFolder) -> str:
-    """What a run computes, whatever its seed."""
-    try:
-        return json.dumps({**identity(folder.spec()), "seed": 0}, sort_keys=True)
-    except (RunError, SpecError):  # of a folder that is damaged, which its own process will say
-        return folder.name
 
 
 def run(

@@ -47,8 +47,10 @@ def installed(package: str) -> str:
 
 def version_of(module: str) -> str:
     """The version of a module whose distribution may be called otherwise, as onnxruntime-gpu; or "missing"."""
-    names = dict.fromkeys([module, *packages_distributions().get(module, [])])
-    return next((found for name in names if (found := installed(name)) != "missing"), "missing")
+    if (found := installed(module)) != "missing":
+        return found
+    others = packages_distributions().get(module)  # which looks at all that is installed
+    return installed(others[0]) if others else "missing"
 
 
 def versions() -> dict[str, str]:

@@ -87,6 +87,8 @@ def test_the_zip_has_what_was_proven(mine: RunFolder, tmp_path: Path) -> None:
     assert b"model.safetensors" in text
     assert b"/link" not in text
     assert not any(name in text for name in (b"unproven", b"model.onnx", b"secret.py", b".before"))
+    (written.path / "parity.json").write_text("{")
+    assert b"model.safetensors" not in export_zip(mine)
 
 
 def test_the_folder_one_is_in_has_a_name(mine: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dfkd_lab import RunFolder, SpecError, plan, sweeps
+from dfkd_lab import RunFolder, RunSpec, SpecError, plan, sweeps
 from dfkd_lab.__main__ import main
 from dfkd_lab.cli import sweep as cli_sweep
 from dfkd_lab.nets import python_file
@@ -71,6 +72,13 @@ def test_of_several_at_a_time_the_longest_comes_first(tmp_path: Path, monkeypatc
     monkeypatch.setattr(RunFolder, "status", lambda self: {"state": states.get(self.name, "new"), "round": 0})
     monkeypatch.setattr(RunFolder, "result", lambda self: {"seconds": seconds[self.name.split("-")[0]]})
     folders = ladder(tmp_path, method=["dafl", "dfad"], seed=[0, 1, 2]).prepare()
+    spec, reads = RunFolder.spec, Counter[str]()
+
+    def counted(self: RunFolder) -> RunSpec:
+        reads[self.name] += 1
+        return spec(self)
+
+    monkeypatch.setattr(RunFolder, "spec", counted)
     for jobs, expected in ((2, "dafl0 dafl1 dfad0 dfad1 dfad2 dafl2"), (1, "dafl0 dafl1 dafl2 dfad0 dfad1 dfad2")):
         states.clear()
         launcher = Scripted({each.name: [0] for each in folders}, jobs)
@@ -79,6 +87,8 @@ def test_of_several_at_a_time_the_longest_comes_first(tmp_path: Path, monkeypatc
             queue.advance()
             states.update((folder.name, "finished") for folder, _ in queue.running.values())
         assert " ".join(launcher.started).replace("-seed", "") == expected
+        assert not reads or max(reads.values()) == 1, "each start looks at all that wait, and reads none again"
+        reads.clear()
 
 
 def test_every_cell_has_a_folder_that_is_named_by_where_it_stands(tmp_path: Path) -> None:
