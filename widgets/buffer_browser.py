@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from dfkd_lab.runs.examination import Images
 from widgets import enlarged, thumbnails
 from widgets.enlarged import Enlarged, step
 from widgets.figures import COLORS
+from widgets.loss_history import LossHistory
 from widgets.pressable import Node, Pressable
 from widgets.status import WARNING
 
@@ -66,10 +68,11 @@ class BufferBrowser:
         self.direction = ipywidgets.Dropdown(description="order", options=ORDERS, style=style, layout=box)
         self.class_ = ipywidgets.Dropdown(description="class", options=[(ALL, -1)], style=style, layout=box)
         self.differing = ipywidgets.Checkbox(description="only where they disagree", indent=False, layout=box)
-        self.pages = Pressable(self.press)
+        self.pages, self.losses = Pressable(self.press), LossHistory()
         self.controls = (self.sort, self.direction, self.class_, self.differing)
         row = ipywidgets.Box(self.controls, layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
-        self.widget = ipywidgets.VBox([row, self.pages], layout=ipywidgets.Layout(display="none"))
+        parts = [row, self.pages, self.losses.widget]
+        self.widget = ipywidgets.VBox(parts, layout=ipywidgets.Layout(display="none"))
         self._filling = False
         for each in self.controls:
             each.observe(lambda change: self._chosen(), "value")
@@ -80,6 +83,7 @@ class BufferBrowser:
         self.widget.layout.display = "none" if self.found is None else None
         if self.found is None:
             self.pages.show()
+            self.losses.show({})
             return
         self._filling = True  # new options choose the first of them
         self._offer(self.sort, [(name, name) for name, key in SORTS.items() if key(self._images) is not None])
@@ -145,8 +149,10 @@ class BufferBrowser:
             self.opened = min(self.opened, len(self.order) - 1)
             shown = of_examined(self.found, self.order[self.opened])
             self.pages.show(*enlarged.nodes(shown, self.opened, len(self.order)))
+            self.losses.show(shown.losses)
             return
         self.opened = -1
+        self.losses.show({})
         self.pages.show(["style", {}, enlarged.STYLE + STYLE], self._head(pages), self._gallery(focus))
 
     def _head(self, pages: int) -> Node:
@@ -242,6 +248,8 @@ def of_examined(found: Examination, place: int) -> Enlarged:
     """An image of an examination, with what both networks say of it."""
     images = found.images
     assert images is not None
+    losses = losses_of(images, place)
+    remarks = [*([] if images.losses is None else [f"Last loss: {UNREAD}."]), *([] if losses else [UNKEPT])]
     columns = (each[place].tolist() for each in (images.classes, images.teacher, images.student))
     by_class = {class_: (found.class_names[class_], one, other) for class_, one, other in zip(*columns, strict=True)}
     return Enlarged(
@@ -249,8 +257,17 @@ def of_examined(found: Examination, place: int) -> Enlarged:
         described(found, place),
         facts_of(found, place),
         list(by_class.values()),
-        UNKEPT if images.losses is None else f"Last loss: {UNREAD}. {UNKEPT}",
+        " ".join(remarks),
+        losses,
     )
+
+
+def losses_of(images: Images, place: int) -> dict[int, float]:
+    """The student's last loss on an image after each round since it was made, as far as the run kept that."""
+    if images.history is None or images.history_rounds is None:
+        return {}
+    by_round = zip(images.history_rounds.tolist(), images.history[place].tolist(), strict=True)
+    return {round: loss for round, loss in by_round if not math.isnan(loss)}
 
 
 def _rounds(age: int) -> str:

@@ -44,6 +44,8 @@ class Enlarged:
     probabilities: Sequence[tuple[str, float | None, float | None]] = field(default_factory=list)
     """Class, and what teacher and student give to it; None where that is unknown."""
     remark: str = ""
+    losses: Mapping[int, float] = field(default_factory=dict)
+    """The student's last loss on it, by round, as far as that was kept."""
 
 
 def nodes(shown: Enlarged, at: int, of: int) -> list[Node]:

@@ -16,6 +16,7 @@ from dfkd_lab.runs import samples as grids
 from widgets import buffer_browser, enlarged, thumbnails
 from widgets.enlarged import Enlarged
 from widgets.figures import COLORS
+from widgets.loss_history import LossHistory
 from widgets.pressable import Node, Pressable, markup
 from widgets.status import AMBER, WARNING
 
@@ -46,7 +47,7 @@ class Samples:
     """The images of one round of a run: of the latest, or of the one a person chose, until "latest" is pressed."""
 
     def __init__(self) -> None:
-        self.grid, self.caption = Pressable(self.press), ipywidgets.HTML()
+        self.grid, self.caption, self.losses = Pressable(self.press), ipywidgets.HTML(), LossHistory()
         self.examination: Examination | None = None
         """Where the student's probabilities are looked up."""
         self.round = ipywidgets.SelectionSlider(
@@ -63,7 +64,7 @@ class Samples:
             layout=ipywidgets.Layout(flex="0 0 auto", width="auto"),
         )
         row = ipywidgets.Box([self.round, self.latest], layout=ipywidgets.Layout(align_items="center"))
-        self.widget = ipywidgets.VBox([row, self.caption, self.grid])
+        self.widget = ipywidgets.VBox([row, self.caption, self.grid, self.losses.widget])
         self.round.observe(self._choose, "value")
         self.latest.observe(self._choose, "value")
         self._lock = threading.RLock()
@@ -156,8 +157,10 @@ class Samples:
         if 0 <= self._opened < len(cells):
             shown = of_cell(path, cells, self._opened, self.examination)
             self.grid.show(*enlarged.nodes(shown, self._opened, len(cells)))
+            self.losses.show(shown.losses)
             return
         self._opened = -1
+        self.losses.show({})
         self.grid.show(*nodes(png, facts, pressable=True, focus=focus))
 
 

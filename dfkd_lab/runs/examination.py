@@ -7,6 +7,7 @@ what comes out of :func:`read` fits together.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,8 +49,10 @@ PER_IMAGE = {
     "targets": torch.int64,
     "ages": torch.int64,
     "losses": torch.float32,
+    "history": torch.float32,
+    "history_rounds": torch.int64,
 }
-KNOWN = ("targets", "ages", "losses")
+KNOWN = ("targets", "ages", "losses", "history", "history_rounds")
 """What only some memories keep of an image."""
 
 
@@ -101,6 +104,10 @@ class Images:
     """[N], rounds since the image was made."""
     losses: Tensor | None
     """[N], the student's last loss on it; of an image that no step has read yet, the largest there was when it came."""
+    history: Tensor | None = None
+    """[N, R], the same after each of ``history_rounds``; not a number before the image was made."""
+    history_rounds: Tensor | None = None
+    """[R], rising."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -221,6 +228,10 @@ def _misfits(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Iterato
 def _misfits_of_images(tensors: Mapping[str, Tensor], classes: int) -> Iterator[str]:
     n, top = len(tensors["images"]), min(TOP, classes)
     shapes = {"images": tensors["images"].shape, **dict.fromkeys(("classes", "teacher", "student"), (n, 2 * top))}
+    if ("history" in tensors) != ("history_rounds" in tensors):
+        yield "history is only half there"
+    rounds = tensors.get("history_rounds", torch.zeros(0)).numel()
+    shapes |= {"history": (n, rounds), "history_rounds": (rounds,)}
     if tensors["images"].ndim != 4 or not 0 < n <= MOST_IMAGES or 0 in tensors["images"].shape:
         yield "no such images"
     for name, dtype in PER_IMAGE.items():
@@ -229,8 +240,15 @@ def _misfits_of_images(tensors: Mapping[str, Tensor], classes: int) -> Iterator[
             continue
         if value is None or value.dtype != dtype or value.shape != shapes.get(name, (n,)):
             yield f"{name} are not those of {n} images"
+    yield from _out_of_range(tensors, classes)
+
+
+def _out_of_range(tensors: Mapping[str, Tensor], classes: int) -> Iterator[str]:
     ranges: dict[str, tuple[int, float]] = {"classes": (0, classes - 1), "targets": (-1, classes - 1)}
     ranges |= {"ages": (0, 2**40), "teacher": (0, 1), "student": (0, 1), "losses": (0, 1e30)}
+    ranges |= {"history": (0, 1e30), "history_rounds": (1, 2**40)}
+    if "history" in tensors:
+        tensors = {**tensors, "history": tensors["history"].nan_to_num(0.0, math.inf)}
     for name, (low, high) in ranges.items():
         # not a number is in no range either
         if (value := tensors.get(name)) is not None and not ((value >= low) & (value <= high)).all():

@@ -18,7 +18,7 @@ from dfkd_lab import data, teachers
 from dfkd_lab.engine.segmentation import BATCH_PIXELS, confusion
 from dfkd_lab.errors import DamagedFile, RunError, SpecError
 from dfkd_lab.primitives.batch import to_float
-from dfkd_lab.runs import examination, networks, own_code, standing, synthetic
+from dfkd_lab.runs import examination, loss_history, networks, own_code, standing, synthetic
 from dfkd_lab.runs.examination import MOST_CLASSES, MOST_IMAGE_BYTES, MOST_IMAGES, TOP, Confusion, Examination, Images
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.recorder import CHECKPOINT, saved_state
@@ -149,7 +149,8 @@ def _with_what_is_kept(chosen: Synthetic, said: list[tuple[Tensor, Tensor, Tenso
     classes, teacher, student = (torch.cat(each) for each in zip(*said, strict=True))
     targets, ages = (None if each is None else each.long() for each in (chosen.targets, chosen.ages))
     losses = None if chosen.losses is None else chosen.losses.float()
-    return Images(chosen.images, classes, teacher.clamp(0, 1), student.clamp(0, 1), targets, ages, losses)
+    told = teacher.clamp(0, 1), student.clamp(0, 1)
+    return Images(chosen.images, classes, *told, targets, ages, losses, chosen.history, chosen.history_rounds)
 
 
 def _teacher_of(folder: RunFolder, spec: RunSpec) -> Teacher:
@@ -232,6 +233,9 @@ def _synthetic_images(
     if (shape := tuple(found.images.shape[1:])) != tuple(card.shape):
         other = f"images {list(shape)}, and the teacher takes {list(card.shape)}"
         raise DamagedFile(f"{folder.path / CHECKPOINT} cannot be used ({other}); put it back from a copy, or remove it")
+    if state is not None and found.ages is not None and found.losses is not None:
+        rounds, losses = loss_history.read(folder, state["round"] - found.ages, state["round"]) or (None, None)
+        found = replace(found, history=losses, history_rounds=rounds)
     n = min(MOST_IMAGES, max(1, MOST_IMAGE_BYTES // found.images[0].numel()))
     return found if len(found.images) <= n else replace(found.spread(n), origin=f"{n:,} of {found.origin}")
 

@@ -6,6 +6,7 @@ manifest.json        versions, commit, device, teacher and data with their hashe
 events.jsonl         a line a round, flushed
 status.json          running, paused, stopped, finished or failed; by which process; the result so far
 samples/*.png        synthetic images by class; *.json beside it what the teacher says of each
+samples/*.losses.npy  of a buffer that reads by priority, the student's last loss on each image that it stores
 checkpoint.pt        atomic; checkpoint.previous.pt is the one before, for when this one is damaged
 student.safetensors  the last student; student.py and teacher.py the Python files of networks that are from one
 seal.json            what the distillation read, how that was watched, and in which rounds; beside each checkpoint

@@ -16,7 +16,7 @@ import torch
 from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import DamagedFile, RunError
 from dfkd_lab.nets import python_file
-from dfkd_lab.runs import contents, standing
+from dfkd_lab.runs import contents, loss_history, standing
 from dfkd_lab.runs.digests import Digests
 from dfkd_lab.runs.folder import RunFolder, identity
 from dfkd_lab.spec import RunSpec
@@ -88,6 +88,7 @@ class Recorder:
             if number > round:
                 file.unlink()
                 file.with_suffix(".json").unlink(missing_ok=True)
+                loss_history.file_of(file).unlink(missing_ok=True)
         return reports
 
     def log(self, report: Report) -> None:

@@ -19,7 +19,7 @@ from dfkd_lab.engine.loop import Diverged, Run
 from dfkd_lab.engine.report import Report
 from dfkd_lab.engine.trends import Trends
 from dfkd_lab.errors import RunError
-from dfkd_lab.runs import memory_estimate, own_code, records, samples
+from dfkd_lab.runs import loss_history, memory_estimate, own_code, records, samples
 from dfkd_lab.runs.async_writer import AsyncWriter
 from dfkd_lab.runs.compiling import compile_run
 from dfkd_lab.runs.folder import RunFolder, prepare
@@ -208,7 +208,10 @@ class Session:
         self.recorder.log(report)
         every = -(-self.spec.rounds // MOST_SAMPLE_FILES)
         if report.samples is not None and (report.round % every == 0 or report.round == 1):
-            job = partial(samples.write, self.folder.sample(report.round), self.teacher.class_names)
+            grid = self.folder.sample(report.round)
+            if (losses := loss_history.known_to(self.run.recipe.memory.state_dict())) is not None:
+                self.writer.put("losses", partial(loss_history.write, loss_history.file_of(grid)), losses)
+            job = partial(samples.write, grid, self.teacher.class_names)
             self.writer.put("samples", job, samples.shown(report.samples, report.seen.student))
         now = time.monotonic()
         due = now - self._saved >= self.spec.checkpoint_s or now - self._reported >= GRACE_S

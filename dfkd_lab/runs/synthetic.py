@@ -37,12 +37,17 @@ class Synthetic:
     """Rounds since the image was made."""
     losses: Tensor | None = None
     """The student's last loss on it; of an image that no step has read yet, the largest there was when it came."""
+    history: Tensor | None = None
+    """[N, R], the same after each of ``history_rounds``; not a number before the image was made."""
+    history_rounds: Tensor | None = None
+    """[R]."""
 
     def spread(self, n: int) -> Synthetic:
         """``n`` of the images, evenly spread over them; all if there are fewer."""
         places = torch.linspace(0, len(self.images) - 1, min(n, len(self.images))).round().long()
-        kept = (None if each is None else each[places] for each in (self.targets, self.ages, self.losses))
-        return Synthetic(self.images[places], self.origin, *kept)
+        known = (self.targets, self.ages, self.losses, self.history)
+        targets, ages, losses, history = (None if each is None else each[places] for each in known)
+        return Synthetic(self.images[places], self.origin, targets, ages, losses, history, self.history_rounds)
 
 
 @dataclass(frozen=True)

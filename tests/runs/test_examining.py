@@ -290,6 +290,11 @@ def rewritten(folder: RunFolder, facts: dict[str, Any], tensors: dict[str, Any])
         ({}, {"student": None}, "student are not those of 32 images"),
         ({}, {"ages": torch.full((32,), -1)}, "one of ages is out of range"),
         ({}, {"losses": torch.full((32,), float("inf"))}, "one of losses is out of range"),
+        ({}, {"history": torch.full((32, 2), -1.0)}, "one of history is out of range"),
+        ({}, {"history": torch.full((32, 2), float("inf"))}, "one of history is out of range"),
+        ({}, {"history": torch.zeros(32, 3)}, "history are not those of 32 images"),
+        ({}, {"history": None}, "history is only half there"),
+        ({}, {"history_rounds": torch.tensor([0, 1])}, "one of history_rounds is out of range"),
     ],
 )
 def test_a_file_whose_parts_do_not_fit_is_not_believed(

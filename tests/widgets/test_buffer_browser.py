@@ -73,6 +73,27 @@ def test_what_the_memory_does_not_keep_is_not_offered_and_said_to_be_unknown() -
     assert "Its loss in earlier rounds is not kept." in buffer_browser.of_examined(examined(), 1).remark
 
 
+def test_the_losses_of_an_enlarged_image_are_drawn_from_the_round_on_in_which_it_was_made() -> None:
+    history = torch.full((6, 3), torch.nan)
+    history[1, 1:] = torch.tensor([1.5, 0.5])
+    shown = browser(examined(history=history, history_rounds=torch.tensor([2, 5, 9])))
+    assert shown.losses.widget.layout.display == "none"
+    shown.press("1")
+    assert shown.losses.widget.layout.display is None
+    (line,) = shown.losses.widget.drawn.data
+    assert (line.x.tolist(), line.y.tolist()) == ([5, 9], [1.5, 0.5])
+    assert "earlier rounds" not in markup(*shown.pages.content)
+    shown.press("next")
+    assert shown.losses.widget.layout.display == "none", "of this image nothing was kept"
+    assert "Its loss in earlier rounds is not kept." in markup(*shown.pages.content)
+    shown.press("previous")
+    shown.press("back")
+    assert shown.losses.widget.layout.display == "none"
+    shown.press("1")
+    shown.show(None)
+    assert shown.losses.widget.layout.display == "none"
+
+
 def test_a_page_is_one_png_of_its_images() -> None:
     shown = browser(examined(n=100))
     html = markup(*shown.pages.content)
