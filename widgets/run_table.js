@@ -11,6 +11,7 @@ const COLUMNS = {
   tags: ["tags", "a person's"],
   note: ["note", "a person's"],
 };
+const SHOWN = ["rows", "watched", "marked", "hidden"];
 const LONGEST_NAME = 40; // characters that are shown of one
 
 function make(tag, properties = {}, ...children) {
@@ -127,35 +128,63 @@ class Line {
       const values = Object.entries(inputs).map(([name, input]) => [name, input.value]);
       this.table.tell("change", { name: this.name, ...Object.fromEntries(values) });
     });
-    this.offer(last);
+    offer(last, "Delete", `Move ${this.name} to the bin? `, () => this.table.tell("delete", { name: this.name }));
     return form;
   }
+}
 
-  // To delete takes two presses.
-  offer(place) {
-    const ask = make("button", { type: "button", textContent: "Delete" });
-    const sure = make("button", { type: "button", textContent: "Confirm" });
-    const not = make("button", { type: "button", textContent: "Cancel" });
-    ask.addEventListener("click", () => {
-      place.replaceChildren(make("span", { role: "alert", textContent: `Move ${this.name} to the bin? ` }), sure, not);
-      sure.focus();
-    });
-    sure.addEventListener("click", () => this.table.tell("delete", { name: this.name }));
-    not.addEventListener("click", () => {
-      place.replaceChildren(ask);
-      ask.focus();
-    });
+// A button in `place` that takes two presses.
+function offer(place, text, question, action) {
+  const ask = make("button", { type: "button", textContent: text });
+  const sure = make("button", { type: "button", textContent: "Confirm" });
+  const not = make("button", { type: "button", textContent: "Cancel" });
+  ask.addEventListener("click", () => {
+    place.replaceChildren(make("span", { role: "alert", textContent: question }), sure, not);
+    sure.focus();
+  });
+  sure.addEventListener("click", action);
+  not.addEventListener("click", () => {
     place.replaceChildren(ask);
+    ask.focus();
+  });
+  place.replaceChildren(ask);
+}
+
+// What was deleted, folded away until somebody looks for it.
+class Bin {
+  constructor(table) {
+    Object.assign(this, { table, names: [] });
+    this.count = make("summary");
+    this.list = make("ul", { aria: { label: "runs in the bin" } });
+    this.last = make("div", { className: "delete" });
+    this.el = make("details", { className: "bin" }, this.count, this.list, this.last);
+  }
+
+  show(names) {
+    if (String(names) === String(this.names) && names.length === this.names.length && names.length) return;
+    this.names = names;
+    this.el.hidden = !names.length;
+    this.count.textContent = `bin (${names.length})`;
+    this.list.replaceChildren(...names.map((name) => this.line(name)));
+    const question = names.length === 1 ? "Erase this run for good? " : `Erase these ${names.length} runs for good? `;
+    offer(this.last, "Empty the bin", question, () => this.table.tell("empty", { names: this.names }));
+  }
+
+  line(name) {
+    const back = make("button", { type: "button", textContent: "Bring back" });
+    back.setAttribute("aria-label", `bring back ${name}`);
+    back.addEventListener("click", () => this.table.tell("restore", { name }));
+    return make("li", {}, make("span", { textContent: shortened(name), title: name }), back);
   }
 }
 
 class Table {
   constructor(model, el) {
-    Object.assign(this, { model, el, lines: new Map(), sort: null });
+    Object.assign(this, { model, el, lines: new Map(), bin: new Bin(this) });
     el.classList.add("dfkd-run-table");
     el.dataset.lmSuppressShortcuts = "true"; // or JupyterLab takes keys that are pressed on a button here for its own
     this.find = make("input", { type: "search", placeholder: "as in: fast seed0", autocomplete: "off" });
-    this.find.addEventListener("input", () => this.arrange());
+    this.find.addEventListener("input", () => this.set("wanted", this.find.value));
     this.count = make("span", { role: "status" });
     this.undo = make("button", { type: "button", textContent: "Undo" });
     this.undo.addEventListener("click", () => this.tell("undo", {}));
@@ -169,6 +198,7 @@ class Table {
       make("div", { className: "above" }, make("label", {}, "find ", this.find), this.count, this.menu()),
       make("div", { className: "said" }, this.status, this.alert, this.undo),
       make("div", { className: "scrolls" }, make("table", { aria: { label: "runs" } }, head, this.body)),
+      this.bin.el,
     );
   }
 
@@ -177,8 +207,7 @@ class Table {
     const button = make("button", { type: "button", textContent: text, title: `${title}; sort by it` });
     const head = make("th", { scope: "col" }, button);
     button.addEventListener("click", () => {
-      this.sort = { column, down: turn(head) };
-      this.arrange();
+      this.set("sort", [column, turn(head) ? "descending" : "ascending"]);
     });
     return head;
   }
@@ -217,7 +246,7 @@ class Table {
   }
 
   draw() {
-    const [rows, watched, marked, hidden] = ["rows", "watched", "marked", "hidden"].map((name) => this.model.get(name));
+    const [rows, watched, marked, hidden] = SHOWN.map((name) => this.model.get(name));
     for (const [column, head] of Object.entries(this.heads)) head.hidden = hidden.includes(column);
     for (const [column, box] of Object.entries(this.boxes)) box.checked = !hidden.includes(column);
     const before = this.lines;
@@ -233,14 +262,20 @@ class Table {
   arrange() {
     const focused = document.activeElement;
     const lines = [...this.lines.values()];
-    const { column, down } = this.sort ?? {};
-    this.order = column ? sorted(lines, (line) => said(line.row, column), down) : lines;
+    const [column, order] = this.model.get("sort");
+    for (const [name, head] of Object.entries(this.heads)) {
+      if (name === column) head.setAttribute("aria-sort", order);
+      else head.removeAttribute("aria-sort");
+    }
+    this.order = column ? sorted(lines, (line) => said(line.row, column), order === "descending") : lines;
     let place = this.body.firstChild;
     for (const row of this.order.flatMap((line) => line.rows)) {
       if (row === place) place = place.nextSibling;
       else this.body.insertBefore(row, place);
     }
-    for (const line of lines) line.body.hidden = !line.form && !has(line.text, this.find.value);
+    const wanted = this.model.get("wanted");
+    if (this.find.value !== wanted && document.activeElement !== this.find) this.find.value = wanted;
+    for (const line of lines) line.body.hidden = !line.form && !has(line.text, wanted);
     const seen = lines.filter((line) => !line.body.hidden).length;
     const text = lines.length ? `${seen} of ${lines.length} runs` : "no run yet";
     if (this.count.textContent !== text) this.count.textContent = text;
@@ -267,12 +302,15 @@ class Table {
 function render({ model, el }) {
   const table = new Table(model, el);
   const hears = {
-    ...Object.fromEntries(["rows", "watched", "marked", "hidden"].map((name) => [`change:${name}`, () => table.draw()])),
+    ...Object.fromEntries(SHOWN.map((name) => [`change:${name}`, () => table.draw()])),
+    ...Object.fromEntries(["wanted", "sort"].map((name) => [`change:${name}`, () => table.arrange()])),
+    "change:binned": () => table.bin.show(model.get("binned")),
     ...Object.fromEntries(["said", "alert", "deleted"].map((name) => [`change:${name}`, () => table.say()])),
     "msg:custom": (message) => table.answer(message),
   };
   for (const [name, heard] of Object.entries(hears)) model.on(name, heard);
   table.draw();
+  table.bin.show(model.get("binned"));
   table.say();
   return () => {
     for (const [name, heard] of Object.entries(hears)) model.off(name, heard);

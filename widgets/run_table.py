@@ -13,7 +13,8 @@ import anywidget
 import traitlets
 
 from dfkd_lab.errors import RunError
-from dfkd_lab.runs import RunFolder, keeping
+from dfkd_lab.runs import RunFolder, keeping, list_runs
+from dfkd_lab.runs.folder import BIN
 from widgets import status, visitor
 from widgets.run_rows import RunRows
 
@@ -44,6 +45,12 @@ class RunTable(anywidget.AnyWidget):
     """Those to be compared; the newest finished ones until a person chooses others."""
     hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
     """Columns that are not shown."""
+    wanted = traitlets.Unicode().tag(sync=True)
+    """What a person looks for: runs with all of these words."""
+    sort = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    """The column by which runs are sorted, and "ascending" or "descending"; empty for the newest first."""
+    binned = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    """What is in the bin, the newest first."""
     said = traitlets.Unicode().tag(sync=True)
     alert = traitlets.Bool().tag(sync=True)
     """Whether what is said is a refusal."""
@@ -86,6 +93,8 @@ class RunTable(anywidget.AnyWidget):
             finished = [row["name"] for row in rows if row["state"] == "finished" and "/" not in row["name"]]
             if rows != self.rows:
                 self.rows = rows
+            if (binned := [_name(each, self.root / BIN) for each in list_runs(self.root / BIN)]) != self.binned:
+                self.binned = binned
             kept = [each for each in self.marked if each in self.folders]
             self._mark(kept if self._by_hand else finished[:MOST_PRESELECTED])
 
@@ -146,6 +155,33 @@ class RunTable(anywidget.AnyWidget):
             self._watch(folder)
         self._tell_bin(f"{name} is back{'' if now == name else f' as {now}'}.", "", now)
 
+    def restore(self, name: str) -> None:
+        """Bring back what is called ``name`` in the bin.
+
+        Raises:
+            SpecError, RunError: as ``runs.keeping`` does, or if nothing there is.
+        """
+        visitor.check_inside(name, self.root)
+        if name not in self.binned:
+            raise RunError(f"there is no run {name!r} in the bin any more")
+        binned = self.root / BIN / name
+        now = self._name_of(keeping.restore(RunFolder(binned), self.root))
+        self._binned = [each for each in self._binned if each[0].path != binned]
+        self._tell_bin(f"{name} is back{'' if now == name else f' as {now}'}.", "", now)
+
+    def empty(self, names: Sequence[str]) -> None:
+        """Erase what is in the bin for good, if that is still what a person saw there.
+
+        Raises:
+            RunError: as ``runs.keeping`` does, or if it is not.
+        """
+        self.refresh(at_once=True)
+        if sorted(names) != sorted(self.binned):
+            raise RunError("the bin holds other runs by now; look again")
+        count = keeping.empty_bin(self.root)
+        self._binned = []
+        self._tell_bin(f"{count} run{'s are' if count > 1 else ' is'} erased for good.", "", "")
+
     def _tell_bin(self, text: str, gone: str, now: str) -> None:
         self.deleted = self._binned[-1][1] if self._binned else ""
         self.refresh(at_once=True)
@@ -169,6 +205,8 @@ class RunTable(anywidget.AnyWidget):
             "change": lambda tags, **more: self.change(tags=tags.split(","), **more),
             "delete": self.delete,
             "undo": self.undo,
+            "restore": self.restore,
+            "empty": self.empty,
         }
         with status.refused(self._say):
             actions[message["do"]](**given)
@@ -183,4 +221,9 @@ class RunTable(anywidget.AnyWidget):
         return self.folders[name]
 
     def _name_of(self, folder: RunFolder) -> str:
-        return Path(os.path.relpath(folder.path.resolve(), self.root.resolve())).as_posix()
+        return _name(folder, self.root)
+
+
+def _name(folder: RunFolder, root: Path) -> str:
+    """As below ``root``, which may be a link."""
+    return Path(os.path.relpath(folder.path.resolve(), root.resolve())).as_posix()

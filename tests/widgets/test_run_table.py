@@ -53,7 +53,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunTable:
     return RunTable(tmp_path / "runs", lambda folder: None)
 
 
-def do(table: RunTable, what: str, **given: str) -> str:
+def do(table: RunTable, what: str, **given: str | list[str]) -> str:
     """What the table says when the page sends that; a refusal ends in an exclamation mark."""
     table._hear(table, {"do": what, **given}, [])
     return table.said + "!" * table.alert
@@ -204,6 +204,32 @@ def test_what_is_deleted_comes_back_the_last_one_first(table: RunTable, make: Ma
     assert table.deleted == ""
     assert do(table, "undo") == "nothing was deleted here!"
     assert {row["name"]: row["last"] for row in table.rows} == {"one": 0.7, "one-2": 0.5, "lesson/two": 0.5}
+
+
+def test_the_bin_is_listed_brought_back_from_and_emptied(table: RunTable, make: Make, tmp_path: Path) -> None:
+    for name in ("one", "lesson/two", "three"):
+        make(name)
+    table.refresh()
+    assert table.binned == []
+    for name in ("one", "lesson/two", "three"):
+        do(table, "delete", name=name)
+    assert sorted(table.binned) == ["lesson/two", "one", "three"]
+    again = RunTable(tmp_path / "runs", lambda folder: None)
+    again.refresh()
+    assert sorted(again.binned) == ["lesson/two", "one", "three"], "of an earlier session too"
+    assert do(table, "restore", name="three") == "three is back."
+    assert table.deleted == "lesson/two", "an undo brings back what is still there"
+    assert do(table, "undo") == "lesson/two is back."
+    for name in ("three", "", ".", "..", "../three", "../../elsewhere"):
+        assert do(table, "restore", name=name).endswith("!"), name
+    assert do(table, "empty", names=["one", "three"]) == "the bin holds other runs by now; look again!"
+    assert do(table, "empty", names=["one"]) == "1 run is erased for good."
+    assert (table.binned, table.deleted) == ([], "")
+    assert not (tmp_path / "runs" / ".bin").exists()
+    assert sorted(row["name"] for row in table.rows) == ["lesson/two", "three"]
+    do(table, "delete", name="three")
+    assert do(table, "empty", names=["three"]) == "1 run is erased for good."
+    assert do(table, "undo") == "nothing was deleted here!"
 
 
 def test_what_is_at_work_stays(table: RunTable, make: Make) -> None:
