@@ -13,7 +13,7 @@ SIDE_PX = 256
 UNKNOWN = "unknown"
 STYLE = f"""
 .dfkd-enlarged {{ display: flex; flex-wrap: wrap; gap: 8px 20px; align-items: flex-start; line-height: 1.4; }}
-.dfkd-enlarged img {{ image-rendering: pixelated; width: {SIDE_PX}px; max-width: 100%; }}
+.dfkd-enlarged img {{ image-rendering: pixelated; max-width: 100%; }}
 .dfkd-enlarged > div {{ flex: 1 1 280px; min-width: 0; }}
 .dfkd-enlarged table {{ border-collapse: collapse; }}
 .dfkd-enlarged th, .dfkd-enlarged td {{ text-align: left; padding: 1px 10px 1px 0; border: 0; font-weight: 400; }}
@@ -46,6 +46,8 @@ class Enlarged:
     remark: str = ""
     losses: Mapping[int, float] = field(default_factory=dict)
     """The student's last loss on it, by round, as far as that was kept."""
+    columns: int = 1
+    """How many pictures of the usual size it holds beside each other."""
 
 
 def nodes(shown: Enlarged, at: int, of: int) -> list[Node]:
@@ -59,7 +61,8 @@ def nodes(shown: Enlarged, at: int, of: int) -> list[Node]:
     facts = [part for name, words in shown.facts.items() for part in (["dt", {}, name], ["dd", {}, words])]
     right: list[Node] = [_bars(shown)] if shown.probabilities else []
     right += [["dl", {}, *facts], *([["div", {}, shown.remark]] if shown.remark else [])]
-    image: Node = ["img", {"src": thumbnails.uri(shown.png), "alt": shown.words}]
+    width = f"width: {shown.columns * SIDE_PX}px"
+    image: Node = ["img", {"src": thumbnails.uri(shown.png), "alt": shown.words, "style": width}]
     return [
         ["style", {}, STYLE],
         ["div", {"role": "group", "aria-label": "steps"}, *_steps(at, of)],

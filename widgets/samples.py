@@ -11,16 +11,16 @@ from typing import Any
 import ipywidgets
 
 from dfkd_lab.errors import RunError
-from dfkd_lab.runs import Examination, RunFolder, contents, maps
+from dfkd_lab.runs import Examination, RunFolder, contents
 from dfkd_lab.runs import samples as grids
-from widgets import buffer_browser, enlarged, thumbnails
+from widgets import buffer_browser, enlarged, sample_maps, thumbnails
 from widgets.enlarged import Enlarged
 from widgets.figures import COLORS
 from widgets.loss_history import LossHistory
 from widgets.pressable import Node, Pressable, markup
 from widgets.status import AMBER, WARNING
 
-SIDE_PX, MAPS_PX = 32, 250
+SIDE_PX = 32
 # One PNG for all cells, which each cell shows a place of; pixelated, because small images are blurred otherwise.
 STYLE = f"""
 table.dfkd-samples {{ border-collapse: collapse; line-height: 1; width: auto; }}
@@ -31,8 +31,6 @@ table.dfkd-samples i {{ display: block; margin: auto; width: var(--wide); height
 table.dfkd-samples small {{ font-size: 11px; display: block; margin-top: 2px; white-space: nowrap; }}
 table.dfkd-samples .other i {{ outline: 2px solid {AMBER}; outline-offset: -2px; }}
 table.dfkd-samples .other small {{ color: {WARNING}; }}
-.dfkd-legend {{ line-height: 1.7; }} .dfkd-legend span {{ white-space: nowrap; margin-right: 10px; }}
-.dfkd-legend i {{ display: inline-block; width: 11px; height: 11px; border: 1px solid #888; }}
 img.dfkd-samples {{ image-rendering: pixelated; width: min(100%, 380px); }}
 .dfkd-samples button {{ all: unset; display: block; cursor: pointer; }}
 .dfkd-samples button:focus-visible {{ outline: 2px solid {COLORS[0]}; outline-offset: 1px; }}
@@ -153,10 +151,13 @@ class Samples:
             return
         png, facts = read(path := self._files[self._shown])
         self.caption.value = f"<div style='line-height: 1.3'>{caption(self._shown, facts)}</div>"
-        cells = facts.get("cells", []) if facts else []
-        if 0 <= self._opened < len(cells):
-            shown = of_cell(path, cells, self._opened, self.examination)
-            self.grid.show(*enlarged.nodes(shown, self._opened, len(cells)))
+        count = images_in(facts)
+        if facts is not None and 0 <= self._opened < count:
+            if "legend" in facts:
+                shown = sample_maps.enlarged(path, facts, self._opened)
+            else:
+                shown = of_cell(path, facts["cells"], self._opened, self.examination)
+            self.grid.show(*enlarged.nodes(shown, self._opened, count))
             self.losses.show(shown.losses)
             return
         self._opened = -1
@@ -169,11 +170,16 @@ def read(path: Path) -> tuple[bytes, dict[str, Any] | None]:
     return path.read_bytes(), contents.sample(path.with_suffix(".json")) or None
 
 
+def images_in(facts: Mapping[str, Any] | None) -> int:
+    """How many images of a grid can be enlarged; those of old folders, of which nothing is known, cannot."""
+    return 0 if facts is None else int(facts["images"]) if "legend" in facts else len(facts["cells"])
+
+
 def caption(round: int, facts: Mapping[str, Any] | None) -> str:
     """What the grid of that round shows, in words."""
     if facts is not None and "legend" in facts:
         agreement = f"they agree on {facts['agreement']:.0%} of these pixels"
-        return f"Round {round}: synthetic image, the teacher's map, the student's map; {agreement}."
+        return f"Round {round}: {sample_maps.WORDS}; {agreement}."
     text = f"Round {round}: a row for each class the teacher sees"
     if facts is None:
         return text + "."
@@ -207,7 +213,7 @@ def nodes(png: bytes, facts: Mapping[str, Any] | None, *, pressable: bool = Fals
     """
     source, style = thumbnails.uri(png), ["style", {}, STYLE]
     if facts is not None and "legend" in facts:
-        return style, _maps(source, 3 * int(facts["width"]) + 2 * maps.GAP, facts["legend"])
+        return style, *sample_maps.nodes(source, facts, focus if pressable else None)
     if facts is None:
         return style, ["img", {"class": "dfkd-samples", "alt": "Images by class", "src": source}]
     width, height = int(facts["width"]), int(facts["height"])
@@ -236,21 +242,6 @@ def of_cell(path: Path, cells: Sequence[Mapping[str, Any]], place: int, found: E
     facts["target class"] = "none" if cell["asked"] is None else str(cell["asked"])
     bars = [(f"class {cell['predicted']}", cell["confidence"], None)]
     return Enlarged(thumbnails.png(image), "; ".join(" ".join(each) for each in facts.items()), facts, bars, UNEXAMINED)
-
-
-def _maps(source: str, width: int, legend: Sequence[Mapping[str, Any]]) -> Node:
-    """Image, teacher's map and student's map in three columns, ``width`` pixels wide, and which color is which class.
-
-    They are enlarged a whole number of times, so that all eight are seen beside the chart.
-    """
-    shown = width * max(1, MAPS_PX // max(1, width))
-    chips: list[Node] = []
-    for each in legend:
-        color = f"background: rgb({', '.join(str(int(part)) for part in each['color'])})"
-        chips += [["span", {}, ["i", {"style": color}], f" {each['name']}"], " "]
-    style = f"image-rendering: pixelated; width: min(100%, {shown}px)"
-    image = ["img", {"alt": "Images, teacher and student", "src": source, "style": style}]
-    return ["div", {"style": "max-width: 360px"}, image, ["div", {"class": "dfkd-legend"}, *chips]]
 
 
 def _rows(facts: Mapping[str, Any], wide: float, high: float, focus: int | None) -> Iterator[Node]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,25 @@ def grid(images: Tensor, predicted: Tensor, student: Tensor) -> Image.Image:
             top, left = row * (height + GAP), column * (width + GAP)
             made[top : top + height, left : left + width] = cell
     return Image.fromarray(made)
+
+
+def cut(picture: Image.Image, facts: Mapping[str, Any], place: int) -> list[np.ndarray]:
+    """Image, the teacher's map and the student's map [H, W, 3] in a row of a grid that :func:`grid` made.
+
+    Args:
+        picture: The grid.
+        facts: As :func:`facts` gave them.
+        place: Of the row.
+
+    Raises:
+        ValueError: if the grid has no such row.
+    """
+    high, wide = int(facts["height"]), int(facts["width"])
+    pixels = np.asarray(picture.convert("RGB"))
+    row = pixels[place * (high + GAP) :][:high]
+    if row.shape[:2] != (high, 3 * (wide + GAP) - GAP):
+        raise ValueError("it is another grid than what is beside it says")
+    return [row[:, column * (wide + GAP) :][:, :wide] for column in range(3)]
 
 
 def facts(names: Sequence[str], images: Tensor, predicted: Tensor, student: Tensor) -> dict[str, Any]:

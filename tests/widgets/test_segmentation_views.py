@@ -1,5 +1,6 @@
 """What the views show of a run whose networks label every pixel, and of no other run."""
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,17 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import torch
+from PIL import Image
 
+import widgets.samples
 from dfkd_lab import RunFolder, Session, nets, plan, teachers
 from dfkd_lab.engine.report import Report
+from dfkd_lab.runs import maps, samples
 from tests.widgets.test_pictures import pixels, where
-from widgets import class_figures, compare, confusion, figures, live, pictures, report, views
+from widgets import class_figures, compare, confusion, figures, live, pictures, report, sample_maps, views
 from widgets.choice import Choice
+from widgets.pressable import markup
 
 NAMES = ["background", *"0123456789"]
 
@@ -124,3 +130,43 @@ def test_students_are_offered_that_do_what_the_teacher_does(tmp_path: Path, scen
     choice.run_form.fields["teacher"].control.value = "digits"
     assert set(student.options) == set(nets.CLASSIFIERS)
     choice.close()
+
+
+def test_a_row_of_a_grid_is_enlarged_with_the_pixels_that_each_network_gives_to_a_class(tmp_path: Path) -> None:
+    images = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).byte()
+    teacher = torch.zeros(2, 4, 5, dtype=torch.long)
+    student = teacher.clone()
+    teacher[1, 0], student[1, 0, 0] = 2, 1
+    file = tmp_path / "round_0000001.png"
+    samples.write(file, ["sky", "road", "car"], {"images": images, "predicted": teacher, "student": student})
+    _, facts = widgets.samples.read(file)
+    first, second = (sample_maps.enlarged(file, facts, place) for place in (0, 1))
+    assert first.probabilities == [("sky", 1.0, 1.0)]
+    assert second.probabilities == [("sky", 0.75, 0.95), ("road", 0.0, 0.05), ("car", 0.25, 0.0)]
+    assert second.facts == {"both agree on": "0.750 of the pixels"}
+    picture = np.asarray(Image.open(io.BytesIO(second.png)))
+    assert picture.shape == (4, 15, 3)
+    assert np.array_equal(picture[:, :5], images[1].permute(1, 2, 0))
+    assert tuple(picture[0, 5]) == maps.FIRST[2]
+    assert tuple(picture[0, 10]) == maps.FIRST[1]
+    for wrong in ({**facts, "width": 6}, {**facts, "height": 40}):
+        assert "another grid" in sample_maps.enlarged(file, wrong, 1).remark
+    assert "another grid" in sample_maps.enlarged(file, facts, 2).remark
+
+
+def test_the_rows_of_a_grid_are_buttons_that_enlarge_them(dense: RunFolder) -> None:
+    shown = widgets.samples.Samples()
+    shown.attach(dense)
+    shown.refresh(0)
+    _, facts = widgets.samples.read(dense.samples()[2])
+    html = markup(*shown.grid.content)
+    assert html.count("data-press") == facts["images"] == samples.MAPS
+    shown.press("1")
+    html = markup(*shown.grid.content)
+    assert f"2 of {facts['images']}" in html
+    assert "both agree on" in html
+    shown.press("next")
+    assert f"3 of {facts['images']}" in markup(*shown.grid.content)
+    shown.press("back")
+    assert "data-focus" in markup(*shown.grid.content)
+    assert "data-press" not in widgets.samples.html(b"", facts), "a report has no kernel to press for"
