@@ -41,17 +41,19 @@ def nodes(source: str, facts: Mapping[str, Any], focus: int | None) -> list[Node
     """
     width = 3 * int(facts["width"]) + 2 * maps.GAP
     shown = width * max(1, MAPS_PX // max(1, width))
+    image: Node = ["img", {"alt": "Images, teacher and student", "src": source}]
+    rows = [] if focus is None else _rows(facts, focus)
+    grid: Node = ["div", {"class": "dfkd-maps", "style": f"width: min(100%, {shown}px)"}, image, *rows]
+    return [["div", {"style": "max-width: 360px"}, grid, *legend(facts)]]
+
+
+def legend(facts: Mapping[str, Any]) -> list[Node]:
+    """Which color is which class."""
     chips: list[Node] = []
     for each in facts["legend"]:
         color = f"background: rgb({', '.join(str(int(part)) for part in each['color'])})"
         chips += [["span", {}, ["i", {"style": color}], f" {each['name']}"], " "]
-    image: Node = ["img", {"alt": "Images, teacher and student", "src": source}]
-    rows = [] if focus is None else _rows(facts, focus)
-    grid: Node = ["div", {"class": "dfkd-maps", "style": f"width: min(100%, {shown}px)"}, image, *rows]
-    return [
-        ["style", {}, STYLE],
-        ["div", {"style": "max-width: 360px"}, grid, ["div", {"class": "dfkd-legend"}, *chips]],
-    ]
+    return [["style", {}, STYLE], ["div", {"class": "dfkd-legend"}, *chips]]
 
 
 def enlarged(path: Path, facts: Mapping[str, Any], place: int) -> Enlarged:
@@ -66,7 +68,9 @@ def enlarged(path: Path, facts: Mapping[str, Any], place: int) -> Enlarged:
     share = lambda seen, number: float((seen == number).mean())  # noqa: E731
     shares = [(name, share(teacher, number), share(student, number)) for number, name in enumerate(names)]
     agreed = f"{float((teacher == student).mean()):.3f} of the pixels"
-    png = thumbnails.png(torch.from_numpy(np.stack(parts)).permute(0, 3, 1, 2), columns=3)
+    gap = ((0, 0), (0, maps.GAP), (0, 0))
+    spaced = np.concatenate([np.pad(part, gap, constant_values=128) for part in parts], 1)[:, : -maps.GAP]
+    png = thumbnails.png(torch.from_numpy(spaced).permute(2, 0, 1)[None])
     remark = f"{WORDS[0].upper()}{WORDS[1:]}. {SHARES}"
     words = f"{WORDS}; both networks agree on {agreed}"
     return Enlarged(

@@ -153,11 +153,12 @@ class Samples:
         self.caption.value = f"<div style='line-height: 1.3'>{caption(self._shown, facts)}</div>"
         count = images_in(facts)
         if facts is not None and 0 <= self._opened < count:
+            below: list[Node] = []
             if "legend" in facts:
-                shown = sample_maps.enlarged(path, facts, self._opened)
+                shown, below = sample_maps.enlarged(path, facts, self._opened), sample_maps.legend(facts)
             else:
                 shown = of_cell(path, facts["cells"], self._opened, self.examination)
-            self.grid.show(*enlarged.nodes(shown, self._opened, count))
+            self.grid.show(*enlarged.nodes(shown, self._opened, count), *below)
             self.losses.show(shown.losses)
             return
         self._opened = -1

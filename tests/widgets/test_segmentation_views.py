@@ -145,10 +145,10 @@ def test_a_row_of_a_grid_is_enlarged_with_the_pixels_that_each_network_gives_to_
     assert second.probabilities == [("sky", 0.75, 0.95), ("road", 0.0, 0.05), ("car", 0.25, 0.0)]
     assert second.facts == {"both agree on": "0.750 of the pixels"}
     picture = np.asarray(Image.open(io.BytesIO(second.png)))
-    assert picture.shape == (4, 15, 3)
+    assert picture.shape == (4, 3 * 5 + 2 * maps.GAP, 3)
     assert np.array_equal(picture[:, :5], images[1].permute(1, 2, 0))
-    assert tuple(picture[0, 5]) == maps.FIRST[2]
-    assert tuple(picture[0, 10]) == maps.FIRST[1]
+    assert tuple(picture[0, 5 + maps.GAP]) == maps.FIRST[2]
+    assert tuple(picture[0, 2 * (5 + maps.GAP)]) == maps.FIRST[1]
     for wrong in ({**facts, "width": 6}, {**facts, "height": 40}):
         assert "another grid" in sample_maps.enlarged(file, wrong, 1).remark
     assert "another grid" in sample_maps.enlarged(file, facts, 2).remark
@@ -165,6 +165,7 @@ def test_the_rows_of_a_grid_are_buttons_that_enlarge_them(dense: RunFolder) -> N
     html = markup(*shown.grid.content)
     assert f"2 of {facts['images']}" in html
     assert "both agree on" in html
+    assert html.count("<i style='background: rgb(") == 11, "which color is which class"
     shown.press("next")
     assert f"3 of {facts['images']}" in markup(*shown.grid.content)
     shown.press("back")
