@@ -1,8 +1,9 @@
 """SSD-KD taken apart on CIFAR-10, ResNet-20 -> ResNet-8: ``python benchmarks/ladder_cifar.py``.
 
-It decides what the paper leaves open: what phi goes by, the priority's exponent, whether phi weighs the student's loss
-too, and what helps a short budget, where the first images stay in the buffer. Every arm has 4,000 student steps, and
-uniform reads and FastDFKD stand beside. It writes results/ladder_cifar.json and RESULTS.md.
+It decides what the paper leaves open: what phi goes by, the priority's exponent, what importance weights are divided
+by, whether phi weighs the student's loss too, and what helps a short budget, where the first images stay in the buffer.
+Every arm has 4,000 student steps, and uniform reads and FastDFKD stand beside. It writes results/ladder_cifar.json and
+RESULTS.md.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "phi by target, alpha 1": {**SSD, "modulate": "target", "alpha": 1.0},
     "phi by confidence, alpha 1": {**SSD, "modulate": "confidence", "alpha": 1.0},
     "phi by target, for the student too": {**SSD, "modulate": "target", "modulate_student": True},
+    "phi by confidence, weights over their mean": {**SSD, "importance": "mean"},
+    "phi by confidence, no weights": {**SSD, "importance": "none"},
     "FastDFKD, warm-up of 8 rounds": {"method": "fast", "warm_up": 8, "rounds": 48},
     "FastDFKD, 2,000 images, the worst evicted": {"method": "fast", "capacity": 2000, "evict": "worst"},
     "FastDFKD, 2,000 images, the oldest evicted": {"method": "fast", "capacity": 2000},

@@ -4,7 +4,7 @@ Inferred: no equation, hyper-parameter or code of the paper was available; not a
 updated buffer; phi, aware of diversity and difficulty; priority sampling. Second-hand: 5,000 images; a count of the
 predicted class; low confidence "like focal loss"; priority by the discrepancy, with importance weights; gamma and beta
 as the only new hyper-parameters, so that alpha may be 1; phi in distillation too. Ours: that the oldest give way, the
-product, gamma = 2, ``modulate``; alpha and beta are prioritized replay's (arXiv:1511.05952), the rest is FastDFKD's.
+product, gamma = 2, ``modulate``; the replay's settings are those of arXiv:1511.05952, the rest is FastDFKD's.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from dfkd_lab.methods.fast import FastDFKD
 from dfkd_lab.primitives import losses
 from dfkd_lab.primitives.batch import of_images
 from dfkd_lab.primitives.losses.modulated import Modulated
-from dfkd_lab.primitives.memories import ImageBuffer, Memory, PriorityBuffer
+from dfkd_lab.primitives.memories import DIVISORS, ImageBuffer, Memory, PriorityBuffer
 from dfkd_lab.primitives.observer import Observation
 from dfkd_lab.primitives.views import CropFlip
 from dfkd_lab.spec import setting
@@ -52,6 +52,7 @@ class SSDKD:
     priority: bool = setting(True, "read the buffer by the student's last loss; uniformly if off")
     alpha: float = setting(0.6, "exponent of the priority", low=0, high=1)
     beta: float = setting(0.4, "exponent of the importance weights, rising to 1", low=0, high=1)
+    importance: str = setting("largest", "what these weights are divided by, or none of them", choices=DIVISORS)
     label: float = settings.label(0.5)
     bn_gap: float = settings.bn_gap(10.0)
     gap: float = settings.gap(1.33, "from the last round of warm-up on")
@@ -72,7 +73,8 @@ class SSDKD:
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots."""
         kept, rest = (self.capacity, context.shape), (self.evict, context.pixel_classes)
-        memory = PriorityBuffer(*kept, self.alpha, self.beta, *rest) if self.priority else ImageBuffer(*kept, *rest)
+        by = self.alpha, self.beta
+        memory = PriorityBuffer(*kept, *by, *rest, self.importance) if self.priority else ImageBuffer(*kept, *rest)
         phi = Modulation(context.classes, self.gamma, self.diversity, self.difficulty, self.modulate)
         kd, view = losses.kl(self.temperature), CropFlip(self.padding, self.flip)
         return Recipe(

@@ -14,6 +14,7 @@ ADDED = {
     "decay": "cosine",
     "evict": "oldest",
     "form": "toolbox",
+    "importance": "largest",
     "modulate": "confidence",
     "modulate_student": False,
     "weight_decay": 5e-4,

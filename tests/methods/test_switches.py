@@ -39,7 +39,8 @@ CLAIMS: dict[tuple[str, str], set[str]] = {
         *(f"student_losses.kd.loss.weight{fact}" for fact in ("", *(f".{each}" for each in PHI))),
         "student_losses.kd.loss.temperature",
     },
-    ("ssd_kd", "priority"): {"memory", "memory.alpha", "memory.beta"},
+    ("ssd_kd", "priority"): {"memory", "memory.alpha", "memory.beta", "memory.importance"},
+    ("ssd_kd", "importance"): {"memory.importance"},
     **{(name, "decay"): {"schedule.milestones"} for name in ("dafl", "dfad", "dfad_ar_vi")},
     **{(name, "evict"): {"memory.evict"} for name in ("fast", "ssd_kd")},
     ("deepinversion", "form"): {

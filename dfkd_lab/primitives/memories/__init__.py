@@ -5,11 +5,12 @@ from dfkd_lab.primitives.memories.buffer import ImageBuffer
 from dfkd_lab.primitives.memories.cached_views import CachedViews
 from dfkd_lab.primitives.memories.ema import EMAMemory
 from dfkd_lab.primitives.memories.feature_maps import FeatureMapBuffer
-from dfkd_lab.primitives.memories.priority import PriorityBuffer
+from dfkd_lab.primitives.memories.priority import DIVISORS, PriorityBuffer
 from dfkd_lab.primitives.memories.replay import ImageBank, ReplayMixture
 from dfkd_lab.primitives.memories.vae import VAEMemory
 
 __all__ = [
+    "DIVISORS",
     "CachedViews",
     "Draw",
     "EMAMemory",

@@ -11,13 +11,16 @@ from torch import Tensor
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.primitives.memories.buffer import ImageBuffer
 
+DIVISORS = ("largest", "mean", "none")
+
 
 class PriorityBuffer(ImageBuffer):
     """A buffer read by priority (prioritized replay, Schaul et al., arXiv:1511.05952; the proportional variant).
 
     P(i) ~ (p_i + 1e-6)^alpha, p_i the student's last loss on image i; a new image enters with the largest priority so
     that it is soon seen. Importance weights (N P(i))^-beta, divided by their largest in the batch, correct the bias,
-    with beta rising from ``beta`` to 1 over the run.
+    with beta rising from ``beta`` to 1 over the run. So divided, most are small, and with them the student's step;
+    divided by their mean they leave its size as it is (not of that paper).
 
     Args:
         capacity: In images.
@@ -26,6 +29,7 @@ class PriorityBuffer(ImageBuffer):
         beta: In [0, 1], at the start.
         evict: "oldest" or "worst".
         pixel_classes: As for an :class:`ImageBuffer`.
+        importance: One of ``DIVISORS``: what importance weights are divided by; "none" for no weights.
     """
 
     priorities: Tensor
@@ -38,8 +42,10 @@ class PriorityBuffer(ImageBuffer):
         beta: float,
         evict: str = "oldest",
         pixel_classes: int = 0,
+        importance: str = "largest",
     ):
         super().__init__(capacity, shape, evict, pixel_classes)
+        self.importance = importance
         self.alpha, self.beta, self._exponent = alpha, beta, beta
         self.register_buffer("priorities", torch.zeros(capacity))
         self._score_all()
@@ -60,14 +66,17 @@ class PriorityBuffer(ImageBuffer):
         self._score_all()
 
     def draw(self, n: int) -> tuple[Tensor, Tensor | None]:
-        """The places [n] of a read, by priority, and their importance weights [n]."""
+        """The places [n] of a read, by priority, and their importance weights [n], if there are to be any."""
         ends = self._scores[: len(self)].cumsum(0)
         numbers = torch.rand(n, dtype=ends.dtype, device=ends.device)
         # clamped, because a product may round up to the last end itself
         index = torch.searchsorted(ends, numbers * ends[-1], right=True).clamp_(max=len(self) - 1)
         scores = self._scores.index_select(0, index)
+        if self.importance == "none":
+            return index, None
         # (N P)^-beta over its largest in the batch: N and the sum of scores cancel
-        return index, (scores.min() / scores).float() ** self._exponent
+        weights = (scores.min() / scores).float() ** self._exponent
+        return index, weights / weights.mean() if self.importance == "mean" else weights
 
     def probabilities(self) -> Tensor:
         """The probability [N] with which each stored image is read."""

@@ -113,8 +113,8 @@ def test_uniform_reading_is_uniform() -> None:
 PRIORITIES = [0.0, 0.1, 0.5, 1.0, 2.0, 8.0]
 
 
-def prioritized(alpha: float = 0.6, beta: float = 0.4) -> PriorityBuffer:
-    ring = PriorityBuffer(8, SHAPE, alpha, beta)
+def prioritized(alpha: float = 0.6, beta: float = 0.4, importance: str = "largest") -> PriorityBuffer:
+    ring = PriorityBuffer(8, SHAPE, alpha, beta, importance=importance)
     ring.write(numbered(*range(6)))
     ring.feedback(Batch(torch.zeros(6), index=torch.arange(6)), torch.tensor(PRIORITIES))
     return ring
@@ -141,6 +141,23 @@ def test_importance_weights_follow_beta_which_rises_to_1(progress: float) -> Non
     wanted = twins.importance(twins.chances(PRIORITIES, 0.6), batch.index.tolist(), beta)
     assert batch.weights.tolist() == pytest.approx(wanted.tolist(), rel=1e-4)
     assert float(batch.weights.max()) == 1
+
+
+def test_importance_weights_over_their_mean_leave_a_step_its_size() -> None:
+    rings = [prioritized(importance=each) for each in ("largest", "mean", "none")]
+    read = []
+    for ring in rings:
+        ring.open(0.5)
+        torch.manual_seed(1)
+        read.append(ring.read(64, never))
+    largest, mean, none = read
+    assert torch.equal(largest.index, mean.index)
+    assert torch.equal(largest.index, none.index)
+    assert none.weights is None
+    assert float(mean.weights.mean()) == pytest.approx(1)
+    ratio = mean.weights / largest.weights
+    assert ratio.tolist() == pytest.approx([float(ratio[0])] * 64)
+    assert float(ratio[0]) > 1
 
 
 def test_new_images_enter_with_the_largest_priority() -> None:
