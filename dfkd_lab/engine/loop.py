@@ -226,14 +226,15 @@ class Run:
         broken = [name for name, value in {**losses, **student}.items() if value != value]
         if broken:  # once a round, because to look at every step would wait for the device
             raise Diverged(f"round {self.round + 1}: the loss '{broken[0]}' is not a number; lower its learning rate")
-        images = batch.images[:256]  # enough for the health signals, and hardly any cost
+        images = viewed = batch.images[:256]  # enough for the health signals, and hardly any cost
         if batch.logits is None:
             with self.rng:  # a view draws random numbers
-                images = self.recipe.student_view(images)
+                viewed = self.recipe.student_view(images)
         due = (self.round + 1) % self.evaluate_every == 0 or self.round + 1 == self.rounds
         with torch.compiler.set_stance("force_eager"):  # shapes and modes that no step has
-            health, seen = metrics.health(self.observer, images)
-            batch.predicted, batch.confidence = seen.predicted, seen.confidence
+            health, seen = metrics.health(self.observer, viewed)
+            as_shown = seen if viewed is images else metrics.look(self.observer, images)
+            batch.predicted, batch.confidence = as_shown.predicted, as_shown.confidence
             start = time.perf_counter()
             accuracy = self.evaluate(self.student) if self.evaluate and due else None
         self.cost.evaluation_s += time.perf_counter() - start
@@ -252,7 +253,7 @@ class Run:
             cost=Cost(**vars(self.cost)),
             memory=self.recipe.memory.summary(self.classes),
             samples=batch,
-            seen=seen,
+            seen=as_shown,
             metric=getattr(self.evaluate, "metric", "accuracy"),
             details=getattr(self.evaluate, "details", {}) if due else {},
             shares={"teacher": seen.shares, "student": seen.student_shares} if seen.shares else {},

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_lab.primitives.batch import class_shares, to_float
-from dfkd_lab.primitives.observer import Observer
+from dfkd_lab.primitives.observer import Observation, Observer
 
 KEPT_BYTES = 10**9
 
@@ -96,18 +96,15 @@ def health(observer: Observer, images: Tensor) -> tuple[dict[str, float], Seen]:
         of the teacher's mean prediction, in nats, at most log K. confidence: mean largest teacher probability. bn_gap:
         summed distance from the teacher's batch-norm statistics. distance: mean pairwise RMS pixel distance.
     """
-    training = observer.student.training
-    observer.student.eval()
-    observation = observer(images, needs=frozenset({"student", "statistics"}))
-    observer.student.train(training)
+    observation = _observed(observer, images, "student", "statistics")
     assert observation.student is not None
     probabilities, predicted = observation.logits.softmax(1), observation.logits.argmax(1)
-    confidence, others = probabilities.max(1).values, observation.student.argmax(1)
+    others = observation.student.argmax(1)
     flat = images[:64].flatten(1)
     values = {
         "agreement": (others == predicted).float().mean(),
         "entropy": torch.special.entr(class_shares(probabilities)).sum(),
-        "confidence": confidence.mean(),
+        "confidence": probabilities.amax(1).mean(),
         "distance": torch.pdist(flat).mean() / math.sqrt(flat.shape[1]) if len(flat) > 1 else flat.new_zeros(()),
     }
     gaps = [
@@ -116,16 +113,17 @@ def health(observer: Observer, images: Tensor) -> tuple[dict[str, float], Seen]:
     ]
     if gaps:
         values["bn_gap"] = torch.stack(gaps).sum()
-    seen = Seen(predicted, confidence)
-    if predicted.ndim > 1:
-        k = observation.logits.shape[1]
-        seen = Seen(predicted, confidence, others, _pixel_shares(predicted, k), _pixel_shares(others, k))
-    return {name: float(value) for name, value in values.items()}, seen
+    return {name: float(value) for name, value in values.items()}, _seen(observation)
+
+
+def look(observer: Observer, images: Tensor) -> Seen:
+    """What teacher and student see on ``images`` [N, C, H, W] in [0, 1], as they are."""
+    return _seen(_observed(observer, images, "student"))
 
 
 @dataclass
 class Seen:
-    """What networks see on the images of :func:`health`."""
+    """What networks see on images."""
 
     predicted: Tensor
     """The teacher's class, [N] or [N, H, W]."""
@@ -137,6 +135,24 @@ class Seen:
     """The share of pixels in each class, as the teacher predicts it."""
     student_shares: list[float] = field(default_factory=list)
     """As the student does."""
+
+
+def _observed(observer: Observer, images: Tensor, *needs: str) -> Observation:
+    """Both networks in eval mode, and the student back in its own."""
+    training = observer.student.training
+    observer.student.eval()
+    observation = observer(images, needs=frozenset(needs))
+    observer.student.train(training)
+    return observation
+
+
+def _seen(observation: Observation) -> Seen:
+    assert observation.student is not None
+    confidence, predicted = observation.logits.softmax(1).max(1)
+    if predicted.ndim == 1:
+        return Seen(predicted, confidence)
+    others, k = observation.student.argmax(1), observation.logits.shape[1]
+    return Seen(predicted, confidence, others, _pixel_shares(predicted, k), _pixel_shares(others, k))
 
 
 def _pixel_shares(predicted: Tensor, classes: int) -> list[float]:

@@ -16,7 +16,7 @@ from dfkd_lab.data import Split
 from dfkd_lab.errors import DamagedFile
 from dfkd_lab.nets import python_file
 from dfkd_lab.primitives.batch import to_float
-from dfkd_lab.runs import examination, examine, examining, recorder
+from dfkd_lab.runs import examination, examine, examining, recorder, samples
 from dfkd_lab.runs.examination import Confusion, Examination
 from tests.support import events_of, finished, own_file
 
@@ -331,3 +331,14 @@ def test_a_network_of_a_file_is_executed_only_if_a_person_says_so(
         examine(folder)
     assert not (tmp_path / "marker").exists()
     assert examine(folder, "unchanged").evaluation.share == pytest.approx(events_of(folder)[-1]["accuracy"], abs=1e-6)
+
+
+def test_a_sample_grid_says_of_each_image_what_the_teacher_sees_on_that_very_image(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "run", "fast", padding=4, flip=True)
+    grid = folder.samples()[2]
+    images, cells = samples.read(grid), json.loads(grid.with_suffix(".json").read_text())["cells"]
+    probabilities = teachers.load("digits").model(to_float(images)).softmax(1)
+    assert len(cells) > 5
+    assert probabilities.argmax(1).tolist() == [cell["predicted"] for cell in cells] == [cell["row"] for cell in cells]
+    told = torch.tensor([cell["confidence"] for cell in cells])
+    assert torch.allclose(probabilities.amax(1), told, atol=0.02), "but for what is lost in 8 bits"
