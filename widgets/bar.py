@@ -51,7 +51,8 @@ class Bar:
 
     def say(self, text: str) -> None:
         """What is chosen or watched."""
-        html = f"<div style='line-height: 1.3; overflow-wrap: anywhere'>{escape(text)}</div>"
+        style = "line-height: 1.3; overflow-wrap: anywhere; scroll-margin-top: 14px"
+        html = f"<div class='dfkd-bar' style='{style}'>{escape(text)}</div>"
         if self.summary.value != html:
             self.summary.value = html
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import anywidget
 import traitlets
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs import commands
+from dfkd_lab.runs import commands, default_folder
+from dfkd_lab.runs.keeping import free
 from dfkd_lab.spec import RunSpec
 
 
@@ -26,7 +28,13 @@ class Commands(anywidget.AnyWidget):
 
 
 def of(spec: RunSpec) -> dict[str, str]:
-    """By where they are given; none if its teacher or its Python file is not to be had any more."""
+    """By where they are given; none if its teacher or its Python file is not to be had any more.
+
+    A run that was not begun has the next free folder, as the panel begins it.
+    """
+    usual = default_folder(spec)
+    if not spec.out and usual.exists():
+        spec = dataclasses.replace(spec, out=free(usual).name)
     try:
         values = commands.deciding(spec)
     except (SpecError, RunError):

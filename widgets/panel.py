@@ -31,7 +31,10 @@ HEADLESS = (
     "Without anybody, run <code>10_run.ipynb</code> through papermill.</p>"
 )
 
-OWN = "<p>You see your own runs here, and nobody else does. <a href='{}'>This address</a> leads back to them.</p>"
+OWN = (
+    "<p>You see your own runs here; other visitors do not, who runs this server does. "
+    "<a href='{}' style='color: inherit; text-decoration: underline'>This address</a> leads back to them.</p>"
+)
 
 PAGES = ("Run", "Queue", "Compare")
 
@@ -128,6 +131,7 @@ class Panel:
         actions = {name: partial(self._tell, getattr(self, name.lower())) for name in BUTTONS}
         self.bar = Bar(actions, self.choice.widget, self.choice.trust.button)
         self.buttons = self.bar.buttons
+        self.bar.edit.observe(lambda change: self._summarize(), "value")
         others = ipywidgets.VBox([ipywidgets.HBox([self.take, self.leave]), self.runs], layout={"width": "100%"})
         own = ipywidgets.HTML(OWN.format(way_back) if (way_back := visitor.way_back()) else "")
         parts = [style, own, self.bar.widget, self.message, self.choice.widget, self.live.widget, others]
@@ -215,9 +219,12 @@ class Panel:
         self._switch_buttons()
 
     def _summarize(self) -> None:
-        """Say what is watched, or else chosen."""
-        spec = self.live.folder.spec() if self.live.folder and self.live.folder.exists() else None
-        self.bar.say(variations.described(self.choice) if spec is None else in_short(record(spec)))
+        """Say what Start would begin while that can be seen, and else what is watched."""
+        watched = self.live.folder if self.live.folder and self.live.folder.exists() else None
+        if watched is None or self.bar.edit.value:
+            self.bar.say(("to start: " if watched else "") + variations.described(self.choice))
+        else:
+            self.bar.say(in_short(record(watched.spec())))
 
     def _switch_buttons(self) -> None:
         self.bar.switch(self._pending or self._state, can_start=not self.choice.problem)

@@ -12,6 +12,7 @@ const COLUMNS = {
   note: ["note", "a person's"],
 };
 const SHOWN = ["rows", "watched", "marked", "hidden"];
+const SETTLED_MS = 300; // until a form that is folded is
 const LONGEST_NAME = 40; // characters that are shown of one
 
 function make(tag, properties = {}, ...children) {
@@ -46,7 +47,7 @@ class Line {
     this.mark.addEventListener("change", () => table.note(name, this.mark.checked));
     this.watch = make("button", { type: "button", className: "name", textContent: shortened(name), title: name });
     if (this.watch.textContent !== name) this.watch.setAttribute("aria-label", name);
-    this.watch.addEventListener("click", () => table.tell("watch", { name }));
+    this.watch.addEventListener("click", () => table.watch(name));
     this.watch.addEventListener("keydown", (event) => table.step(this, event));
     this.edit = make("button", { type: "button", textContent: "⋯", title: "name, note, tags, delete" });
     this.edit.setAttribute("aria-label", `change ${name}`);
@@ -236,6 +237,21 @@ class Table {
     this.set("marked", marked ? [...others, name] : others);
   }
 
+  // What is watched is shown above, maybe out of sight; once it is there it is brought into view.
+  watch(name) {
+    this.tell("watch", { name });
+    const show = () => this.el.closest(".widget-tab")?.querySelector(".dfkd-bar")?.scrollIntoView({ block: "start" });
+    if (this.model.get("watched") === name) {
+      show();
+      return;
+    }
+    const shown = () => {
+      this.model.off("change:watched", shown);
+      setTimeout(show, SETTLED_MS);
+    };
+    this.model.on("change:watched", shown);
+  }
+
   // The arrow keys go from name to name.
   step(line, event) {
     const way = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -312,6 +328,7 @@ function render({ model, el }) {
   table.draw();
   table.bin.show(model.get("binned"));
   table.say();
+  if (model.get("address")) history.replaceState(null, "", model.get("address"));
   return () => {
     for (const [name, heard] of Object.entries(hears)) model.off(name, heard);
   };

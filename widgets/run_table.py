@@ -49,6 +49,8 @@ class RunTable(anywidget.AnyWidget):
     """What a person looks for: runs with all of these words."""
     sort = traitlets.List(traitlets.Unicode()).tag(sync=True)
     """The column by which runs are sorted, and "ascending" or "descending"; empty for the newest first."""
+    address = traitlets.Unicode().tag(sync=True)
+    """The end of the address that leads back to these runs, on a served page; a page that is loaded again has it."""
     binned = traitlets.List(traitlets.Unicode()).tag(sync=True)
     """What is in the bin, the newest first."""
     said = traitlets.Unicode().tag(sync=True)
@@ -63,7 +65,7 @@ class RunTable(anywidget.AnyWidget):
         watch: Callable[[RunFolder | None], object],
         refuse: Callable[[RunFolder], object] = lambda folder: None,
     ):
-        super().__init__()
+        super().__init__(address=visitor.way_back())
         self.root, self._watch, self._refuse = root, watch, refuse
         self._rows, self._lock = RunRows(root), threading.Lock()
         self._looked = 0.0
@@ -106,15 +108,15 @@ class RunTable(anywidget.AnyWidget):
         """
         self._watch(self._named(name))
 
-    def change(self, name: str, to: str = "", note: str = "", tags: Sequence[str] = ()) -> None:
-        """Call a run ``to``, unless that is empty or its name, and put note and tags on it; all of it or nothing.
+    def change(self, name: str, to: str, note: str = "", tags: Sequence[str] = ()) -> None:
+        """Call a run ``to``, unless that is its name, and put note and tags on it; all of it or nothing.
 
         Raises:
             SpecError, RunError: as ``runs.keeping`` does, or if the run must stay.
         """
         folder = self._named(name)
         keeping.checked_label(note, tags)
-        if to.strip() and to.strip() != folder.name:
+        if to.strip() != folder.name:
             self._refuse(folder)
             folder = keeping.rename(folder, to.strip())
         keeping.write_label(folder, note, tags)

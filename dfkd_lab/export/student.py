@@ -96,7 +96,9 @@ def refuse_unfinished(folder: RunFolder) -> None:
         stands = f"{status['state']} after round {status['round']} of {folder.spec().rounds}"
         raise RunError(f"{folder.path} has no student yet: it is {stands}; continue with: resume {folder.path}")
     if not (folder.path / STUDENT).is_file():
-        raise RunError(f"{folder.path / STUDENT} is gone; put it back from a copy, or run again in another --out")
+        raise RunError(
+            f"{folder.path / STUDENT} is gone; put it back from a copy, or run again in another folder (out)"
+        )
 
 
 def refuse_other_card(student: Teacher, manifest: Mapping[str, Any]) -> None:

@@ -104,7 +104,7 @@ SAMPLE = Fields(needed={"height": int, "width": int, "rows": int, "columns": int
 WITHOUT_MANIFEST = "remove it to go on without what it says of earlier sessions"
 WITHOUT_SEAL = "remove it, and its rounds count as not watched"
 WITHOUT_LABEL = "remove it, and the run has no note and no tags"
-BEGIN_AGAIN = "put it back from a copy, or begin again in another --out"
+BEGIN_AGAIN = "put it back from a copy, or begin again in another folder (out)"
 
 
 def manifest(folder: Path) -> dict[str, Any]:

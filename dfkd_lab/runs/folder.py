@@ -257,7 +257,7 @@ def refuse_other_spec(folder: RunFolder, spec: RunSpec) -> None:
         RunError: showing what differs.
     """
     if folder.exists() and (changed := difference(identity(spec), identity(folder.spec()))):
-        raise RunError(f"{folder.path} holds a run of another spec ({'; '.join(changed)}); give another --out")
+        raise RunError(f"{folder.path} holds a run of another spec ({'; '.join(changed)}); give another folder (out)")
 
 
 def prepare(run: RunSpec | Planned) -> RunFolder:
@@ -278,7 +278,7 @@ def prepare(run: RunSpec | Planned) -> RunFolder:
         for name, text in {**texts, "spec.yaml": yaml.safe_dump(record(spec), sort_keys=False)}.items():
             write_atomically(folder.path / name, text.encode(), shared=True)  # two sweeps may prepare it at once
     except OSError as error:
-        raise RunError(f"cannot make the run folder {folder.path}: {error.strerror}; give another with --out") from None
+        raise RunError(f"cannot make the run folder {folder.path}: {error.strerror}; give another (out)") from None
     return folder
 
 

@@ -108,7 +108,7 @@ def refuse_other_run(folder: RunFolder, spec: RunSpec, code: Mapping[str, Code],
     for role, each in code.items():
         if (before := recorded(folder, role)) and before != each.sha256:
             other = f"the {role}'s {each.path} had sha256 {before} when {folder.path} began, and has {each.sha256} now"
-            raise RunError(f"{other}; take another --out, or {_either(folder, role)}")
+            raise RunError(f"{other}; take another folder (out), or {_either(folder, role)}")
 
 
 def recorded(folder: RunFolder, role: str) -> str:
@@ -171,7 +171,7 @@ def _ways(folder: RunFolder, role: str, name: str, command: str = "resume") -> s
     """How a person allows a text of a file that is not as it was when the run began; empty if it is."""
     before, text = recorded(folder, role), _read(name)
     if not before or (text is not None and _sha256(text) == before):
-        return "" if text is not None else "put it there, or take another --out"
+        return "" if text is not None else "put it there, or take another folder (out)"
     return f"read it, then: {_either(folder, role, command, gone=text is None)}"
 
 

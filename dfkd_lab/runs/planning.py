@@ -224,7 +224,7 @@ def _laid_out(spec: RunSpec, minutes: float, composed: ComposedRun, teacher: Tea
         if is_same_run(folder, begun) and not rounds / UNSTEADY <= begun.rounds <= rounds * UNSTEADY:
             raise RunError(
                 f"{folder.path} holds this run with {begun.rounds} rounds, and minutes = {minutes:g} would be {rounds} "
-                "now; resume it, or give another --out"
+                "now; resume it, or give another folder (out)"
             )
         if is_same_run(folder, begun):
             return begun

@@ -151,7 +151,7 @@ class Recorder:
         changed = [f"{name}: {then[name]!r} -> {now[name]!r}" for name in now if now[name] != then.get(name, now[name])]
         if changed:
             what = f"it was changed after round {round} was saved ({'; '.join(changed)}), which is another run"
-            raise RunError(f"{self.path / 'spec.yaml'}: {what}; {again}, or take another --out")
+            raise RunError(f"{self.path / 'spec.yaml'}: {what}; {again}, or take another folder (out)")
 
     def _restored(self, reason: str) -> str:
         """Take the checkpoint before for the newest; the damaged one is kept beside it, if it is there."""

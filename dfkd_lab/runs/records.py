@@ -46,7 +46,7 @@ def refuse_other_teacher(folder: RunFolder, teacher: Teacher) -> None:
     before = folder.manifest().get("teacher", {}).get("sha256")
     if before and teacher.sha256 and before != teacher.sha256:
         what = f"{teacher.path} has sha256 {teacher.sha256[:16]}, and {folder.path} was begun with {before[:16]}"
-        raise RunError(f"another teacher: {what}; put that one back, or take another --out")
+        raise RunError(f"another teacher: {what}; put that one back, or take another folder (out)")
 
 
 def of_evaluation(name: str, split: data.Split | None) -> dict[str, Any] | None:

@@ -180,7 +180,7 @@ class Session:
             pid = self.folder.status().get("pid")
             raise RunError(f"{path} is being written by process {pid}; stop that one first, or give --out") from None
         except OSError as error:
-            raise RunError(f"cannot make the run folder {path}: {error.strerror}; give another with --out") from None
+            raise RunError(f"cannot make the run folder {path}: {error.strerror}; give another (out)") from None
         self.folder.take_request()
         prepare(self.resolved)
 
@@ -239,7 +239,7 @@ class Session:
         self.run.cost.writing_s += time.perf_counter() - start
         if self.run.round < self.spec.rounds:
             self._write_seal(self.run.round)
-            self._status("stopped", "stopped on request; the same command continues")
+            self._status("stopped", "stopped on request; it can go on from there")
             return
         net, recipe = self.manifest["student"]["net"], f"{self.spec.method} from {self.teacher.sha256}"
         card = dataclasses.replace(self.teacher.card, net=net, data="", recipe=recipe)

@@ -396,6 +396,8 @@ def test_runs_are_found_named_labeled_deleted_and_brought_back(context: str, pag
 
     button("renamed").click()
     expect(button("renamed")).to_have_attribute("aria-current", "true")
+    expect(page.locator(".dfkd-headline")).to_be_in_viewport()
+    expect(page.locator(".dfkd-bar").first).to_be_in_viewport()
     expect(page.get_by_role("status").filter(has_text="finished · round").first).to_be_attached()
     page.keyboard.press("ArrowUp")
     expect(button("first")).to_be_focused()

@@ -429,7 +429,7 @@ def without_privileges() -> Iterator[None]:
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_first_step(make_spec: MakeSpec, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(RunError, match=r"cannot make the run folder .*; give another with --out"):
+    with pytest.raises(RunError, match=r"cannot make the run folder .*; give another \(out\)"):
         Session(make_spec(out="file/run"))
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)

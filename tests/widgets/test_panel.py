@@ -141,6 +141,12 @@ def test_the_form_folds_while_a_run_is_watched(make_panel: Any, launched: list[R
     assert "3 rounds" in shown.bar.summary.value, "what is watched, not what is chosen next"
     shown.bar.edit.value = True
     assert shown.choice.widget.layout.display is None
+    assert "to start: dafl · digits → convnet_8 · 5 rounds" in shown.bar.summary.value, "as Start would"
+    shown.choice.run_form.value = {"rounds": 6}
+    assert "6 rounds" in shown.bar.summary.value
+    shown.bar.edit.value = False
+    assert "3 rounds" in shown.bar.summary.value
+    shown.choice.run_form.value = {"rounds": 5}
     shown.attach(None)
     assert "5 rounds" in shown.bar.summary.value
 
@@ -339,6 +345,7 @@ def test_a_visitor_sees_and_stops_no_run_of_another_and_finds_the_own_again(
     (launched[0].path / "status.json").write_text(RUNNING % os.getpid())
     (address,) = re.findall(r"href='(\?visitor=[0-9a-f]{32})'", first.widget.children[0].children[1].value)
     assert "one" not in address
+    assert first.runs.address == address, "a page that is loaded again asks for them"
     second = visit(monkeypatch, "two")
     assert second.runs.rows == []
     second.runs._hear(second.runs, {"do": "delete", "name": f"../{first.root.name}/{launched[0].name}"}, [])

@@ -181,6 +181,7 @@ def test_a_change_is_written_or_refused_as_a_whole(table: RunTable, make: Make, 
         ({"to": "three", "tags": "t" * 41}, "allowed: 1 to 40 characters of a line, and no comma!"),
         ({"to": "../three", "note": "other"}, "is no name for a run folder"),
         ({"to": ".hidden", "note": "other"}, "is no name for a run folder"),
+        ({"to": " ", "note": "other"}, "is no name for a run folder"),
     ):
         given = {"name": "lesson/two", "note": "", "tags": "", **wrong}
         assert reason in do(table, "change", **given)
