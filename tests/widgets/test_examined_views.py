@@ -51,6 +51,7 @@ def test_a_click_examines_the_run_and_the_figure_follows(mine: RunFolder, make_f
     shown.attach(mine)
     shown.refresh()
     assert [trace.type for trace in shown.chart.drawn.data] == ["bar", "heatmap", "bar", "heatmap"]
+    assert shown.chart.figure["layout"]["height"] == confusion.HEIGHT_OF_TWO
     assert "Examined after round 2 of 2: student right in" in shown.examining.message.value
     assert shown.examining.browser.widget.layout.display is None
     assert not shown.examining.button.disabled
