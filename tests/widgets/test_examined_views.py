@@ -113,6 +113,12 @@ def test_it_says_whether_the_run_has_gone_on(round: int, words: str) -> None:
     assert words in text
 
 
+def test_of_a_segmentation_the_shares_are_of_pixels() -> None:
+    text = examining.about(found(COUNTS, COUNTS, ("a", "b", "c"), task="segmentation"), 3)
+    assert "student right in 0.842 of the pixels of the evaluation images" in text
+    assert "agree in 0.842 of the pixels of the synthetic images" in text
+
+
 def test_a_click_on_a_sample_enlarges_it_as_far_as_its_json_knows(mine: RunFolder) -> None:
     shown = samples.Samples()
     shown.attach(mine)
