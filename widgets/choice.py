@@ -139,7 +139,7 @@ class Choice:
         self.method_form.widget.children = folded
         self.steps.show({**self.run_form.fields, **{field.name: field for field in apart}})
         self.settings.children = [self.method_form.widget]
-        self.about.value = described(method)
+        self.about.value = described(self.run_form.fields["method"].value)
 
     def _offer_presets(self, method: type[Any]) -> None:
         field = self.run_form.fields["preset"]

@@ -321,7 +321,7 @@ def leave_digits(bench: Workbench, folder: Path) -> None:
 
 def choose(bench: Workbench) -> None:
     """Another method than the first, a smaller buffer, and short rounds; and one value that cannot be."""
-    bench.page.get_by_label("method", exact=True).select_option("fast (Fang 2022, certain)")
+    bench.page.get_by_label("method", exact=True).select_option("FastDFKD (Fang 2022, certain)")
     expect(bench.page.get_by_text("All as in preset 'digits'.")).to_be_visible()
     expect(bench.page.get_by_text("Settings of fast")).to_be_visible()
     capacity = bench.page.get_by_label(BUFFER, exact=True)

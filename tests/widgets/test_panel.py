@@ -125,7 +125,7 @@ def test_settings_are_called_what_people_call_them_and_name_themselves_in_the_to
     assert control.description == "buffer size (images)"
     assert control.tooltip.startswith("capacity: ")
     assert choice.run_form.fields["data"].control.description == "evaluated on"
-    assert dict(choice.run_form.fields["method"].control.options)["fast (Fang 2022, certain)"] == "fast"
+    assert dict(choice.run_form.fields["method"].control.options)["FastDFKD (Fang 2022, certain)"] == "fast"
 
 
 def test_the_form_folds_while_a_run_is_watched(make_panel: Any, launched: list[RunFolder]) -> None:
