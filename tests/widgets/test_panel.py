@@ -114,15 +114,15 @@ def test_the_form_shows_what_the_preset_gives(make_panel: Any) -> None:
 def test_the_buffer_size_shows_only_where_the_method_has_one(make_panel: Any) -> None:
     shown = make_panel()
     names = lambda: [described(each) for each in within(shown.choice.steps.widget)]  # noqa: E731
-    assert "buffer size (images)" in names()
+    assert "buffer (images)" in names()
     shown.choice.run_form.fields["method"].value = "dafl"
-    assert "buffer size (images)" not in names()
+    assert "buffer (images)" not in names()
 
 
 def test_settings_are_called_what_people_call_them_and_name_themselves_in_the_tooltip(make_panel: Any) -> None:
     choice = make_panel().choice
     control = choice.method_form.fields["capacity"].control
-    assert control.description == "buffer size (images)"
+    assert control.description == "buffer (images)"
     assert control.tooltip.startswith("capacity: ")
     assert choice.run_form.fields["data"].control.description == "evaluated on"
     assert dict(choice.run_form.fields["method"].control.options)["FastDFKD (Fang 2022, certain)"] == "fast"
