@@ -11,6 +11,7 @@ from typing import Any
 
 import ipywidgets
 import pytest
+import torch
 
 from dfkd_lab import METHODS, RunFolder, RunSpec, nets, plan, prepare, teachers
 from dfkd_lab.spec import record, settings_of
@@ -184,6 +185,22 @@ def test_a_choice_that_does_not_fit_together_is_a_sentence_too(make_panel: Any) 
     assert "there is no file missing.safetensors" in shown.message.value
     fields["method"].value = "ssd_kd"
     assert "capacity" in shown.choice.method_form.value, "the form follows the method, whatever the teacher"
+
+
+def test_a_field_that_is_refused_is_seen(make_panel: Any, tmp_path: Path) -> None:
+    choice = make_panel().choice
+    torch.save(nets.classifier("convnet_8", 3, 10).state_dict(), tmp_path / "bare.pth")
+    assert choice.more.selected_index is None
+    choice.run_form.fields["teacher"].value = str(tmp_path / "bare.pth")
+    assert INVALID in choice.more_form.fields["normalization"].control._dom_classes
+    assert (choice.more.selected_index, choice.settings.selected_index, choice.slots.selected_index) == (0, None, None)
+    assert "does not say its normalization" not in choice.cards.teacher.value
+    choice.run_form.fields["data"].value = "cifar10"
+    assert choice.problem == "", "as its sentence says"
+    choice.slot_form.fields["memory"].control.value = "ring:capasity=3"
+    assert choice.slots.selected_index == 0
+    choice.method_form.fields["g_lr"].control.value = "500"
+    assert choice.settings.selected_index == 0
 
 
 def test_changes_are_named_kept_and_taken_back(make_panel: Any) -> None:
