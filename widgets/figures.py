@@ -141,6 +141,7 @@ def themed(figure: go.Figure, height: int, *, labels: bool = True, **layout: Any
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
         "font": {"color": TEXT, "size": 12},
         "hoverlabel": {"namelength": -1},
+        "modebar": {"orientation": "v"},  # along the upper edge it would lie on titles and legends
         "legend": {"orientation": "h", "x": 0, "bgcolor": "rgba(0, 0, 0, 0)", **layout.pop("legend", {})},
     }
     axis = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True, "showticklabels": labels}

@@ -31,6 +31,7 @@ def test_figures_read_on_light_and_dark_and_every_axis_has_a_unit(draw: Draw, fi
     assert figure.layout.annotations[-1].text == ""
     assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
     assert figure.layout.font.color == figures.TEXT
+    assert figure.layout.modebar.orientation == "v", "beside titles and legends"
     assert all(axis.title.text for axis in figure.select_yaxes())
 
 
