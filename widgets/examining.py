@@ -31,7 +31,7 @@ class Examining:
         self.button = form.button(
             BUTTON, "Compare both networks class by class and image by image, as the run was saved last"
         )
-        self.message = ipywidgets.HTML()
+        self.message = ipywidgets.HTML(layout=ipywidgets.Layout(margin="2px 14px 2px 0"))  # the samples stand beside it
         self.browser = BufferBrowser()
         parts = [ipywidgets.Box([self.button]), self.message, self.browser.widget]
         self.widget = ipywidgets.VBox(parts, layout=ipywidgets.Layout(display="none"))

@@ -80,6 +80,7 @@ def test_why_it_was_refused_is_said_once(mine: RunFolder) -> None:
 
 def test_there_is_nothing_to_examine_before_a_student_is_saved(mine: RunFolder) -> None:
     shown = examining.Examining()
+    assert shown.message.layout.margin.split()[1] != "0", "the samples stand to its right"
     shown.refresh(0, shown=True)
     assert shown.widget.layout.display == "none", "no run"
     shown.attach(mine)
