@@ -76,8 +76,9 @@ lint: setup  ## ruff and mypy, notebooks too
 docs: setup  ## the API reference from the docstrings, into docs/api/
 	$(BIN)/pdoc --docformat google --no-show-source -o docs/api $(DOCUMENTED)
 
+# As a page of its own (/doc) the workbench has the whole width; the folder at its left edge lists the files.
 lab: setup  ## open the workbench in JupyterLab; runs/ can be opened beside it
-	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_workbench.ipynb
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/doc/tree/notebooks/00_workbench.ipynb
 
 clean:  ## remove caches and build products; .venv and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

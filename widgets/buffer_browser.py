@@ -42,7 +42,7 @@ ORDERS = ("smallest first", "largest first")
 UNREAD = "of an image that no step has read yet, the largest loss there was when it came"
 UNKEPT = "Its loss in earlier rounds is not kept."
 STYLE = f"""
-.dfkd-gallery {{ display: flex; flex-wrap: wrap; gap: 4px 6px; line-height: 1.2; }}
+.dfkd-gallery {{ display: flex; flex-wrap: wrap; align-items: flex-start; gap: 4px 6px; line-height: 1.2; }}
 .dfkd-thumb {{ font: inherit; color: inherit; background: none; border: 0; padding: 1px; cursor: pointer;
     width: var(--column); }}
 .dfkd-thumb i {{ display: block; margin: 0 auto; width: var(--wide); height: var(--high);

@@ -36,6 +36,8 @@ class Cards:
             ipywidgets.HTML(layout=ipywidgets.Layout(min_width="0", margin="2px 0")) for _ in range(2)
         )
         self._shown: tuple[str, ...] = ()
+        self._known: dict[str, tuple[str, str]] = {}
+        """What was measured, and a warning, by teacher and evaluation set."""
         self._at_work = threading.Lock()
 
     def show(self, resolved: ResolvedRun) -> None:
@@ -51,32 +53,34 @@ class Cards:
         self.task = teacher.card.task
         waiting = "measured when the run starts" if teacher.sha256 else "being trained ..."
         measured = words(known, spec.data) if known else "being measured ..." if teacher.sha256 else waiting
-        self._say(
-            shown, teacher_card(facts, measured, known.warning() if known else ""), student_card(spec.student, facts)
-        )
+        warning = known.warning() if known else ""
+        if known:
+            self._known[_asked(facts, spec.data)] = measured, warning
+        self._say(shown, teacher_card(facts, measured, warning), student_card(spec.student, facts))
         if known is None and spec.data == "none":
             self._say(shown, teacher_card(facts, NO_DATA), student_card(spec.student, facts))
         elif known is None:
             self._in_thread(shown, teacher, spec.student)
 
-    def show_found(self, values: Mapping[str, Any]) -> None:
-        """Show what can be found of a choice that cannot be run."""
+    def show_found(self, values: Mapping[str, Any], problem: str = "") -> None:
+        """Show what can be found of a choice that cannot be run; ``problem`` is said elsewhere, and not again."""
         name, student = values["teacher"], values["student"]
         shown = (name, values["normalization"], values["data"], student)
         if shown == self._shown:
             return
         self._shown, self.problem = shown, ""
         try:
-            teacher = teachers.find(*shown[:3])
+            teacher = _find(*shown[:3])
         except (SpecError, OSError) as error:
-            self._say(shown, _card("Teacher", str(error)), _card("Student", student))
+            self._say(shown, _card("Teacher", _unless_said(error, problem)), _card("Student", student))
             return
         facts, self.task = teacher.describe(), teacher.card.task
         try:
             card = student_card(student, facts)
         except SpecError as error:
-            card = _card("Student", str(error))
-        self._say(shown, teacher_card(facts, "not measured"), card)
+            card = _card("Student", _unless_said(error, problem))
+        measured, warning = self._known.get(_asked(facts, values["data"]), ("not measured", ""))
+        self._say(shown, teacher_card(facts, measured, warning), card)
 
     def _in_thread(self, shown: tuple[str, ...], teacher: Teacher, student: str) -> None:
         job = threading.Thread(target=self._measure, args=(shown, teacher, student), name="dfkd_lab teacher card")
@@ -93,9 +97,12 @@ class Cards:
                 teacher = teachers.load(teacher.name, shown[1], shown[2])  # the shown one belongs to the planned run
                 facts = teacher.describe()
                 measured, warning = accuracy(teacher, shown[2])
+                why_not = measured.removeprefix(UNREADABLE) if measured.startswith(UNREADABLE) else ""
+                measured = "not measured" if why_not else measured
+                self._known[_asked(facts, shown[2])] = measured, warning
                 self._say(shown, teacher_card(facts, measured, warning), student_card(student, facts))
-                if shown == self._shown and measured.startswith(UNREADABLE):
-                    self._report(measured.removeprefix(UNREADABLE))
+                if shown == self._shown and why_not:
+                    self._report(why_not)
             except (SpecError, OSError) as error:
                 self._say(shown, _card("Teacher", str(error)), _card("Student", student))
 
@@ -161,6 +168,25 @@ def _train(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", TRAIN, name], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SpecError(f"the {name} teacher could not be trained: {done.stderr.strip().splitlines()[-1]}")
+
+
+def _find(name: str, normalization: str, evaluation: str) -> Teacher:
+    """The teacher, also beside an evaluation set that there is not."""
+    try:
+        return teachers.find(name, normalization, evaluation)
+    except (SpecError, OSError):
+        with contextlib.suppress(SpecError, OSError):
+            return teachers.find(name, normalization)
+        raise
+
+
+def _asked(facts: Mapping[str, Any], evaluation: str) -> str:
+    """What a measurement is of: a teacher with its normalization, and an evaluation set."""
+    return str((facts["sha256"], facts["mean"], facts["std"], evaluation))
+
+
+def _unless_said(error: Exception, problem: str) -> str:
+    return "cannot be used as chosen" if str(error) in problem else str(error)
 
 
 def _card(title: str, *lines: str) -> str:

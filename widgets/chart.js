@@ -25,7 +25,8 @@ const GREY = /#7f7f7f/g;
 
 function inPageColors(figure, color) {
   const layout = JSON.parse(JSON.stringify(figure.layout).replace(GREY, color));
-  layout.modebar = { bgcolor: "rgba(0, 0, 0, 0)", color: "rgba(128, 128, 128, 0.6)", activecolor: color };
+  const bar = { bgcolor: "rgba(0, 0, 0, 0)", color: "rgba(128, 128, 128, 0.6)", activecolor: color };
+  layout.modebar = { ...layout.modebar, ...bar };
   const data = figure.data.map((trace) => {
     const inks = {};
     for (const ink of ["line", "textfont"]) {

@@ -139,7 +139,7 @@ class Choice:
         self.method_form.widget.children = folded
         self.steps.show({**self.run_form.fields, **{field.name: field for field in apart}})
         self.settings.children = [self.method_form.widget]
-        self.about.value = described(method)
+        self.about.value = described(self.run_form.fields["method"].value)
 
     def _offer_presets(self, method: type[Any]) -> None:
         field = self.run_form.fields["preset"]
@@ -186,7 +186,7 @@ class Choice:
             self._show(self.resolved)
         except (SpecError, RunError) as error:
             self.problem = str(error)
-            self.cards.show_found(self.values())
+            self.cards.show_found(self.values(), self.problem)
         self._offer_students()
         self._blame()
         self._name_changes([field.name for field in fields.values() if field.changed])
@@ -202,12 +202,17 @@ class Choice:
         return {name: field for each in forms for name, field in each.fields.items()}
 
     def _blame(self) -> None:
-        """Mark the field that the problem is about, and no other."""
+        """Mark the field that the problem is about, and no other, and open the fold that it is in."""
         fields = self._fields()
-        wrong = any(field.problem for field in fields.values())  # these are marked already
-        culprit = form.at_fault(self.problem, fields) if self.problem and not wrong else None
+        marked = [field for field in fields.values() if field.problem]
+        culprit = form.at_fault(self.problem, fields) if self.problem and not marked else None
         for field in fields.values():
             field.blame(self.problem if field is culprit else "")
+        marked += [culprit] if culprit else []
+        folds = ((self.settings, self.method_form), (self.slots, self.slot_form), (self.more, self.more_form))
+        for fold, inside in folds:
+            if any(field.widget in inside.widget.children for field in marked):
+                fold.selected_index = 0
 
     def _cards_found(self) -> None:
         """What only measuring the teacher shows, as that there is no data, keeps a run from being started too."""

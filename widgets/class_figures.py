@@ -13,6 +13,13 @@ from widgets.series import Reports
 
 SCALE = ((0.0, "#3f86d8"), (0.5, "#9a8a86"), (1.0, "#e08214"))
 """Its ends and its middle are seen on light and on dark ground, and told apart by color-blind eyes."""
+FADING = (
+    (0.0, "rgba(63, 134, 216, 0.15)"),
+    (0.25, "rgba(63, 134, 216, 0.6)"),
+    (0.5, "rgba(154, 138, 134, 1)"),
+    (1.0, "rgba(224, 130, 20, 1)"),
+)
+"""The same for areas without a number: a small share is hardly seen before the page."""
 NO_MAPS = "The first evaluation shows the classes here."
 
 

@@ -31,7 +31,7 @@ class Examining:
         self.button = form.button(
             BUTTON, "Compare both networks class by class and image by image, as the run was saved last"
         )
-        self.message = ipywidgets.HTML()
+        self.message = ipywidgets.HTML(layout=ipywidgets.Layout(margin="2px 14px 2px 0"))  # the samples stand beside it
         self.browser = BufferBrowser()
         parts = [ipywidgets.Box([self.button]), self.message, self.browser.widget]
         self.widget = ipywidgets.VBox(parts, layout=ipywidgets.Layout(display="none"))
@@ -108,7 +108,8 @@ class Examining:
 def about(found: Examination, round: int) -> str:
     """What was examined, after which round, and whether the run has gone on since."""
     parts = {"student right in": found.evaluation, "both networks agree in": found.synthetic}
-    words = [f"{what} {each.share:.3f} of {each.of}" for what, each in parts.items() if each is not None]
+    of = "of the pixels of" if found.task == "segmentation" else "of"
+    words = [f"{what} {each.share:.3f} {of} {each.of}" for what, each in parts.items() if each is not None]
     since = ""
     if round > found.round:
         since = f" The run has gone on since, to round {round}: press to examine what it saved last."

@@ -25,6 +25,8 @@ CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
 TEXT, GRID = "#7f7f7f", "rgba(128, 128, 128, 0.25)"
 COLORS = ("#1ca9de", "#f27c11", "#196e53", "#b11f90", "#9177ff", "#a38f54", "#9414ff", "#d4819c")
 """Told apart by color-blind eyes too, and seen on white and on black."""
+NARROW = 660
+"""Px that a figure has beside the samples on a page of 1280."""
 EMPTY = "No round is finished yet: press Start, and the first point appears here."
 UNLOGGED = "This run did not log what its memory holds."
 NOTHING_HELD = "This memory keeps nothing: every student step sees images that were just made."
@@ -63,17 +65,16 @@ def losses(reports: Reports) -> go.Figure:
     """Mean of every loss by round, before its weight."""
     figure = make_subplots(rows=1, cols=2, subplot_titles=["synthesis", "student"], horizontal_spacing=0.15)
     groups: tuple[Callable[[Report], Mapping[str, float]], ...] = (lambda each: each.terms, lambda each: each.student)
+    drawn = 0
     for place, group in enumerate(groups, 1):
-        names = dict.fromkeys(name for report in reports for name in group(report))
-        for index, name in enumerate(names):
-            trace = _line(reports, name, partial(_loss, group, name), color=COLORS[index % len(COLORS)], legend=True)
-            trace.legend = "legend" if place == 1 else "legend2"
+        for name in dict.fromkeys(name for report in reports for name in group(report)):
+            trace = _line(reports, name, partial(_loss, group, name), color=COLORS[drawn % len(COLORS)], legend=True)
+            trace.line.dash = "dot" if drawn >= len(COLORS) else None
             figure.add_trace(trace, row=1, col=place)
+            drawn += 1
     figure.update_xaxes(title_text="round")
     figure.update_yaxes(title_text="loss, unweighted")
-    _finished(figure, reports, 360)
-    below = {"orientation": "h", "yanchor": "top", "y": -0.22, "xanchor": "left"}
-    return figure.update_layout(legend={**below, "x": 0}, legend2={**below, "x": 0.55}, margin_b=90)
+    return _legend_below(_finished(figure, reports, 360))
 
 
 def cost(reports: Reports) -> go.Figure:
@@ -87,8 +88,7 @@ def cost(reports: Reports) -> go.Figure:
     figure.update_xaxes(title_text="round")
     figure.update_yaxes(title_text="seconds, summed up", row=1, col=1)
     figure.update_yaxes(title_text="images, summed up", row=1, col=2)
-    _finished(figure, reports, 360)
-    return figure.update_layout(legend={"y": -0.22, "yanchor": "top"}, margin_b=90)
+    return _legend_below(_finished(figure, reports, 360))
 
 
 def buffer(reports: Reports) -> go.Figure:
@@ -111,7 +111,7 @@ def buffer(reports: Reports) -> go.Figure:
         figure.update_xaxes(tickmode="linear", dtick=1, row=1, col=1)
     if now.get("priorities"):
         figure.update_yaxes(type="log", row=1, col=2)  # the largest is many times the median
-    return figure.update_layout(legend={"y": -0.22, "yanchor": "top"}, margin_b=90)
+    return _legend_below(figure)
 
 
 def smoothed(figure: go.Figure, weight: float) -> go.Figure:
@@ -141,6 +141,7 @@ def themed(figure: go.Figure, height: int, *, labels: bool = True, **layout: Any
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
         "font": {"color": TEXT, "size": 12},
         "hoverlabel": {"namelength": -1},
+        "modebar": {"orientation": "v"},  # along the upper edge it would lie on titles and legends
         "legend": {"orientation": "h", "x": 0, "bgcolor": "rgba(0, 0, 0, 0)", **layout.pop("legend", {})},
     }
     axis = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True, "showticklabels": labels}
@@ -275,3 +276,12 @@ def _finished(figure: go.Figure, reports: Reports, height: int, empty: str = EMP
         text="" if reports else empty, xref="paper", yref="paper", x=0.5, y=0.75, showarrow=False,
         font={"color": TEXT, "size": 14},
     )  # fmt: skip
+
+
+def _legend_below(figure: go.Figure) -> go.Figure:
+    """At the lower edge, with room for as many rows as the names take where a figure is ``NARROW``."""
+    names = [trace.name for trace in figure.data if trace.showlegend]
+    in_a_row = max(1, (NARROW - 68) // (7 * max(map(len, names), default=1) + 46))
+    figure.update_xaxes(title_standoff=4)
+    legend = {"yref": "container", "y": 0, "yanchor": "bottom"}
+    return figure.update_layout(legend=legend, margin_b=52 + 19 * -(-len(names) // in_a_row))

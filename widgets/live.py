@@ -22,6 +22,7 @@ from dfkd_lab.spec import RunSpec
 from widgets import alarm_help, figures, form, headline, series, status
 from widgets.chart import Chart
 from widgets.commands import Commands
+from widgets.confusion import HEIGHT_OF_TWO
 from widgets.downloads import Downloads
 from widgets.examining import Examining
 from widgets.exporting import Exporting
@@ -32,7 +33,7 @@ from widgets.views import EXAMINED, VIEWS, offered
 PERIOD_S, IMAGE_PERIOD_S = 0.5, 1.0
 CHART_BYTES_PER_S = 100_000
 """At most, so that a long run is watched over a slow line: a chart of a thousand rounds is drawn less often."""
-HEIGHT = 350  # of every view, so that nothing below jumps
+HEIGHT = 350  # of every view but two confusion matrices, so that nothing below jumps
 WAITING = "Round 1 is not finished yet: the first point appears here."
 EMPTY = {
     **dict.fromkeys(("starting", "running", "paused"), WAITING),
@@ -216,7 +217,8 @@ class Live:
         )
         figure.for_each_annotation(lambda note: note.update(text=self._empty), {"text": figures.EMPTY})
         zoomed = f"{self.view.value} of {self.folder}"  # a zoom lasts as long as this
-        self.chart.show(figure.update_layout(height=HEIGHT, uirevision=zoomed))
+        height = figure.layout.height if figure.layout.height == HEIGHT_OF_TWO else HEIGHT
+        self.chart.show(figure.update_layout(height=height, uirevision=zoomed))
         self._drawn, self._stale = True, False
         self._next_chart = time.monotonic() + max(0.0, self.chart.size / CHART_BYTES_PER_S - PERIOD_S)
 

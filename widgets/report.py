@@ -130,7 +130,8 @@ def _samples(folder: RunFolder) -> str:
         return "<p>No round is finished yet.</p>"
     latest = max(samples)
     png, facts = grids.read(samples[latest])
-    return f"<figure>{grids.html(png, facts)}<figcaption>{grids.caption(latest, facts)}</figcaption></figure>"
+    words = grids.caption(latest, facts, grids.eases_off(folder))
+    return f"<figure>{grids.html(png, facts)}<figcaption>{words}</figcaption></figure>"
 
 
 def _seal(seal: Mapping[str, Any], rounds: int) -> str:

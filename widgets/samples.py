@@ -10,7 +10,7 @@ from typing import Any
 
 import ipywidgets
 
-from dfkd_lab.errors import RunError
+from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs import Examination, RunFolder, contents
 from dfkd_lab.runs import samples as grids
 from widgets import buffer_browser, enlarged, sample_maps, thumbnails
@@ -71,7 +71,7 @@ class Samples:
     def attach(self, folder: RunFolder | None) -> None:
         """Show the latest images of ``folder`` from the next refresh on."""
         with self._lock:
-            self.folder = folder
+            self.folder, self._eased = folder, eases_off(folder)
             self._files: dict[int, Path] = {}
             self._shown, self._drawn_at, self._writing, self._opened = -1, 0.0, False, -1
             self._write(self.latest, True)
@@ -150,7 +150,7 @@ class Samples:
         if self._shown not in self._files:
             return
         png, facts = read(path := self._files[self._shown])
-        self.caption.value = f"<div style='line-height: 1.3'>{caption(self._shown, facts)}</div>"
+        self.caption.value = f"<div style='line-height: 1.3'>{caption(self._shown, facts, self._eased)}</div>"
         count = images_in(facts)
         if facts is not None and 0 <= self._opened < count:
             below: list[Node] = []
@@ -176,8 +176,17 @@ def images_in(facts: Mapping[str, Any] | None) -> int:
     return 0 if facts is None else int(facts["images"]) if "legend" in facts else len(facts["cells"])
 
 
-def caption(round: int, facts: Mapping[str, Any] | None) -> str:
-    """What the grid of that round shows, in words."""
+def eases_off(folder: RunFolder | None) -> bool:
+    """Whether the run's target counts less where the teacher is sure of any class, as in SSD-KD by confidence."""
+    try:
+        settings = folder.spec().settings if folder else {}
+    except (RunError, SpecError):
+        return False
+    return settings.get("modulate") == "confidence" and bool(settings.get("difficulty", True))
+
+
+def caption(round: int, facts: Mapping[str, Any] | None, eased: bool = False) -> str:
+    """What the grid of that round shows, in words; ``eased`` as :func:`eases_off` says."""
     if facts is not None and "legend" in facts:
         agreement = f"they agree on {facts['agreement']:.0%} of these pixels"
         return f"Round {round}: {sample_maps.WORDS}; {agreement}."
@@ -190,11 +199,8 @@ def caption(round: int, facts: Mapping[str, Any] | None) -> str:
     if targets:
         mark = f"<span style='color: {WARNING}'>≠</span>"
         text += f" {mark} marks another class than the target: {other} of {len(targets)}."
-    if 3 * other > len(targets):
-        text += (
-            " The target is one loss among several, and where SSD-KD modulates by confidence it is eased off wherever "
-            "the teacher is sure, of whichever class."
-        )
+    if eased and 3 * other > len(targets):
+        text += " Where the teacher is sure of any class, SSD-KD eases off the target."
     return text
 
 

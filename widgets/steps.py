@@ -20,7 +20,7 @@ LABELS = {
     "data": "evaluated on",
     "method": "method",
     "student": "student",
-    "capacity": "buffer size (images)",
+    "capacity": "buffer (images)",
     "rounds": "rounds",
     "seed": "seed",
     "preset": "settings as for",

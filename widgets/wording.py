@@ -15,18 +15,37 @@ from dfkd_lab.nets import python_file
 
 
 def offered(name: str) -> str:
-    """A method in the list: its name, who wrote it and when, and whether this version is certain."""
+    """A method in the list: what its paper calls it, who wrote it and when, and how certain this version is.
+
+    What is no method of a paper is called a control or a reference.
+    """
     method = methods.find(name)
-    year = re.search(r"(.*?),? .*?\b((?:19|20)\d\d)\b", method.citation)
-    who = f"{year[1].split(' ')[0]} {year[2]}, " if year and " et al." in method.citation else ""
-    return f"{name} ({who}{method.certainty.split(' ')[0]})"
+    of_paper = re.match(r"(?:(\w+) et al\.|[A-Z][\w ]+), .*?\b((?:19|20)\d\d)\b", method.citation)
+    written = " ".join(filter(None, of_paper.groups())) if of_paper else ""
+    control = "control" if "a control" in method.certainty else ""
+    kind = "reference" if methods.remark(method) else control or method.certainty.split(" ")[0]
+    return f"{_proper_name(name)} ({', '.join(filter(None, (written, kind)))})"
 
 
-def described(method: type[Any]) -> str:
-    """What a method is, who wrote it, and how certain this version is."""
-    paper, first = ((inspect.getdoc(each) or "").split("\n")[0] for each in (sys.modules[method.__module__], method))
+def _proper_name(name: str) -> str:
+    """As the method's file begins; a method that was registered has no file of its own."""
+    begun, colon, _ = _first_line(sys.modules[methods.find(name).__module__]).partition(":")
+    if not colon or name not in methods.CLASSES:
+        return name
+    noun = re.sub(r"^(The|An?) ", "", begun)
+    return noun[0].upper() + noun[1:]
+
+
+def described(name: str) -> str:
+    """What a method is, who wrote it, how certain this version is, and what commands call it."""
+    method = methods.find(name)
+    paper, first = _first_line(sys.modules[method.__module__]), _first_line(method)
     facts = "; ".join(filter(None, (method.certainty, methods.remark(method))))
-    return paragraph(f"{paper} {first} Here: {facts}.")
+    return paragraph(f"{paper} {first} Here: {facts}. In commands: {name}.")
+
+
+def _first_line(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").split("\n")[0]
 
 
 def paragraph(text: str) -> str:

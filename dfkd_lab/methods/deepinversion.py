@@ -1,4 +1,4 @@
-"""DeepInversion and Adaptive DeepInversion (Yin et al., CVPR 2020, arXiv:1912.08795).
+"""DeepInversion: Dreaming to Distill; also Adaptive DeepInversion (Yin et al., CVPR 2020, arXiv:1912.08795).
 
 Certain for both codes that it is known by, which the setting ``form`` tells apart: the authors' CIFAR script, which
 distils nothing, and the CMI toolbox's, whose distillation on the growing pool serves both.

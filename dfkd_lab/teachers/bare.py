@@ -118,13 +118,13 @@ def _bare_card(net: str, channels: int, classes: int, normalization: str, data: 
     if row is not None and row.shape[0] != channels:
         row, data = None, ""  # gray digits say nothing of color
     published = ":" in net and not python_file.names_file(net)
-    mean, std = _normalization(net if published else "", normalization, data)
+    mean, std = _normalization(net if published else "", channels, normalization, data)
     known = row or data_sets.find(normalization)
     side = known.synthesis_shape[1] if known else zoo.input_of(net).side if published else DEFAULT_SIDE
     return Card(net, classes, (channels, side, side), mean, std, task=nets.task_of(net) or "classification")
 
 
-def _normalization(net: str, name: str, data: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalization(net: str, channels: int, name: str, data: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     row = data_sets.find(data)
     if name == "auto" and row is not None:
         return row.normalization
@@ -134,6 +134,8 @@ def _normalization(net: str, name: str, data: str) -> tuple[tuple[float, ...], t
         published = zoo.input_of(net)
         return published.mean, published.std
     known = ", ".join(NORMALIZATIONS)
+    like = next((each for each in NORMALIZATIONS if (row := data_sets.find(each)) and row.shape[0] == channels), "")
+    cure = f", or the evaluation set it was trained for, as data = '{like}'" if like else ""
     raise SpecError(
-        f"normalization = 'auto', and a bare checkpoint does not say its normalization; give one of {known}"
+        f"normalization = 'auto', and a bare checkpoint does not say its normalization; give one of {known}{cure}"
     )

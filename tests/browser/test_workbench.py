@@ -61,7 +61,7 @@ POINTS = """() => {
 }"""
 PALE = "() => document.querySelector('.js-plotly-plot')._fullData.some((each) => each.opacity < 0.5)"
 SAMPLE = "() => (document.querySelector('.dfkd-samples') || {}).outerHTML || ''"
-BUFFER = "buffer size (images)"
+BUFFER = "buffer (images)"
 IN_VIEW = """(selector) => {
     const found = document.querySelector(selector);
     const box = found && found.getBoundingClientRect();
@@ -321,7 +321,7 @@ def leave_digits(bench: Workbench, folder: Path) -> None:
 
 def choose(bench: Workbench) -> None:
     """Another method than the first, a smaller buffer, and short rounds; and one value that cannot be."""
-    bench.page.get_by_label("method", exact=True).select_option("fast (Fang 2022, certain)")
+    bench.page.get_by_label("method", exact=True).select_option("FastDFKD (Fang 2022, certain)")
     expect(bench.page.get_by_text("All as in preset 'digits'.")).to_be_visible()
     expect(bench.page.get_by_text("Settings of fast")).to_be_visible()
     capacity = bench.page.get_by_label(BUFFER, exact=True)
@@ -335,7 +335,7 @@ def choose(bench: Workbench) -> None:
     bench.fill("rounds", "300")
     bench.page.get_by_text("Settings of fast").click()
     expect(
-        bench.page.get_by_text("Changed from the preset 'digits': rounds, s_steps, buffer size (images).")
+        bench.page.get_by_text("Changed from the preset 'digits': rounds, s_steps, buffer (images).")
     ).to_be_visible()
     expect(bench.page.get_by_text("accuracy 0.9")).to_be_visible()
     expect(bench.button("Start")).to_be_enabled()

@@ -158,7 +158,7 @@ def test_the_record_says_that_real_images_were_used(
     assert "was given 1,347 real images of digits: it is a reference, not data-free" in page
     assert "read no real data" not in page
     assert "Synthetic images" not in page
-    assert REMARK in wording.described(METHODS[name])
+    assert REMARK in wording.described(name)
 
 
 def test_a_data_free_run_says_nothing_of_the_kind(make_spec: MakeSpec, capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +166,7 @@ def test_a_data_free_run_says_nothing_of_the_kind(make_spec: MakeSpec, capsys: p
     assert "real_images" not in folder.seal()
     assert runs.remark(folder) == ""
     __main__.main(["list", str(folder.path.parent)])
-    shown = [runs.summary(folder), report.page(folder), wording.described(METHODS["dafl"]), capsys.readouterr().out]
+    shown = [runs.summary(folder), report.page(folder), wording.described("dafl"), capsys.readouterr().out]
     assert not [text for text in shown if "a reference, not" in text or "uses real" in text]
 
 

@@ -211,6 +211,13 @@ def test_every_notebook_looks_at_what_it_was_given(path: Path) -> None:
     assert "from_namespace(globals())" in first or "check_parameters(globals())" in first
 
 
+def test_the_workbench_opens_as_a_page_of_its_own_and_says_how_to_begin() -> None:
+    (path,) = re.findall(r"default_url=/doc/tree/(\S+)$", (NOTEBOOKS[0].parents[1] / "Makefile").read_text(), re.M)
+    assert path == "notebooks/00_workbench.ipynb"
+    (first, *_) = nbformat.read(NOTEBOOKS[0], 4).cells
+    assert "run all cells first (menu Run)" in first.source
+
+
 def test_the_workbench_says_that_it_needs_somebody(tmp_path: Path) -> None:
     output = execute("00_workbench", tmp_path, {})
     assert output.stat().st_size < 20_000

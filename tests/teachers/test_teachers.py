@@ -78,7 +78,10 @@ def test_a_bare_checkpoint_is_found_and_needs_its_normalization(teacher: Teacher
     )
     images = torch.rand(4, 1, 16, 16)
     for name in (str(path), f"convnet_32@{path}"):
-        assert "does not say its normalization; give one of digits" in refusal(name)
+        said = refusal(name)
+        assert "does not say its normalization; give one of digits" in said
+        assert said.endswith(", or the evaluation set it was trained for, as data = 'digits'")
+        assert teachers.load(name, data="digits").card.mean == data.NORMALIZATIONS["digits"][0]
         loaded = teachers.load(name, "digits")
         assert (loaded.card.net, loaded.card.classes, loaded.card.shape) == ("convnet_32", 10, (1, 16, 16))
         assert loaded.card.recipe.endswith("a bare checkpoint, weights from 'state_dict', names without wrappers")

@@ -159,3 +159,11 @@ def test_a_png_has_one_channel_or_three(channels: int, mode: str) -> None:
     assert pixel.tolist() == images[4, : 3 if channels == 3 else 1, 0, 1].tolist()
     reduced = thumbnails.reduced(images.repeat(1, 1, 20, 20), 30)
     assert reduced.shape == (5, channels, 30, 20)
+
+
+def test_images_of_a_row_begin_at_one_height_whatever_stands_below_them() -> None:
+    shown = markup(*browser(examined()).pages.content)
+    assert "dfkd-thumb other" in shown
+    assert "class='dfkd-thumb'" in shown
+    (gallery,) = (line for line in shown.splitlines() if line.startswith(".dfkd-gallery"))
+    assert "align-items: flex-start" in gallery, "stretched, a button would have its content in its middle"

@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import html
 import threading
 import time
 from collections.abc import Callable
@@ -86,6 +87,37 @@ def test_a_missing_file_is_a_sentence_and_names_are_escaped() -> None:
     shown.show_found({"teacher": "digits", "normalization": "auto", "data": "digits", "student": "convnet_9"})
     assert "Teacher digits" in shown.teacher.value
     assert "did you mean" in shown.student.value
+
+
+def test_what_is_known_of_a_teacher_stays_while_another_field_is_wrong(digits_cache: Path) -> None:
+    shown = Cards()
+    shown.show(plan(method="dafl"))
+    until(lambda: "(450 images)" in shown.teacher.value)
+    known, chosen = shown.teacher.value, {"teacher": "digits", "normalization": "auto", "data": "digits"}
+    shown.show_found({**chosen, "student": "convnet_9"})
+    assert shown.teacher.value == known
+    shown.show_found({**chosen, "data": "digit", "student": "convnet_8"})
+    assert "Teacher digits" in shown.teacher.value
+    assert "accuracy not measured" in shown.teacher.value, "on that there is nothing"
+
+
+def test_a_card_does_not_say_again_what_is_said_elsewhere(monkeypatch: pytest.MonkeyPatch, digits_cache: Path) -> None:
+    shown, problem = Cards(), "there is no file missing.safetensors"
+    chosen = {"teacher": "missing.safetensors", "normalization": "auto", "data": "digits", "student": "convnet_8"}
+    shown.show_found(chosen)
+    assert problem in shown.teacher.value
+    said = shown.teacher.value.partition("<div>")[2].partition("</div>")[0]
+    shown = Cards()
+    shown.show_found(chosen, f"teacher: {html.unescape(said)}")
+    assert problem not in shown.teacher.value
+    heard: list[str] = []
+    shown = Cards(lambda: heard.append(shown.problem))
+    monkeypatch.setattr(cards, "accuracy", lambda *asked: (f"{cards.UNREADABLE}no test_batch", ""))
+    monkeypatch.setattr(teachers, "kept_measurement", lambda *asked: None)
+    shown.show(dataclasses.replace(plan(method="dafl"), calibration=None))
+    until(lambda: bool(heard))
+    assert heard == ["no test_batch"]
+    assert "accuracy not measured<" in shown.teacher.value
 
 
 def test_a_normalization_that_is_wrong_is_said(digits_cache: Path) -> None:

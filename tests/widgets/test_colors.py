@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from widgets.class_figures import SCALE
+from widgets.class_figures import FADING, SCALE
 from widgets.figures import COLORS
 
 # Machado, Oliveira and Fernandes (2009), A Physiologically-based Model for Simulation of Color Vision Deficiency:
@@ -38,6 +38,16 @@ def of_scale(parts: int) -> list[str]:
     return ["#" + "".join(f"{part:02x}" for part in color) for color in mixed]
 
 
+def before(ground: str, share: float) -> np.ndarray:
+    """Linear RGB of the scale that fades into the page, at one share."""
+    stops = [at for at, _ in FADING]
+    parts = np.array([[float(part) for part in color[5:-1].split(",")] for _, color in FADING])
+    red, green, blue, alpha = (np.interp(share, stops, parts[:, channel]) for channel in range(4))
+    page = np.array([int(ground[place : place + 2], 16) for place in (1, 3, 5)])
+    mixed = (alpha * np.array([red, green, blue]) + (1 - alpha) * page).round().astype(int)
+    return linear("#" + "".join(f"{part:02x}" for part in mixed))
+
+
 def lab(rgb: np.ndarray) -> np.ndarray:
     """CIELAB of linear RGB."""
     scaled = XYZ @ np.clip(rgb, 0, 1) / WHITE
@@ -68,3 +78,13 @@ def test_shares_a_quarter_apart_differ(eyes: str) -> None:
 
 def test_black_counts_are_read_on_every_color_of_the_scale() -> None:
     assert min((float(XYZ[1] @ linear(color)) + 0.05) / 0.05 for color in of_scale(100)) >= 4.5
+
+
+@pytest.mark.parametrize("ground", ["#ffffff", "#111111"])
+@pytest.mark.parametrize("eyes", EYES)
+def test_shares_that_fade_into_the_page_differ(eyes: str, ground: str) -> None:
+    seen = [lab(np.array(EYES[eyes]) @ before(ground, share)) for share in np.linspace(0, 1, 5)]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) >= LEAST_OF_SHARES
+    page = lab(np.array(EYES[eyes]) @ linear(ground))
+    small, large = (np.linalg.norm(lab(np.array(EYES[eyes]) @ before(ground, share)) - page) for share in (0.01, 0.99))
+    assert 2.3 < small < large / 4, "seen, and near the page"

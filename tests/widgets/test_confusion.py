@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dfkd_lab.runs import Examination
 from dfkd_lab.runs.examination import Confusion, Images
-from widgets import confusion, figures
+from widgets import class_figures, confusion, figures
 from widgets.chart import Chart
 
 FACTS: dict[str, Any] = {
@@ -97,6 +97,28 @@ def test_counts_of_pixels_are_where_the_pointer_rests() -> None:
     assert confusion.confusions(found(COUNTS, None, ("a", "b", "c"), task="segmentation")).layout.yaxis.title.text == (
         "share of pixels"
     )
+
+
+def test_of_pixels_small_shares_are_near_the_page_and_a_bar_says_what_a_color_is() -> None:
+    dense = found(10_000 * COUNTS, 10_000 * COUNTS, ("a", "b", "c"), task="segmentation")
+    _, first, _, last = confusion.confusions(dense).data
+    assert first.colorscale == last.colorscale == class_figures.FADING
+    assert (first.showscale, last.showscale) == (False, True)
+    assert last.colorbar.title.text == "share of the row"
+    assert not any(trace.showscale for trace in confusion.confusions(found(COUNTS, COUNTS, ("a", "b", "c"))).data[1::2])
+
+
+def test_two_matrices_stand_beside_each_other_below_the_bars() -> None:
+    figure = confusion.confusions(found(COUNTS, COUNTS, ("a", "b", "c")))
+    bars, left, right = (figure.layout[f"xaxis{name}"].domain for name in ("", "2", "3"))
+    assert bars == (0, 1)
+    assert left[1] < right[0]
+    assert figure.layout.yaxis.domain[0] > figure.layout.yaxis2.domain[1]
+    assert figure.layout.yaxis2.domain == figure.layout.yaxis3.domain
+    assert figure.layout.height == confusion.HEIGHT_OF_TWO
+    alone = confusion.confusions(found(COUNTS, None, ("a", "b", "c"))).layout
+    assert alone.height == confusion.HEIGHT
+    assert alone.yaxis.domain == alone.yaxis2.domain
 
 
 def test_of_a_thousand_classes_the_most_confused_are_sent_in_kilobytes() -> None:

@@ -51,6 +51,7 @@ def test_a_click_examines_the_run_and_the_figure_follows(mine: RunFolder, make_f
     shown.attach(mine)
     shown.refresh()
     assert [trace.type for trace in shown.chart.drawn.data] == ["bar", "heatmap", "bar", "heatmap"]
+    assert shown.chart.figure["layout"]["height"] == confusion.HEIGHT_OF_TWO
     assert "Examined after round 2 of 2: student right in" in shown.examining.message.value
     assert shown.examining.browser.widget.layout.display is None
     assert not shown.examining.button.disabled
@@ -79,6 +80,7 @@ def test_why_it_was_refused_is_said_once(mine: RunFolder) -> None:
 
 def test_there_is_nothing_to_examine_before_a_student_is_saved(mine: RunFolder) -> None:
     shown = examining.Examining()
+    assert shown.message.layout.margin.split()[1] != "0", "the samples stand to its right"
     shown.refresh(0, shown=True)
     assert shown.widget.layout.display == "none", "no run"
     shown.attach(mine)
@@ -110,6 +112,12 @@ def test_it_says_whether_the_run_has_gone_on(round: int, words: str) -> None:
         "Examined after round 3 of 4: student right in 0.842 of the evaluation images; it has no images."
     )
     assert words in text
+
+
+def test_of_a_segmentation_the_shares_are_of_pixels() -> None:
+    text = examining.about(found(COUNTS, COUNTS, ("a", "b", "c"), task="segmentation"), 3)
+    assert "student right in 0.842 of the pixels of the evaluation images" in text
+    assert "agree in 0.842 of the pixels of the synthetic images" in text
 
 
 def test_a_click_on_a_sample_enlarges_it_as_far_as_its_json_knows(mine: RunFolder) -> None:

@@ -31,6 +31,7 @@ def test_figures_read_on_light_and_dark_and_every_axis_has_a_unit(draw: Draw, fi
     assert figure.layout.annotations[-1].text == ""
     assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
     assert figure.layout.font.color == figures.TEXT
+    assert figure.layout.modebar.orientation == "v", "beside titles and legends"
     assert all(axis.title.text for axis in figure.select_yaxes())
 
 
@@ -132,3 +133,23 @@ def test_gaps_stay_gaps_and_sums_are_not_smoothed(finished: RunFolder) -> None:
     cost = figures.cost(many(finished, 20))
     seconds = [list(each.y) for each in cost.data if each.stackgroup]
     assert [list(each.y) for each in figures.smoothed(cost, 0.9).data if each.stackgroup] == seconds
+
+
+def test_no_two_losses_look_alike_and_all_are_named_in_one_place(finished: RunFolder) -> None:
+    synthesis = dict.fromkeys(("batch_norm", "confidence", "activation", "balance", "adversarial", "contrast"), 1.0)
+    student = dict.fromkeys(("kd", "kd_unmodulated", "attention", "label"), 1.0)
+    reports = [replace(report, terms=synthesis, student=student) for report in finished.reports()]
+    figure = figures.losses(reports)
+    looks = {(trace.line.color, trace.line.dash) for trace in figure.data}
+    assert len(looks) == len(figure.data) == 10
+    assert len({trace.line.color for trace in figure.data}) == len(figures.COLORS)
+    assert {trace.legend for trace in figure.data} == {None}
+
+
+def test_a_legend_of_more_names_has_more_room_at_the_lower_edge(finished: RunFolder) -> None:
+    few, many_names = ({f"loss {number}": 1.0 for number in range(count)} for count in (2, 9))
+    report = finished.reports()[-1]
+    one, other = (figures.losses([replace(report, terms={}, student=names)]).layout for names in (few, many_names))
+    assert one.margin.b < other.margin.b
+    for layout in (one, other, figures.cost([report]).layout, figures.buffer([report]).layout):
+        assert (layout.legend.yref, layout.legend.y, layout.xaxis.title.standoff) == ("container", 0, 4)

@@ -6,7 +6,9 @@ import pytest
 from dfkd_lab import METHODS, RunSpec, SpecError
 from dfkd_lab.methods import own_settings
 from dfkd_lab.spec import build, record, setting_type, settings_of
+from widgets import form
 from widgets.form import CHANGED, INVALID, Form, written
+from widgets.steps import LABELS
 
 
 @pytest.mark.parametrize("method", METHODS.values())
@@ -106,3 +108,10 @@ def test_a_closed_form_leaves_nothing_not_even_its_notes() -> None:
     form.fields["rounds"].control.value = "none"
     form.close()
     assert set(ipywidgets.widgets.widget._instances) == before
+
+
+def test_what_people_call_a_setting_is_whole_in_large_type_too() -> None:
+    width = float(form.LABEL_WIDTH.removesuffix("em"))  # grows with the type
+    assert max(map(len, LABELS.values())) + 2 <= width / 0.58, "bold letters and a mark, at 0.58 em each"
+    field = form.Field(RunSpec, "preset", label=LABELS["preset"])
+    assert field.control.style.description_width == form.LABEL_WIDTH

@@ -11,6 +11,7 @@ from typing import Any
 
 import ipywidgets
 import pytest
+import torch
 
 from dfkd_lab import METHODS, RunFolder, RunSpec, nets, plan, prepare, teachers
 from dfkd_lab.spec import record, settings_of
@@ -114,18 +115,18 @@ def test_the_form_shows_what_the_preset_gives(make_panel: Any) -> None:
 def test_the_buffer_size_shows_only_where_the_method_has_one(make_panel: Any) -> None:
     shown = make_panel()
     names = lambda: [described(each) for each in within(shown.choice.steps.widget)]  # noqa: E731
-    assert "buffer size (images)" in names()
+    assert "buffer (images)" in names()
     shown.choice.run_form.fields["method"].value = "dafl"
-    assert "buffer size (images)" not in names()
+    assert "buffer (images)" not in names()
 
 
 def test_settings_are_called_what_people_call_them_and_name_themselves_in_the_tooltip(make_panel: Any) -> None:
     choice = make_panel().choice
     control = choice.method_form.fields["capacity"].control
-    assert control.description == "buffer size (images)"
+    assert control.description == "buffer (images)"
     assert control.tooltip.startswith("capacity: ")
     assert choice.run_form.fields["data"].control.description == "evaluated on"
-    assert dict(choice.run_form.fields["method"].control.options)["fast (Fang 2022, certain)"] == "fast"
+    assert dict(choice.run_form.fields["method"].control.options)["FastDFKD (Fang 2022, certain)"] == "fast"
 
 
 def test_the_form_folds_while_a_run_is_watched(make_panel: Any, launched: list[RunFolder]) -> None:
@@ -190,6 +191,22 @@ def test_a_choice_that_does_not_fit_together_is_a_sentence_too(make_panel: Any) 
     assert "there is no file missing.safetensors" in shown.message.value
     fields["method"].value = "ssd_kd"
     assert "capacity" in shown.choice.method_form.value, "the form follows the method, whatever the teacher"
+
+
+def test_a_field_that_is_refused_is_seen(make_panel: Any, tmp_path: Path) -> None:
+    choice = make_panel().choice
+    torch.save(nets.classifier("convnet_8", 3, 10).state_dict(), tmp_path / "bare.pth")
+    assert choice.more.selected_index is None
+    choice.run_form.fields["teacher"].value = str(tmp_path / "bare.pth")
+    assert INVALID in choice.more_form.fields["normalization"].control._dom_classes
+    assert (choice.more.selected_index, choice.settings.selected_index, choice.slots.selected_index) == (0, None, None)
+    assert "does not say its normalization" not in choice.cards.teacher.value
+    choice.run_form.fields["data"].value = "cifar10"
+    assert choice.problem == "", "as its sentence says"
+    choice.slot_form.fields["memory"].control.value = "ring:capasity=3"
+    assert choice.slots.selected_index == 0
+    choice.method_form.fields["g_lr"].control.value = "500"
+    assert choice.settings.selected_index == 0
 
 
 def test_changes_are_named_kept_and_taken_back(make_panel: Any) -> None:

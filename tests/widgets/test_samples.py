@@ -1,6 +1,11 @@
 import base64
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from dfkd_lab import RunFolder, RunSpec
+from dfkd_lab.runs.folder import prepare
 from widgets import samples
 
 PNG = b"not drawn here"
@@ -31,6 +36,26 @@ def test_what_is_not_of_the_target_class_is_marked_and_counted() -> None:
 def test_where_there_was_no_target_nothing_is_marked() -> None:
     assert "class='other'" not in samples.html(PNG, facts(asked=None))
     assert "target" not in samples.caption(7, facts(asked=None))
+
+
+@pytest.mark.parametrize(
+    ("settings", "eased"),
+    [
+        ({"modulate": "confidence"}, True),
+        ({"modulate": "target"}, False),
+        ({"modulate": "confidence", "difficulty": False}, False),
+    ],
+)
+def test_that_the_target_is_eased_off_is_said_of_runs_that_do_so(tmp_path: Path, settings: Any, eased: bool) -> None:
+    folder = prepare(RunSpec("ssd_kd", teacher="digits", out=str(tmp_path / "run"), settings=settings))
+    assert samples.eases_off(folder) is eased
+    assert ("eases off" in samples.caption(7, facts(asked=5), eased)) is eased
+    assert "eases off" not in samples.caption(7, facts(), eased), "there all are as asked"
+
+
+def test_no_run_eases_off_its_target(tmp_path: Path) -> None:
+    assert not samples.eases_off(None)
+    assert not samples.eases_off(RunFolder(tmp_path / "none"))
 
 
 def test_a_grid_from_before_its_cells_were_kept_is_a_picture() -> None:
