@@ -13,6 +13,7 @@ seal.json            what the distillation read, how that was watched, and in wh
 digests.json         of what a run goes on from, the SHA-256 as it was written
 examination.safetensors  what both networks say, class by class and image by image; only if somebody examined it
 label.json           a person's note and tags
+log.txt              what its process printed, if it was begun in one of its own; log.process.json which that is
 """
 
 from __future__ import annotations

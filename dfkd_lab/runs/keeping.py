@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs import contents
+from dfkd_lab.runs import contents, launching
 from dfkd_lab.runs.folder import BIN, LONGEST_NAME, RunFolder, list_runs, named_folder, runs_root
 from dfkd_lab.runs.standing import AT_WORK
 from dfkd_lab.system.files import write_atomically
@@ -160,6 +160,8 @@ def _refuse_at_work(folder: RunFolder) -> None:
     # whoever holds the lock may have said nothing yet
     if folder.status()["state"] in AT_WORK or is_held(folder.path / "lock"):
         raise RunError(f"{folder.path} is at work; stop it first")
+    if launching.is_starting(folder):
+        raise RunError(f"{folder.path} is starting; stop it first")
 
 
 def _moved(folder: RunFolder, path: Path) -> RunFolder:

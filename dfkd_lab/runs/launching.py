@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from dfkd_lab.errors import RunError
+from dfkd_lab.runs import standing
 from dfkd_lab.runs.folder import RunFolder
+from dfkd_lab.system.files import write_atomically
+from dfkd_lab.system.stored import Fields, read_json
 
+PROCESS = Fields(needed={"pid": int, "process_started": (int, None), "host": str})
 _children: list[subprocess.Popen[bytes]] = []
 """Popen warns when it is forgotten while its process runs, and these outlive whoever began them."""
 
@@ -33,7 +41,10 @@ def launch(
 
 
 def begin(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Begin a process that outlives this one; what it prints is put behind what ``log`` has."""
+    """Begin a process that outlives this one; what it prints is put behind what ``log`` has.
+
+    Which process that is stands beside ``log``, for others to know it before it says anything itself.
+    """
     with log.open("ab") as file:
         child = subprocess.Popen(
             command,
@@ -45,7 +56,20 @@ def begin(command: Sequence[str], log: Path, environment: Mapping[str, str] | No
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # of Windows alone
         )
     _children.append(child)
+    with contextlib.suppress(OSError):  # it runs already, and whoever began it knows it without
+        write_atomically(_process_file(log), json.dumps(standing.process(child.pid)).encode(), shared=True)
     return child
+
+
+def is_starting(folder: RunFolder) -> bool:
+    """Whether a process was begun for a run, by whatever process, and has not said yet how the run stands."""
+    begun = _process_beside(folder.path / "log.txt")
+    return bool(begun) and folder.status().get("pid") != begun["pid"] and standing.lives_here(begun)
+
+
+def is_begun(log: Path) -> bool:
+    """Whether the process lives that was begun last with this ``log``, by whatever process."""
+    return standing.lives_here(_process_beside(log))
 
 
 def at_work() -> bool:
@@ -60,3 +84,15 @@ def last_line(folder: RunFolder) -> str:
     except OSError:
         lines = []
     return next((text.strip() for text in reversed(lines) if text.strip()), "its process ended without a word")
+
+
+def _process_file(log: Path) -> Path:
+    return log.with_suffix(".process.json")
+
+
+def _process_beside(log: Path) -> dict[str, Any]:
+    """Which process was begun last with this ``log``; empty if that is not known."""
+    try:
+        return read_json(_process_file(log), PROCESS, "remove it")
+    except RunError:
+        return {}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from filelock import FileLock
 
 from dfkd_lab import runs
 from dfkd_lab.errors import DamagedFile, RunError, SpecError
-from dfkd_lab.runs import contents, keeping
+from dfkd_lab.runs import contents, keeping, launching
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.session import Session
 from dfkd_lab.spec import RunSpec
@@ -138,6 +139,20 @@ def test_what_is_at_work_is_not_deleted_even_before_it_says_so(
     with pytest.raises(RunError, match="is at work; stop it first"):
         keeping.delete(folder, tmp_path)
     assert folder.exists()
+
+
+def test_what_any_process_has_begun_is_not_moved_before_it_says_a_word(
+    prepared: Callable[[str], RunFolder], tmp_path: Path
+) -> None:
+    folder = prepared("one")
+    child = launching.begin([sys.executable, "-c", "import time; time.sleep(60)"], folder.path / "log.txt")
+    with pytest.raises(RunError, match="one is starting; stop it first"):
+        keeping.delete(folder, tmp_path)
+    with pytest.raises(RunError, match="one is starting; stop it first"):
+        keeping.rename(folder, "other")
+    child.kill()
+    child.wait()
+    assert keeping.delete(folder, tmp_path).exists()
 
 
 def test_the_bin_is_not_listed_keeps_both_of_a_name_and_gives_them_back(
