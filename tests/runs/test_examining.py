@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -16,7 +17,7 @@ from dfkd_lab.data import Split
 from dfkd_lab.errors import DamagedFile
 from dfkd_lab.nets import python_file
 from dfkd_lab.primitives.batch import to_float
-from dfkd_lab.runs import examination, examine, examining, recorder, samples
+from dfkd_lab.runs import examination, examine, examining, recorder, samples, synthetic
 from dfkd_lab.runs.examination import Confusion, Examination
 from tests.support import events_of, finished, own_file
 
@@ -162,6 +163,24 @@ def test_where_the_evaluation_set_is_not_the_images_still_are(mine: RunFolder, m
     (mine.path / "checkpoint.pt").unlink()
     with pytest.raises(RunError, match=r"there is nothing to examine .*mine on: its evaluation set .*; there are no"):
         examine(mine)
+
+
+@pytest.mark.parametrize("method", ["ssd_kd", "zskt"])
+def test_where_the_folder_of_its_images_was_moved_the_synthetic_ones_still_are(method: str, tmp_path: Path) -> None:
+    for name in map(str, range(10)):
+        (tmp_path / "real" / "val" / name).mkdir(parents=True)
+        Image.new("L", (8, 8), 20 * int(name)).save(tmp_path / "real" / "val" / name / "one.png")
+    folder = finished(tmp_path / "run", method, data=f"folder:{tmp_path / 'real'}")
+    whole = examine(folder)
+    assert whole.evaluation.n == 10
+    (tmp_path / "real").rename(tmp_path / "elsewhere")
+    found = examine(folder)
+    assert found.evaluation is None
+    assert "its evaluation set cannot be read" in found.remarks[0]
+    assert torch.equal(found.images.images, whole.images.images)
+    assert torch.equal(found.images.teacher, whole.images.teacher)
+    labelled = synthetic.label(folder, folder.spec(), found.images.images)
+    assert torch.equal(labelled.classes, found.images.seen_by_teacher), "as an export has it"
 
 
 def test_more_images_than_are_kept_are_an_even_choice(mine: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
