@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -15,9 +16,11 @@ from dfkd_lab.errors import RunError
 from dfkd_lab.runs import standing
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.system.files import write_atomically
-from dfkd_lab.system.stored import Fields, read_json
+from dfkd_lab.system.stored import Fields, opened, read_json
 
 PROCESS = Fields(needed={"pid": int, "process_started": (int, None), "host": str})
+LAST_BYTES = 2**16
+"""Of a log, in which its last line is looked for."""
 _children: list[subprocess.Popen[bytes]] = []
 """Popen warns when it is forgotten while its process runs, and these outlive whoever began them."""
 
@@ -80,9 +83,12 @@ def at_work() -> bool:
 def last_line(folder: RunFolder) -> str:
     """The last thing that the run's process printed."""
     try:
-        lines = (folder.path / "log.txt").read_text(errors="replace").split("\n")
-    except OSError:
-        lines = []
+        file = opened(folder.path / "log.txt", "remove it")
+    except RunError:
+        file = None
+    with file or io.BytesIO() as log:
+        log.seek(-min(log.seek(0, os.SEEK_END), LAST_BYTES), os.SEEK_END)
+        lines = log.read().decode(errors="replace").split("\n")
     return next((text.strip() for text in reversed(lines) if text.strip()), "its process ended without a word")
 
 
