@@ -314,6 +314,8 @@ def rewritten(folder: RunFolder, facts: dict[str, Any], tensors: dict[str, Any])
         ({}, {"history": torch.zeros(32, 3)}, "history are not those of 32 images"),
         ({}, {"history": None}, "history is only half there"),
         ({}, {"history_rounds": torch.tensor([0, 1])}, "one of history_rounds is out of range"),
+        ({}, {"history_rounds": torch.tensor([2, 1])}, "history_rounds do not rise"),
+        ({}, {"history_rounds": torch.tensor([2, 2])}, "history_rounds do not rise"),
     ],
 )
 def test_a_file_whose_parts_do_not_fit_is_not_believed(
