@@ -183,6 +183,15 @@ def test_where_the_folder_of_its_images_was_moved_the_synthetic_ones_still_are(m
     assert torch.equal(labelled.classes, found.images.seen_by_teacher), "as an export has it"
 
 
+def test_a_run_that_is_renamed_meanwhile_is_a_sentence(mine: RunFolder) -> None:
+    def rename(sentence: str) -> None:
+        if mine.path.exists():
+            mine.path.rename(mine.path.with_name("renamed"))
+
+    with pytest.raises(RunError, match=r"mine was moved, renamed or removed meanwhile; examine it where it is now"):
+        examine(mine, say=rename)
+
+
 def test_more_images_than_are_kept_are_an_even_choice(mine: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = found_in(mine).images
     monkeypatch.setattr(examining, "MOST_IMAGE_BYTES", 7 * whole.images[0].numel() + 1)
