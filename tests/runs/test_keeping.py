@@ -1,5 +1,6 @@
 """What a person does with run folders: a note and tags, another name, the bin and back; the run stays the same run."""
 
+import errno
 import json
 import os
 import sys
@@ -182,6 +183,60 @@ def test_only_an_emptied_bin_is_erased(prepared: Callable[[str], RunFolder], tmp
     assert keeping.empty_bin(tmp_path) == 2
     assert not (tmp_path / ".bin").exists()
     assert kept.exists()
+
+
+@pytest.mark.parametrize("name", ["~me", ".hidden", "runs/q", "L" * 230, " led", "a\nb"])
+def test_whatever_a_folder_is_called_comes_back(
+    name: str, prepared: Callable[[str], RunFolder], tmp_path: Path
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    folder = RunFolder(prepared("one").path.rename(tmp_path / name))
+    assert keeping.restore(keeping.delete(folder, tmp_path), tmp_path).path == folder.path
+    assert keeping.restore(keeping.delete(folder, tmp_path), tmp_path, name).path == folder.path
+    assert not (tmp_path / ".bin").exists()
+
+
+@pytest.mark.parametrize("name", ["../out", ".bin/other", ".", "inner/../.."])
+def test_nothing_is_brought_back_to_where_no_run_is_looked_for(
+    name: str, prepared: Callable[[str], RunFolder], tmp_path: Path
+) -> None:
+    binned = keeping.delete(prepared("one"), tmp_path)
+    with pytest.raises(SpecError, match=r"is not below|is in the bin"):
+        keeping.restore(binned, tmp_path, name)
+    keeping.delete(prepared("outer/inner"), tmp_path)
+    (tmp_path / "outer").rmdir()
+    prepared("outer")
+    with pytest.raises(SpecError, match="would be inside the run folder"):
+        keeping.restore(RunFolder(tmp_path / ".bin/outer/inner"), tmp_path)
+    assert binned.exists()
+
+
+def test_only_runs_that_are_named_are_erased(prepared: Callable[[str], RunFolder], tmp_path: Path) -> None:
+    first, second = (keeping.delete(prepared(name), tmp_path) for name in ("inner/one", "inner/two"))
+    (tmp_path / ".bin" / "precious").mkdir()
+    with pytest.raises(SpecError, match="is not below"):
+        keeping.empty_bin(tmp_path, [first, prepared("kept")])
+    assert keeping.empty_bin(tmp_path, [first]) == 1
+    assert (first.exists(), second.exists()) == (False, True)
+    at_work(second)
+    with pytest.raises(RunError, match="is at work; stop it first"):
+        keeping.empty_bin(tmp_path)
+    (second.path / "status.json").unlink()
+    assert keeping.empty_bin(tmp_path) == 1
+    assert [each.name for each in (tmp_path / ".bin").iterdir()] == ["precious"]
+
+
+def test_a_lock_that_cannot_be_asked_for_is_a_sentence(
+    prepared: Callable[[str], RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: Path) -> bool:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(file))
+
+    folder = prepared("one")
+    monkeypatch.setattr(keeping, "is_held", refuse)
+    for change in (lambda: keeping.rename(folder, "two"), lambda: keeping.delete(folder, tmp_path)):
+        with pytest.raises(RunError, match=r"cannot tell whether .*one is at work: Read-only file system"):
+            change()
 
 
 def test_nothing_outside_is_deleted(
