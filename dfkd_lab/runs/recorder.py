@@ -186,6 +186,8 @@ def saved_state(folder: RunFolder) -> dict[str, Any] | None:
 
 def _read(digests: Digests, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """A checkpoint, and the facts beside its digest."""
+    if file.exists() and not file.is_file():
+        raise DamagedFile("it is no file")  # a pipe would be waited for
     facts = digests.find(CHECKPOINT, file)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)

@@ -359,3 +359,10 @@ def test_a_state_of_no_round_is_a_sentence(round: Any, tmp_path: Path) -> None:
     torch.save({"round": round}, tmp_path / recorder.CHECKPOINT)
     with pytest.raises(DamagedFile, match=r"checkpoint.pt is damaged \(it has no round that can be\); put it back"):
         recorder.saved_state(RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_checkpoint_that_is_no_file_is_not_waited_for(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / recorder.CHECKPOINT)
+    with pytest.raises(DamagedFile, match=r"checkpoint.pt is damaged \(it is no file\); put it back"):
+        recorder.saved_state(RunFolder(tmp_path))
