@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from dfkd_lab.engine.report import Report
 from dfkd_lab.runs import Examination, RunFolder, contents
@@ -59,17 +58,16 @@ class History:
     _offset: int
 
     def __init__(self, folder: RunFolder | None = None):
-        self._folder = folder.path if folder else Path()
-        self._path = folder.path / "events.jsonl" if folder else None
+        self._folder = folder.path if folder else None
         self.examination: Examination | None = None
         self._file = 0
         self._forget()
 
     def read(self) -> bool:
         """Read what is new, and all of it again when the file was replaced, as a resumed run does; whether any is."""
-        if self._path is None or not self._path.exists():
+        if self._folder is None or (file := contents.log(self._folder)) is None:
             return False
-        with self._path.open("rb") as file:
+        with file:
             number = os.fstat(file.fileno()).st_ino
             replaced = number != self._file
             if replaced:

@@ -51,16 +51,19 @@ class QueuePanel:
 
         Raises:
             SpecError: if nothing is varied, or one of the runs cannot be run; then none is added.
+            RunError: if they could not be begun, on a served page where another is at work; then none is added either.
         """
         if not self._adding.acquire(blocking=False):
             raise SpecError("runs are being planned; wait for them")
         try:
+            self._check_may_begin()
             sweep = variations.sweep_of(self.choice, [(axis.value, text.value) for axis, text in self.axes], self.root)
             with self.order.changing():  # before anything is written for it
                 self.say(f"Planning {sweep.size} runs.")
             folders = sweep.prepare(lambda done: self.say(f"Planned {done} of {sweep.size} runs."))
+            self._check_may_begin()  # again, as planning takes its time
             self.order.add(folders)
-            self._have_worked_off()
+            self._begin()
         finally:
             self._adding.release()
         finished = sum(each.status()["state"] == "finished" for each in folders)
@@ -176,22 +179,31 @@ class QueuePanel:
 
     def _hold(self) -> None:
         held = self.hold.description == "Hold"
+        if not held:
+            self._check_may_begin()
         self.order.hold(held)
         if not held:
-            self._have_worked_off()
+            self._begin()
         self.refresh(at_once=True)
 
     def _is_worked_off(self) -> bool:
-        return self.order.is_worked_off() or (self.child is not None and self.child.poll() is None)
+        return self.order.is_begun() or (self.child is not None and self.child.poll() is None)
 
-    def _have_worked_off(self) -> None:
+    def _check_may_begin(self) -> None:
         if not self._is_worked_off():
             visitor.check_alone(self.root)
+
+    def _begin(self) -> None:
         self.child = self.order.have_worked_off() or self.child
 
     def _set_jobs(self) -> None:
-        if self._drawing != threading.get_ident():
-            self.order.set_jobs(self.jobs.value)
+        if self._drawing == threading.get_ident():
+            return
+        if status.is_served():  # the page disables the field, and whoever sends messages does not
+            jobs = self.jobs.value
+            self.refresh(at_once=True)
+            raise SpecError(f"jobs = {jobs}; allowed: 1, as {visitor.ONE_AT_A_TIME}")
+        self.order.set_jobs(self.jobs.value)
 
 
 class Line:

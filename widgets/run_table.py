@@ -144,14 +144,18 @@ class RunTable(anywidget.AnyWidget):
     def undo(self) -> None:
         """Bring back what was deleted last, and watch it if it was watched.
 
+        What is refused is left to the bin's own list, so that it does not stand before what was deleted earlier.
+
         Raises:
             SpecError, RunError: as ``runs.keeping`` does.
         """
         if not self._binned:
             raise RunError("nothing was deleted here")
-        binned, name, was_watched = self._binned[-1]
+        binned, name, was_watched = self._binned.pop()
+        self.deleted = self._binned[-1][1] if self._binned else ""
+        if not binned.exists():
+            raise RunError(f"{name} is not in the bin any more")
         folder = keeping.restore(binned, self.root, name)
-        self._binned.pop()
         now = self._name_of(folder)
         if was_watched and not self.watched:
             self._watch(folder)
@@ -172,17 +176,18 @@ class RunTable(anywidget.AnyWidget):
         self._tell_bin(f"{name} is back{'' if now == name else f' as {now}'}.", "", now)
 
     def empty(self, names: Sequence[str]) -> None:
-        """Erase what is in the bin for good, if that is still what a person saw there.
+        """Erase the runs in the bin for good, if they are still those that a person saw there.
 
         Raises:
-            RunError: as ``runs.keeping`` does, or if it is not.
+            RunError: as ``runs.keeping`` does, or if they are not.
         """
         self.refresh(at_once=True)
         if sorted(names) != sorted(self.binned):
             raise RunError("the bin holds other runs by now; look again")
-        count = keeping.empty_bin(self.root)
-        self._binned = []
-        self._tell_bin(f"{count} run{'s are' if count > 1 else ' is'} erased for good.", "", "")
+        count = keeping.empty_bin(self.root, [RunFolder(self.root / BIN / each) for each in names])
+        self._binned = [each for each in self._binned if each[0].exists()]
+        left = f" What is no run is still in {self.root / BIN}." if (self.root / BIN).exists() else ""
+        self._tell_bin(f"{count} run{'s are' if count > 1 else ' is'} erased for good.{left}", "", "")
 
     def _tell_bin(self, text: str, gone: str, now: str) -> None:
         self.deleted = self._binned[-1][1] if self._binned else ""

@@ -68,7 +68,7 @@ def line(
     if evaluated and measured:
         where = "" if evaluated is last else f" in round {evaluated.round}"
         comparison = f" (teacher {teacher_accuracy:.3f})" if teacher_accuracy is not None else ""
-        words.append(f"{evaluated.metric} {evaluated.accuracy:.3f}{where}{comparison}")
+        words.append(f"{escape(evaluated.metric)} {evaluated.accuracy:.3f}{where}{comparison}")
     if last:
         words.append(f"agreement {last.health['agreement']:.3f}")
     words.append(escape(status.get("message") or ""))

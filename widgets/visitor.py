@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+import time
 from pathlib import Path
 from urllib.parse import parse_qs
 
+from filelock import FileLock
+
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs import launching, list_runs, named_folder, runs_root
+from dfkd_lab.runs import RunFolder, launching, list_runs, named_folder, runs_root, standing
 from dfkd_lab.runs.standing import AT_WORK
 from dfkd_lab.sweeps import Order
+from dfkd_lab.system.files import write_atomically
+from dfkd_lab.system.stored import read_json
 from widgets import status
 
 VISITORS = "visitors"
 RETURNING = "visitor"
 """What the address of a served page calls the runs to come back to."""
 TOKEN = re.compile("[0-9a-f]{32}")
+TURN, TURN_S = ".turn.json", 30.0
+"""Which kernel was let begin last, and for how long no other is; a process is begun within a second or two."""
+ONE_AT_A_TIME = "a served page computes one run of a visitor at a time"
 
 
 def own_root() -> Path:
@@ -49,15 +58,34 @@ def check_inside(out: str, root: Path) -> None:
 def check_alone(root: Path) -> None:
     """Refuse to begin a run on a served page while another of this visitor's is at work: a class shares one machine.
 
+    A visitor who opens the page twice has two kernels: the one that is let begin has the turn for ``TURN_S``.
+
     Raises:
         RunError: naming that run, if it has begun already.
     """
     if not status.is_served():
         return
-    others = [each.name for each in list_runs(root) if each.status()["state"] in AT_WORK]
-    if others or launching.at_work() or Order(root).is_worked_off():
-        other = others[0] if others else "another run of yours"
-        raise RunError(f"{other} is at work, and a served page computes one run of a visitor at a time; stop it first")
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".turn.lock"):
+        others = [each.name for each in list_runs(root) if _is_at_work(each)]
+        if others or launching.at_work() or Order(root).is_begun() or _is_anothers_turn(root / TURN):
+            other = others[0] if others else "another run of yours"
+            raise RunError(f"{other} is at work, and {ONE_AT_A_TIME}; stop it first")
+        write_atomically(root / TURN, json.dumps(standing.process(os.getpid())).encode())
+
+
+def _is_at_work(folder: RunFolder) -> bool:
+    return folder.status()["state"] in AT_WORK or launching.is_starting(folder)
+
+
+def _is_anothers_turn(file: Path) -> bool:
+    """Whether another kernel was let begin a moment ago, and lives."""
+    try:
+        kernel = read_json(file, launching.PROCESS, "remove it")
+        age_s = time.time() - file.stat().st_mtime
+    except (RunError, OSError):
+        return False
+    return kernel["pid"] != os.getpid() and age_s < TURN_S and standing.lives_here(kernel)
 
 
 def _token() -> str:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -31,7 +31,7 @@ def parse(name: str, arguments: list[str]) -> dict[str, Any]:
     arguments = ["--data" if word == "--eval" else word for word in _apart(flags, arguments)]
     arguments = switched(flags, arguments)
     values = read(flags, arguments, name)
-    given = {each: getattr(values, each) for each in _names(arguments, flags)}
+    given = {each: getattr(values, each) for each in _names(flags, arguments)}
     if not {"-h", "--help"}.isdisjoint(arguments):
         resolved = record(plan(method=name, **given).spec)
         defaults = {**resolved, **resolved["settings"]}
@@ -41,12 +41,18 @@ def parse(name: str, arguments: list[str]) -> dict[str, Any]:
 
 
 def switched(flags: type[Any], arguments: list[str]) -> list[str]:
-    """``arguments`` with --name and --no-name, of a setting that also knows "auto", as --name yes and --name no."""
+    """``arguments`` with --name and --no-name, of a setting that also knows "auto", as --name yes and --name no.
+
+    Raises:
+        SpecError: for a --no-name with a value.
+    """
     names = [each for each, field in settings_of(flags).items() if field.metadata.get("choices") == SWITCH]
     result: list[str] = []
     for word, after in pairwise([*arguments, "--"]):
         bare = word.removeprefix("--").removeprefix("no-").replace("-", "_")
         is_switch = word.startswith("--") and bare in names and (word.startswith("--no-") or after.startswith("-"))
+        if is_switch and not after.startswith("-"):
+            raise SpecError(f"{word} takes no value, not {after!r}; allowed: {word}, or --{bare} {'|'.join(SWITCH)}")
         value = "no" if word.startswith("--no-") else "yes"
         result += [f"--{bare.replace('_', '-')}", value] if is_switch else [word]
     return result
@@ -65,12 +71,6 @@ def _apart(flags: type[Any], arguments: list[str]) -> list[str]:
         else:
             words += [name, value]
     return words
-
-
-def _names(arguments: list[str], flags: type[Any]) -> list[str]:
-    """The settings that ``arguments`` name, as --name or as --no-name."""
-    words = [word[2:].replace("-", "_") for word in arguments if word.startswith("--")]
-    return [each for each in settings_of(flags) if each in words or f"no_{each}" in words]
 
 
 def read(flags: type[T], arguments: list[str], name: str) -> T:
@@ -94,30 +94,54 @@ def read(flags: type[T], arguments: list[str], name: str) -> T:
     return first
 
 
+def refuse_twice(names: Iterable[str]) -> None:
+    """Refuse settings of which one would be dropped.
+
+    Raises:
+        SpecError: naming the first that is there twice.
+    """
+    given = list(names)
+    if twice := [name for place, name in enumerate(given) if name in given[:place]]:
+        raise SpecError(f"{twice[0]} is given twice; give it once")
+
+
 def _checked(flags: type[Any], words: list[str]) -> list[str]:
     """``words`` with every value in its range and as tyro reads it, before tyro, whose message is a page.
 
     Raises:
-        SpecError: for a value that cannot be, or none.
+        SpecError: for a value that cannot be, or none, or one of a setting that is true or false; or for a setting that
+            is given twice.
     """
     checked: list[str] = []
-    left = iter([*words, "--"])
-    for word in left:
-        name = word.removeprefix("--").replace("-", "_")
-        if not word.startswith("--") or (
-            name.removeprefix("no_") not in settings_of(flags) and name not in settings_of(flags)
-        ):
+    refuse_twice(_names(flags, words))
+    left = iter(pairwise([*words, "--"]))
+    for word, value in left:
+        name = _named(flags, word)
+        if not name:
             checked.append(word)
-            continue
-        name = name if name in settings_of(flags) else name.removeprefix("no_")
-        if setting_type(flags, name) is bool:
+        elif setting_type(flags, name) is bool:
+            if not value.startswith("-"):
+                flag = name.replace("_", "-")
+                raise SpecError(f"{word} takes no value, not {value!r}; allowed: --{flag} or --no-{flag}")
             checked.append(word)
         else:
-            value = next(left)
+            next(left, None)
             if value.startswith("--"):
                 raise SpecError(f"{word} needs a value; allowed: {allowed(flags, name)}")
             checked += [word, str(check(flags, name, value))]  # which also reads 1,000 and 1e3
-    return checked[:-1]
+    return checked
+
+
+def _names(flags: type[Any], words: list[str]) -> list[str]:
+    """The settings that ``words`` name, one as often as it is named."""
+    return [name for word in words if (name := _named(flags, word))]
+
+
+def _named(flags: type[Any], word: str) -> str:
+    """The setting that ``word`` names, as --name or as --no-name; empty if it names none."""
+    name = word.removeprefix("--").replace("-", "_")
+    known = (each for each in (name, name.removeprefix("no_")) if each in settings_of(flags))
+    return next(known, "") if word.startswith("--") else ""
 
 
 def _flags(name: str) -> type[Any]:

@@ -17,4 +17,6 @@ def check(arguments: list[str]) -> None:
 
 def version(arguments: list[str]) -> None:
     """Which dfkd_lab this is."""
+    if arguments:
+        raise SpecError(f"--version takes nothing, not {' '.join(arguments)}")
     print(f"dfkd_lab {__version__}")

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dfkd_lab.cli.flags import refuse_twice
 from dfkd_lab.cli.outcome import conclude
 from dfkd_lab.cli.progress import Progress
 from dfkd_lab.cli.tables import plain_table
@@ -41,6 +42,7 @@ def run(arguments: list[str]) -> None:
     name, *rest = arguments
     if len(rest) % 3 or any(word != "-p" for word in rest[::3]):
         raise SpecError("parameters are given as: -p key value")
+    refuse_twice(rest[1::3])
     folder = execute(name, dict(zip(rest[1::3], rest[2::3], strict=True)))
     if folder is not None:
         conclude(folder)

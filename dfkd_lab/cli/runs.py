@@ -13,7 +13,7 @@ import tyro
 
 from dfkd_lab import methods
 from dfkd_lab.cli import notebook
-from dfkd_lab.cli.flags import first_interrupt, parse, read
+from dfkd_lab.cli.flags import first_interrupt, parse, read, refuse_twice
 from dfkd_lab.cli.outcome import conclude
 from dfkd_lab.cli.progress import Progress
 from dfkd_lab.cli.tables import plain_table
@@ -84,10 +84,15 @@ def resume(arguments: list[str]) -> None:
 
 
 def trusted_text(arguments: list[str]) -> tuple[list[str], str]:
-    """The words before or behind the flag, and which text of a run's own code it trusts; "" without the flag."""
+    """The words before or behind the flag, and which text of a run's own code it trusts; "" without the flag.
+
+    Raises:
+        SpecError: if the flag is there twice.
+    """
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith(TRUST + "=") else [word])]
     if TRUST not in words:
         return words, ""
+    refuse_twice(word for word in words if word == TRUST)
     at = words.index(TRUST)
     before, after = words[:at], words[at + 1 :]
     if after and not after[0].startswith("-") and (after[0] in own_code.TEXTS or before):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import yaml
 
 from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import DamagedFile, SpecError
-from dfkd_lab.system.stored import Fields, misfit, parsed, read_json, read_text
+from dfkd_lab.system.stored import Fields, misfit, opened, parsed, read_json, read_text
 
 T = TypeVar("T")
 MOST_SPEC_BYTES = 2**15
@@ -171,6 +171,11 @@ def sample(path: Path) -> dict[str, Any]:
     if not is_dense and not (0 < found["rows"] <= 1000 and min(found["width"], found["height"]) > 0):
         raise DamagedFile(f"{path} is damaged (no such grid); {cure}")
     return found
+
+
+def log(folder: Path) -> BinaryIO | None:
+    """The log, open for its lines, each for :func:`report`; None if there is none yet."""
+    return opened(folder / "events.jsonl", BEGIN_AGAIN)
 
 
 def report(folder: Path, number: int, line: bytes) -> Report:

@@ -249,6 +249,8 @@ def _out_of_range(tensors: Mapping[str, Tensor], classes: int) -> Iterator[str]:
     ranges |= {"history": (0, 1e30), "history_rounds": (1, 2**40)}
     if "history" in tensors:
         tensors = {**tensors, "history": tensors["history"].nan_to_num(0.0, math.inf)}
+    if not (tensors.get("history_rounds", torch.zeros(0)).diff() > 0).all():
+        yield "history_rounds do not rise"
     for name, (low, high) in ranges.items():
         # not a number is in no range either
         if (value := tensors.get(name)) is not None and not ((value >= low) & (value <= high)).all():

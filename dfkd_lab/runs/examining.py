@@ -43,8 +43,9 @@ def examine(folder: RunFolder, trust_code: str = "", say: Say = lambda sentence:
         say: Hears what it is about to do, a sentence each.
 
     Raises:
-        RunError: if nothing was saved yet, the folder is damaged, teacher or evaluation set are others by now, there is
-            nothing to examine on, or the run names a Python file that is not trusted.
+        RunError: if nothing was saved yet, the folder is damaged, was moved meanwhile or cannot be written, teacher or
+            evaluation set are others by now, there is nothing to examine on, or the run names a Python file that is not
+            trusted.
         SpecError: if one of the networks is not to be had here, or has too many classes.
     """
     spec = folder.spec()
@@ -67,8 +68,18 @@ def examine(folder: RunFolder, trust_code: str = "", say: Say = lambda sentence:
         remarks=remarks,
         measured=provenance(pair.device),
     )
-    examination.write(folder.path, found)
+    _keep(folder, found)
     return found
+
+
+def _keep(folder: RunFolder, found: Examination) -> None:
+    try:
+        examination.write(folder.path, found)
+    except OSError as error:
+        reason = f"{folder.path / examination.FILE} cannot be written ({error.strerror})"
+        if not folder.exists():
+            reason = f"{folder.path} was moved, renamed or removed meanwhile; examine it where it is now"
+        raise RunError(reason) from None
 
 
 def weights_sha256(student: nn.Module) -> str:

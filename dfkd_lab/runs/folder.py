@@ -13,12 +13,14 @@ seal.json            what the distillation read, how that was watched, and in wh
 digests.json         of what a run goes on from, the SHA-256 as it was written
 examination.safetensors  what both networks say, class by class and image by image; only if somebody examined it
 label.json           a person's note and tags
+log.txt              what its process printed, if it was begun in one of its own; log.process.json which that is
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -120,24 +122,23 @@ class RunFolder:
         Whoever asks again for what is new has only that read.
 
         Raises:
-            DamagedFile: if a line is no report.
+            DamagedFile: if a line is no report, or the log no file.
         """
         reports, (seen, offset, number) = [], self._seen
-        try:
-            with (self.path / "events.jsonl").open("rb") as events:
-                stands = os.fstat(events.fileno())
-                if start < seen or number != stands.st_ino or offset > stands.st_size:
-                    seen = offset = 0
-                events.seek(offset)
-                for line in events:
-                    if not line.endswith(b"\n"):
-                        break
-                    seen, offset = seen + 1, offset + len(line)
-                    if seen > start:
-                        reports.append(contents.report(self.path, seen, line))
-                self._seen = seen, offset, stands.st_ino
-        except FileNotFoundError:
+        if (log := contents.log(self.path)) is None:
             return []
+        with log:
+            stands = os.fstat(log.fileno())
+            if start < seen or number != stands.st_ino or offset > stands.st_size:
+                seen = offset = 0
+            log.seek(offset)
+            for line in log:
+                if not line.endswith(b"\n"):
+                    break
+                seen, offset = seen + 1, offset + len(line)
+                if seen > start:
+                    reports.append(contents.report(self.path, seen, line))
+            self._seen = seen, offset, stands.st_ino
         return reports
 
     def sample(self, round: int) -> Path:
@@ -145,9 +146,9 @@ class RunFolder:
         return self.path / "samples" / f"round_{round:07d}.png"
 
     def samples(self) -> dict[int, Path]:
-        """Sample grids by round."""
-        files = sorted((self.path / "samples").glob("round_*.png"))
-        return {int(file.stem.removeprefix("round_")): file for file in files}
+        """Sample grids by round; a file of another name there is none."""
+        files = {file.stem.removeprefix("round_"): file for file in sorted((self.path / "samples").glob("round_*.png"))}
+        return {int(round): file for round, file in files.items() if re.fullmatch("[0-9]+", round) and file.is_file()}
 
     def status(self) -> dict[str, Any]:
         """state, round, rounds, pid, host, message.
@@ -170,7 +171,7 @@ class RunFolder:
             (self.path / "control").replace(taken)  # at once: a request made meanwhile stays for the next look
         except FileNotFoundError:
             return ""
-        request = taken.read_text(errors="replace")
+        request = taken.read_text(errors="replace") if taken.is_file() else ""  # a pipe would be waited for
         taken.unlink()
         return request if request in REQUESTS else ""
 

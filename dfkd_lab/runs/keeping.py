@@ -6,11 +6,11 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs import contents
+from dfkd_lab.runs import contents, launching
 from dfkd_lab.runs.folder import BIN, LONGEST_NAME, RunFolder, list_runs, named_folder, runs_root
 from dfkd_lab.runs.standing import AT_WORK
 from dfkd_lab.system.files import write_atomically
@@ -95,30 +95,47 @@ def restore(folder: RunFolder, root: Path | str | None = None, name: str = "") -
     Args:
         folder: As :func:`delete` gave it, or ``list_runs(root / ".bin")`` has it.
         root: As it was deleted from.
-        name: What it is called below ``root``; empty is as in the bin.
+        name: What it was called below ``root``, whatever that was; empty is as in the bin.
 
     Raises:
-        SpecError: if it is not in that bin, or ``name`` is none for a run folder.
+        SpecError: if it is not in that bin, or ``name`` leads out of ``root`` or into another run folder.
         RunError: if it cannot be moved.
     """
     base = Path(root or runs_root())
     inside = _inside(folder, base / BIN)
+    path = base / (name or inside)
+    if _inside(RunFolder(path), base).parts[0] == BIN:
+        raise SpecError(f"name = {name!r} is in the bin; allowed: a name below {base}")
+    if outer := next((each for each in path.parents if RunFolder(each).exists()), None):
+        raise SpecError(f"{path} would be inside the run folder {outer}; give that one another name first")
     _refuse_other(folder)
-    return _moved(folder, free(named_folder(name or inside.as_posix(), base)))
+    restored = _moved(folder, free(path))
+    _remove_empty(base / BIN, inside)
+    return restored
 
 
-def empty_bin(root: Path | str | None = None) -> int:
-    """Erase what is in the bin of ``root`` (or runs/) for good; gives how many runs that were.
+def empty_bin(root: Path | str | None = None, folders: Iterable[RunFolder] | None = None) -> int:
+    """Erase runs in the bin of ``root`` (or runs/) for good, and folders that are empty then; gives how many runs.
+
+    What is no run stays there, and so does what comes meanwhile.
+
+    Args:
+        root: As the runs were deleted from.
+        folders: Those to be erased; None is all runs in the bin.
 
     Raises:
-        RunError: if it cannot be erased.
+        SpecError: if one is not in that bin; then none is erased.
+        RunError: if one is no run, is at work (likewise), or cannot be erased.
     """
     path = Path(root or runs_root()) / BIN
-    count = len(list_runs(path))
-    if path.exists():
-        with _said(f"cannot erase {path}"):
-            shutil.rmtree(path)
-    return count
+    found = {_inside(each, path): each for each in (list_runs(path) if folders is None else folders)}
+    for each in found.values():
+        _refuse_at_work(each)
+    for inside, each in found.items():
+        with _said(f"cannot erase {each.path}"):
+            shutil.rmtree(each.path)
+        _remove_empty(path, inside)
+    return len(found)
 
 
 def free(path: Path) -> Path:
@@ -157,9 +174,12 @@ def _refuse_other(folder: RunFolder) -> None:
 
 def _refuse_at_work(folder: RunFolder) -> None:
     _refuse_other(folder)
-    # whoever holds the lock may have said nothing yet
-    if folder.status()["state"] in AT_WORK or is_held(folder.path / "lock"):
-        raise RunError(f"{folder.path} is at work; stop it first")
+    with _said(f"cannot tell whether {folder.path} is at work"):
+        # whoever holds the lock may have said nothing yet
+        if folder.status()["state"] in AT_WORK or is_held(folder.path / "lock"):
+            raise RunError(f"{folder.path} is at work; stop it first")
+    if launching.is_starting(folder):
+        raise RunError(f"{folder.path} is starting; stop it first")
 
 
 def _moved(folder: RunFolder, path: Path) -> RunFolder:
@@ -167,6 +187,13 @@ def _moved(folder: RunFolder, path: Path) -> RunFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder.path.rename(path)
     return RunFolder(path)
+
+
+def _remove_empty(bin: Path, inside: Path) -> None:
+    """Remove the folders, and the bin, that are empty now that ``inside`` is gone from it."""
+    with contextlib.suppress(OSError):  # something else is in it
+        for parent in inside.parents:
+            (bin / parent).rmdir()
 
 
 @contextlib.contextmanager

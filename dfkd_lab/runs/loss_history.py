@@ -63,17 +63,20 @@ def read(folder: RunFolder, born: Tensor, round: int) -> tuple[Tensor, Tensor] |
     columns: dict[int, Tensor] = {}
     for number, file in files.items():
         if file.is_file():
-            losses, column = _losses(file), torch.full((len(born),), torch.nan)
-            column[: len(losses)] = losses[: len(born)]
+            losses, column = _losses(file, len(born)), torch.full((len(born),), torch.nan)
+            column[: len(losses)] = losses
             columns[number] = column.where(born <= number, torch.nan)
     return (torch.tensor([*columns]), torch.stack([*columns.values()], 1)) if columns else None
 
 
-def _losses(file: Path) -> Tensor:
+def _losses(file: Path, most: int) -> Tensor:
+    """Those of up to ``most`` images, for a buffer only gains some."""
     try:
         found = np.load(file, mmap_mode="r", allow_pickle=False)  # mapped: a header may promise more than there is
         if found.ndim != 1 or found.dtype != np.float32:
             raise ValueError(f"{found.dtype} with {found.ndim} axes")
+        if len(found) > most:
+            raise ValueError(f"{len(found):,} losses, and there are {most:,} images")
         if not (found >= 0).all():
             raise ValueError("a loss that is no number from 0 on")
         return torch.from_numpy(np.array(found)).clamp(max=LARGEST)

@@ -20,13 +20,13 @@ STUDENT = "student.safetensors"
 
 
 def teacher_of(folder: RunFolder, spec: RunSpec) -> Teacher:
-    """The teacher of a run; its Python file, if it is from one, was admitted before.
+    """The teacher of a run, also where its evaluation set is not; its Python file, if any, was admitted before.
 
     Raises:
         SpecError: if it is not to be had.
         RunError: if it is another one by now.
     """
-    teacher = teachers.trained(teachers.find(spec.teacher, spec.normalization, spec.data))
+    teacher = teachers.trained(teachers.find(spec.teacher, spec.normalization, spec.data, is_read=False))
     refuse_other_teacher(folder, teacher)
     return teacher
 

@@ -19,12 +19,13 @@ from dfkd_lab.nets import python_file
 from dfkd_lab.runs import contents, loss_history, standing
 from dfkd_lab.runs.digests import Digests
 from dfkd_lab.runs.folder import RunFolder, identity
-from dfkd_lab.spec import RunSpec
+from dfkd_lab.spec import RunSpec, settings_of
 from dfkd_lab.system.files import set_aside, sha256_of, write_atomically
 
 CHECKPOINT, PREVIOUS, DAMAGED = "checkpoint.pt", "checkpoint.previous.pt", "checkpoint.damaged.pt"
 RECORDS = {"manifest.json": contents.WITHOUT_MANIFEST, "seal.json": contents.WITHOUT_SEAL}
 """What the next session adds to, and what to do where one of them is damaged."""
+MOST_ROUNDS: int = settings_of(RunSpec)["rounds"].metadata["high"]
 HEARTBEAT_S = 10.0
 """How old the status of a run gets that is at work."""
 
@@ -185,11 +186,13 @@ def saved_state(folder: RunFolder) -> dict[str, Any] | None:
 
 def _read(digests: Digests, file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """A checkpoint, and the facts beside its digest."""
+    if file.exists() and not file.is_file():
+        raise DamagedFile("it is no file")  # a pipe would be waited for
     facts = digests.find(CHECKPOINT, file)
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-        if not isinstance(state["round"], int):
-            raise TypeError("it has no round")
+        if type(state["round"]) is not int or not 0 <= state["round"] <= MOST_ROUNDS:
+            raise TypeError("it has no round that can be")
     except FileNotFoundError:
         raise
     except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,18 @@ STALE_S = 120.0
 
 def written(state: str, round: int, rounds: int, message: str) -> dict[str, Any]:
     """What the process that writes a run says of it."""
-    process = {"pid": os.getpid(), "process_started": started(os.getpid()), "host": socket.gethostname()}
-    return {"state": state, "round": round, "rounds": rounds, "message": message, **process}
+    return {"state": state, "round": round, "rounds": rounds, "message": message, **process(os.getpid())}
+
+
+def process(pid: int) -> dict[str, Any]:
+    """Process ``pid`` of this machine, to be found again by :func:`lives_here`."""
+    return {"pid": pid, "process_started": started(pid), "host": socket.gethostname()}
+
+
+def lives_here(said: Mapping[str, Any]) -> bool:
+    """Whether what :func:`process` gave is of this machine and alive; False if it is empty."""
+    own = said.get("host") == socket.gethostname()
+    return own and is_alive(said.get("pid", 0), said.get("process_started"))
 
 
 def status(folder: Path) -> dict[str, Any]:
@@ -58,8 +68,7 @@ def kept_result(folder: Path, status: dict[str, Any]) -> dict[str, Any] | None:
 def _seen_from_here(folder: Path, said: dict[str, Any]) -> dict[str, Any]:
     """What is otherwise about a run that says it is at work."""
     if said.get("host") == socket.gethostname():
-        alive = is_alive(said.get("pid", 0), said.get("process_started"))
-        return {} if alive else {"state": "stopped", "message": "its process is gone"}
+        return {} if lives_here(said) else {"state": "stopped", "message": "its process is gone"}
     try:  # the file's own time, which this machine's clock has more to do with than the other's
         silent = time.time() - (folder / "status.json").stat().st_mtime
     except OSError:

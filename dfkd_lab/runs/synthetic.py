@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfkd_lab import methods
+from dfkd_lab import data, methods
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.primitives.batch import Batch, to_float, to_uint8
 from dfkd_lab.runs import networks, own_code
@@ -118,7 +118,10 @@ def _kept(memory: dict[str, Any]) -> Synthetic | None:
 def _drawn(spec: RunSpec, state: dict[str, Any], trust_code: str, command: str) -> Synthetic:
     """``DRAWN`` images of the synthesizer in this state, the same each time."""
     own_code.admitted(spec, trust_code, command)
-    composed = resolve(dataclasses.replace(spec, device="cpu", precision="fp32", compile="no"), trust_code).take()
+    here: dict[str, Any] = {"device": "cpu", "precision": "fp32", "compile": "no"}
+    if data.find(spec.data) is None:  # a folder decides nothing of the synthesizer, and may have been moved
+        here["data"] = "none"
+    composed = resolve(dataclasses.replace(spec, **here), trust_code).take()
     synthesizer: Any = composed.recipe.synthesizer
     synthesizer.load_state_dict(state)
     images: list[Tensor] = []

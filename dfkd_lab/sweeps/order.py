@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.folder import RunFolder
-from dfkd_lab.runs.launching import begin
+from dfkd_lab.runs.launching import begin, is_begun
 from dfkd_lab.runs.standing import AT_WORK
 from dfkd_lab.spec import unknown
 from dfkd_lab.system import environment
@@ -185,6 +185,10 @@ class Order:
     def is_worked_off(self) -> bool:
         """Whether a process works it off."""
         return is_held(Path(self._work.lock_file))
+
+    def is_begun(self) -> bool:
+        """Whether a process works it off, or was begun to."""
+        return self.is_worked_off() or is_begun(self.log)
 
     def have_worked_off(self) -> subprocess.Popen[bytes] | None:
         """Begin a process of its own that works it off and outlives this one; None if one does."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
+
+LEFT_BEHIND_S = 600.0
+"""Of no change, after which nobody writes a file any more."""
 
 
 def write_atomically(
@@ -29,6 +35,8 @@ def write_atomically(
     """
     # one name, so that a write that was killed leaves nothing but what the next one replaces; or one a process
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp" if shared else f"{path.name}.tmp")
+    if shared:
+        _remove_left_behind(path)
     try:
         if temporary.is_symlink():  # of whoever gave us the folder: what it leads to is not for us to write
             temporary.unlink()
@@ -45,6 +53,14 @@ def write_atomically(
         if isinstance(error, OSError) and error.filename is None:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Remove what processes that were killed left of an attempt at ``path``."""
+    for file in path.parent.glob(f"{glob.escape(path.name)}.[0-9]*.tmp"):
+        with contextlib.suppress(OSError):  # its process is another's, or has just ended
+            if time.time() - file.lstat().st_mtime > LEFT_BEHIND_S:
+                file.unlink()
 
 
 def set_aside(path: Path, previous: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dfkd_lab.errors import DamagedFile
 
@@ -51,15 +51,11 @@ def read_text(path: Path, cure: str, most: int = MOST_BYTES) -> str | None:
     Raises:
         DamagedFile: if it cannot be read.
     """
-    try:
-        if not path.is_file():
-            if path.exists():
-                raise DamagedFile(f"{path} is no file; {cure}")
-            return None
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-    except FileNotFoundError:
+    if (file := opened(path, cure)) is None:
         return None
+    try:
+        with file:
+            content = file.read(most + 1)
     except OSError as error:
         raise DamagedFile(f"{path} cannot be read ({error.strerror}); {cure}") from None
     if len(content) > most:
@@ -68,6 +64,24 @@ def read_text(path: Path, cure: str, most: int = MOST_BYTES) -> str | None:
         return content.decode()
     except UnicodeDecodeError:
         raise DamagedFile(f"{path} is damaged (its bytes are no text); {cure}") from None
+
+
+def opened(path: Path, cure: str) -> BinaryIO | None:
+    """The file, to read its bytes; None if there is none. A pipe or a device, which may never end, is no file.
+
+    Raises:
+        DamagedFile: if it cannot be read; ``cure`` says what to do then.
+    """
+    try:
+        if path.is_file():
+            return path.open("rb")
+        if path.exists():
+            raise DamagedFile(f"{path} is no file; {cure}")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise DamagedFile(f"{path} cannot be read ({error.strerror}); {cure}") from None
+    return None
 
 
 def parsed(text: str | bytes, shape: Fields, where: object, cure: str) -> dict[str, Any]:

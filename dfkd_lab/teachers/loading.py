@@ -99,13 +99,19 @@ def load(name: str | Path, normalization: str = "auto", data: str = "") -> Teach
     return trained(find(typed(str(name)), normalization, data))
 
 
-def find(name: str, normalization: str = "auto", data: str = "") -> Teacher:
+def find(name: str, normalization: str = "auto", data: str = "", *, is_read: bool = True) -> Teacher:
     """As :func:`load`, but a built-in teacher that is not in the cache has no weights yet, and no SHA-256.
+
+    Args:
+        name: As for :func:`load`.
+        normalization: As for :func:`load`.
+        data: The evaluation set.
+        is_read: Whether it will be read, so that it must be here; what it says of a teacher is known without its files.
 
     Raises:
         SpecError: as :func:`load`.
     """
-    if data:
+    if data and is_read:
         data_sets.check(data)
     net, path = locate(name, normalization)
     if path is None:

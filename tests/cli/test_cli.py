@@ -281,6 +281,34 @@ def test_a_switch_that_is_misspelt_is_refused_and_its_name_may_be_a_value() -> N
     assert (given["out"], given["rounds"]) == ("compile", 3)
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("run ssd_kd --capacity 5 --capacity 50", "capacity is given twice; give it once"),
+        ("run ssd_kd --seed=1 --seed 2", "seed is given twice; give it once"),
+        ("run ssd_kd --priority --no-priority", "priority is given twice; give it once"),
+        ("run ssd_kd --data digits --eval none", "data is given twice; give it once"),
+        ("run ssd_kd --compile --no-compile", "compile is given twice; give it once"),
+        ("demo --seed 1 --seed 2", "seed is given twice; give it once"),
+        ("train-teacher convnet_32 --epochs 2 --epochs 3", "epochs is given twice; give it once"),
+        ("train-teacher convnet_32 --net convnet_8", "net is given twice; give it once"),
+        ("notebook 10_run -p seed 1 -p seed 2", "seed is given twice; give it once"),
+        ("examine one --trust-code --trust-code kept", "--trust-code is given twice; give it once"),
+        ("--version x", "--version takes nothing, not x"),
+        ("run ssd_kd --priority maybe", "--priority takes no value, not 'maybe'; allowed: --priority or --no-priority"),
+        (
+            "run ssd_kd --no-compile yes",
+            "--no-compile takes no value, not 'yes'; allowed: --no-compile, or --compile auto|yes|no",
+        ),
+    ],
+)
+def test_a_setting_twice_and_a_flag_with_a_value_are_refused(
+    words: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 2
+    assert capsys.readouterr().err == f"{sentence}\n"
+
+
 def test_the_version_is_said_without_torch(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"dfkd_lab {__version__}\n"

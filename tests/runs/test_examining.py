@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -16,7 +17,7 @@ from dfkd_lab.data import Split
 from dfkd_lab.errors import DamagedFile
 from dfkd_lab.nets import python_file
 from dfkd_lab.primitives.batch import to_float
-from dfkd_lab.runs import examination, examine, examining, recorder, samples
+from dfkd_lab.runs import examination, examine, examining, recorder, samples, synthetic
 from dfkd_lab.runs.examination import Confusion, Examination
 from tests.support import events_of, finished, own_file
 
@@ -164,6 +165,33 @@ def test_where_the_evaluation_set_is_not_the_images_still_are(mine: RunFolder, m
         examine(mine)
 
 
+@pytest.mark.parametrize("method", ["ssd_kd", "zskt"])
+def test_where_the_folder_of_its_images_was_moved_the_synthetic_ones_still_are(method: str, tmp_path: Path) -> None:
+    for name in map(str, range(10)):
+        (tmp_path / "real" / "val" / name).mkdir(parents=True)
+        Image.new("L", (8, 8), 20 * int(name)).save(tmp_path / "real" / "val" / name / "one.png")
+    folder = finished(tmp_path / "run", method, data=f"folder:{tmp_path / 'real'}")
+    whole = examine(folder)
+    assert whole.evaluation.n == 10
+    (tmp_path / "real").rename(tmp_path / "elsewhere")
+    found = examine(folder)
+    assert found.evaluation is None
+    assert "its evaluation set cannot be read" in found.remarks[0]
+    assert torch.equal(found.images.images, whole.images.images)
+    assert torch.equal(found.images.teacher, whole.images.teacher)
+    labelled = synthetic.label(folder, folder.spec(), found.images.images)
+    assert torch.equal(labelled.classes, found.images.seen_by_teacher), "as an export has it"
+
+
+def test_a_run_that_is_renamed_meanwhile_is_a_sentence(mine: RunFolder) -> None:
+    def rename(sentence: str) -> None:
+        if mine.path.exists():
+            mine.path.rename(mine.path.with_name("renamed"))
+
+    with pytest.raises(RunError, match=r"mine was moved, renamed or removed meanwhile; examine it where it is now"):
+        examine(mine, say=rename)
+
+
 def test_more_images_than_are_kept_are_an_even_choice(mine: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = found_in(mine).images
     monkeypatch.setattr(examining, "MOST_IMAGE_BYTES", 7 * whole.images[0].numel() + 1)
@@ -295,6 +323,8 @@ def rewritten(folder: RunFolder, facts: dict[str, Any], tensors: dict[str, Any])
         ({}, {"history": torch.zeros(32, 3)}, "history are not those of 32 images"),
         ({}, {"history": None}, "history is only half there"),
         ({}, {"history_rounds": torch.tensor([0, 1])}, "one of history_rounds is out of range"),
+        ({}, {"history_rounds": torch.tensor([2, 1])}, "history_rounds do not rise"),
+        ({}, {"history_rounds": torch.tensor([2, 2])}, "history_rounds do not rise"),
     ],
 )
 def test_a_file_whose_parts_do_not_fit_is_not_believed(

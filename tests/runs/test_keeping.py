@@ -1,7 +1,9 @@
 """What a person does with run folders: a note and tags, another name, the bin and back; the run stays the same run."""
 
+import errno
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from filelock import FileLock
 
 from dfkd_lab import runs
 from dfkd_lab.errors import DamagedFile, RunError, SpecError
-from dfkd_lab.runs import contents, keeping
+from dfkd_lab.runs import contents, keeping, launching
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.session import Session
 from dfkd_lab.spec import RunSpec
@@ -140,6 +142,20 @@ def test_what_is_at_work_is_not_deleted_even_before_it_says_so(
     assert folder.exists()
 
 
+def test_what_any_process_has_begun_is_not_moved_before_it_says_a_word(
+    prepared: Callable[[str], RunFolder], tmp_path: Path
+) -> None:
+    folder = prepared("one")
+    child = launching.begin([sys.executable, "-c", "import time; time.sleep(60)"], folder.path / "log.txt")
+    with pytest.raises(RunError, match="one is starting; stop it first"):
+        keeping.delete(folder, tmp_path)
+    with pytest.raises(RunError, match="one is starting; stop it first"):
+        keeping.rename(folder, "other")
+    child.kill()
+    child.wait()
+    assert keeping.delete(folder, tmp_path).exists()
+
+
 def test_the_bin_is_not_listed_keeps_both_of_a_name_and_gives_them_back(
     prepared: Callable[[str], RunFolder], tmp_path: Path
 ) -> None:
@@ -167,6 +183,60 @@ def test_only_an_emptied_bin_is_erased(prepared: Callable[[str], RunFolder], tmp
     assert keeping.empty_bin(tmp_path) == 2
     assert not (tmp_path / ".bin").exists()
     assert kept.exists()
+
+
+@pytest.mark.parametrize("name", ["~me", ".hidden", "runs/q", "L" * 230, " led", "a\nb"])
+def test_whatever_a_folder_is_called_comes_back(
+    name: str, prepared: Callable[[str], RunFolder], tmp_path: Path
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    folder = RunFolder(prepared("one").path.rename(tmp_path / name))
+    assert keeping.restore(keeping.delete(folder, tmp_path), tmp_path).path == folder.path
+    assert keeping.restore(keeping.delete(folder, tmp_path), tmp_path, name).path == folder.path
+    assert not (tmp_path / ".bin").exists()
+
+
+@pytest.mark.parametrize("name", ["../out", ".bin/other", ".", "inner/../.."])
+def test_nothing_is_brought_back_to_where_no_run_is_looked_for(
+    name: str, prepared: Callable[[str], RunFolder], tmp_path: Path
+) -> None:
+    binned = keeping.delete(prepared("one"), tmp_path)
+    with pytest.raises(SpecError, match=r"is not below|is in the bin"):
+        keeping.restore(binned, tmp_path, name)
+    keeping.delete(prepared("outer/inner"), tmp_path)
+    (tmp_path / "outer").rmdir()
+    prepared("outer")
+    with pytest.raises(SpecError, match="would be inside the run folder"):
+        keeping.restore(RunFolder(tmp_path / ".bin/outer/inner"), tmp_path)
+    assert binned.exists()
+
+
+def test_only_runs_that_are_named_are_erased(prepared: Callable[[str], RunFolder], tmp_path: Path) -> None:
+    first, second = (keeping.delete(prepared(name), tmp_path) for name in ("inner/one", "inner/two"))
+    (tmp_path / ".bin" / "precious").mkdir()
+    with pytest.raises(SpecError, match="is not below"):
+        keeping.empty_bin(tmp_path, [first, prepared("kept")])
+    assert keeping.empty_bin(tmp_path, [first]) == 1
+    assert (first.exists(), second.exists()) == (False, True)
+    at_work(second)
+    with pytest.raises(RunError, match="is at work; stop it first"):
+        keeping.empty_bin(tmp_path)
+    (second.path / "status.json").unlink()
+    assert keeping.empty_bin(tmp_path) == 1
+    assert [each.name for each in (tmp_path / ".bin").iterdir()] == ["precious"]
+
+
+def test_a_lock_that_cannot_be_asked_for_is_a_sentence(
+    prepared: Callable[[str], RunFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(file: Path) -> bool:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(file))
+
+    folder = prepared("one")
+    monkeypatch.setattr(keeping, "is_held", refuse)
+    for change in (lambda: keeping.rename(folder, "two"), lambda: keeping.delete(folder, tmp_path)):
+        with pytest.raises(RunError, match=r"cannot tell whether .*one is at work: Read-only file system"):
+            change()
 
 
 def test_nothing_outside_is_deleted(

@@ -75,6 +75,7 @@ DAMAGE = {
     "a matrix": np.zeros((3, 3), np.float32),
     "less than nothing": -np.ones(3, np.float32),
     "no number": np.full(3, np.nan, np.float32),
+    "more than there are images": np.zeros(2**16, np.float32),
     "objects": np.array([{}], object),
 }
 
@@ -101,4 +102,4 @@ def test_a_header_that_promises_more_than_there_is_takes_no_memory(mine: RunFold
 
 def test_losses_beyond_all_bounds_are_still_kept(tmp_path: Path) -> None:
     loss_history.write(tmp_path / "a.npy", torch.tensor([0.0, torch.finfo(torch.float32).max]))
-    assert loss_history._losses(tmp_path / "a.npy").tolist() == pytest.approx([0.0, loss_history.LARGEST])
+    assert loss_history._losses(tmp_path / "a.npy", 2).tolist() == pytest.approx([0.0, loss_history.LARGEST])

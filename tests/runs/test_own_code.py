@@ -129,7 +129,7 @@ def test_an_edited_file_is_another_run_unless_a_person_says_so(here: Path, capsy
         assert "has changed since" in (said := capsys.readouterr().err)
         assert "--trust-code kept (what it had, in " in said
     assert marks(here) == before, "a changed file is not executed to find out that it is refused"
-    with pytest.raises(RunError, match=r"my.py had sha256 \w+ when .*run began, and has \w+ now; take another folder \(out\)"):
+    with pytest.raises(RunError, match=r"my.py had sha256 \w+ when .*run began, and has \w+ now; take another folder"):
         own_run("run")
     python_file.TRUSTED.clear()
     assert main(["resume", "run", "--trust-code=kept"]) == 0

@@ -10,13 +10,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from dfkd_lab.__main__ import main
 from dfkd_lab.errors import DamagedFile, RunError
-from dfkd_lab.runs import contents, standing
+from dfkd_lab.runs import contents, recorder, standing
 from dfkd_lab.runs.folder import RunFolder, list_runs
 from dfkd_lab.runs.session import Session
 from dfkd_lab.spec import RunSpec
@@ -350,3 +352,17 @@ def test_a_thousand_folders_are_listed_by_their_summaries(tmp_path: Path, monkey
         (folder / "status.json").write_text(json.dumps(status))
     assert main(["list", str(tmp_path)]) == 0
     assert all(each.result()["last"] == 0.7 for each in list_runs(tmp_path))
+
+
+@pytest.mark.parametrize("round", [True, 10**20, -1, 1.0, "1"])
+def test_a_state_of_no_round_is_a_sentence(round: Any, tmp_path: Path) -> None:
+    torch.save({"round": round}, tmp_path / recorder.CHECKPOINT)
+    with pytest.raises(DamagedFile, match=r"checkpoint.pt is damaged \(it has no round that can be\); put it back"):
+        recorder.saved_state(RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_checkpoint_that_is_no_file_is_not_waited_for(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / recorder.CHECKPOINT)
+    with pytest.raises(DamagedFile, match=r"checkpoint.pt is damaged \(it is no file\); put it back"):
+        recorder.saved_state(RunFolder(tmp_path))

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 from dfkd_lab import methods, nets, runs
 from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.runs import launching
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.session import Session
 from dfkd_lab.spec import RunSpec, settings_of
@@ -686,3 +687,21 @@ def test_a_fault_of_a_method_leaves_a_failed_run_and_its_traceback(
         "KeyError: 'nothing'; nothing is saved and the same command continues from it",
     )
     assert len(list(Session(make_spec("dafl")))) == 2
+
+
+def test_what_is_no_sample_grid_is_no_round(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    for name in ("round_0000002.png", "round_abc.png", "round_².png", "round_.png", "other.png"):
+        (tmp_path / "samples" / name).touch()
+    os.mkfifo(tmp_path / "samples" / "round_0000003.png")
+    assert [*RunFolder(tmp_path).samples()] == [2]
+
+
+def test_a_process_that_said_much_is_quoted_by_its_last_line(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert launching.last_line(folder) == "its process ended without a word"
+    (tmp_path / "log.txt").write_text("much\n" * 100_000 + "the last\n\n")
+    assert launching.last_line(folder) == "the last"
+    (tmp_path / "log.txt").unlink()
+    os.mkfifo(tmp_path / "log.txt")
+    assert launching.last_line(folder) == "its process ended without a word"

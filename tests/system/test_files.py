@@ -52,6 +52,16 @@ def test_a_digest_is_announced_when_all_is_written_and_nothing_replaced(tmp_path
     assert seen == [(sha256_of(file), b"old", sha256_of(file))]
 
 
+def test_what_a_killed_process_left_of_an_attempt_goes_with_the_next_one(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / name for name in ("file.7.tmp", "file.8.tmp", "file.other.tmp"))
+    for each in (old, new, other):
+        each.touch()
+    for each in (old, other):
+        os.utime(each, (0, 0))
+    write_atomically(tmp_path / "file", b"whole", shared=True)
+    assert {each.name for each in tmp_path.iterdir()} == {"file", "file.8.tmp", "file.other.tmp"}
+
+
 def test_a_digest_of_the_beginning(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"one")
     (tmp_path / "b").write_bytes(b"one and more")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,33 @@ def test_a_run_that_only_starts_is_one_too(served: None, tmp_path: Path) -> None
     child.wait()
 
 
+def test_a_run_that_another_kernel_of_the_visitor_starts_is_one_too(
+    served: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = prepare(plan(method="dafl", rounds=2, out=str(tmp_path / "mine" / "one")))
+    for log in (folder.path / "log.txt", sweeps.Order(tmp_path / "mine").log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        child = launching.begin([sys.executable, "-c", "import time; time.sleep(60)"], log)
+        monkeypatch.setattr(launching, "_children", [])  # as in a kernel that did not begin it
+        with pytest.raises(RunError, match=r"^(one|another run of yours) is at work"):
+            visitor.check_alone(tmp_path / "mine")
+        child.kill()
+        child.wait()
+        visitor.check_alone(tmp_path / "mine")
+
+
+def test_of_two_kernels_of_a_visitor_one_has_the_turn(served: None, tmp_path: Path) -> None:
+    visitor.check_alone(tmp_path / "mine")
+    visitor.check_alone(tmp_path / "mine")
+    words = f"from pathlib import Path; from widgets import visitor; visitor.check_alone(Path('{tmp_path / 'mine'}'))"
+    other = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False)
+    assert "RunError: another run of yours is at work" in other.stderr
+    turn = tmp_path / "mine" / visitor.TURN
+    os.utime(turn, (0, 0))
+    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
+    visitor.check_alone(tmp_path / "mine")  # that kernel is gone
+
+
 def test_a_queue_that_is_worked_off_is_one_too(served: None, tmp_path: Path) -> None:
     order = sweeps.Order(tmp_path)
     assert order.take_work()
@@ -97,8 +125,17 @@ def test_start_and_the_queue_of_a_served_page_wait_for_the_run_that_is_on(shown:
     assert len(list((shown.root).glob("*/spec.yaml"))) == 1
     shown.queue.tell(shown.queue.add)
     assert "computes one run of a visitor at a time" in shown.queue.message.value
-    assert len(shown.queue.order.read().runs) == 3, "they wait, and Go on begins them later"
-    assert shown.queue.jobs.disabled
+    assert not shown.queue.order.read().runs, "what is refused is not kept either"
+    assert len(list((shown.root).rglob("spec.yaml"))) == 1
+
+
+def test_a_message_that_asks_for_more_runs_at_a_time_is_refused_where_a_page_is_served(shown: Panel) -> None:
+    queue = shown.queue
+    assert queue.jobs.disabled
+    queue.jobs.set_state({"index": 7})
+    assert "jobs = 16; allowed: 1, as a served page computes one run" in queue.message.value
+    assert queue.order.read().jobs == 1
+    assert queue.jobs.value == 1
 
 
 def test_type_is_large_where_a_page_is_served_and_only_there(shown: Panel, monkeypatch: pytest.MonkeyPatch) -> None:

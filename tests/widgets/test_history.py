@@ -1,4 +1,6 @@
 import json
+import os
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -6,6 +8,7 @@ from typing import Any
 import pytest
 
 from dfkd_lab import RunFolder
+from dfkd_lab.errors import DamagedFile
 from widgets import figures, live
 from widgets.history import MOST_REPORTS, History
 
@@ -100,3 +103,11 @@ def test_a_long_run_sends_little_and_nothing_when_nothing_is_new(
 def test_nothing_is_drawn_more_than_four_times_a_second() -> None:
     assert live.PERIOD_S >= 0.25
     assert live.IMAGE_PERIOD_S >= 0.25
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_log_is_a_sentence_and_not_waited_for(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "events.jsonl")
+    for read in (History(RunFolder(tmp_path)).read, RunFolder(tmp_path).reports, RunFolder(tmp_path).result):
+        with pytest.raises(DamagedFile, match=r"events.jsonl is no file; put it back"):
+            read()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable
@@ -231,6 +232,34 @@ def test_the_bin_is_listed_brought_back_from_and_emptied(table: RunTable, make: 
     do(table, "delete", name="three")
     assert do(table, "empty", names=["three"]) == "1 run is erased for good."
     assert do(table, "undo") == "nothing was deleted here!"
+
+
+def test_an_undo_that_cannot_be_is_said_once_and_stands_before_no_earlier_one(
+    table: RunTable, make: Make, tmp_path: Path
+) -> None:
+    for name in ("one", "two", "three/a"):
+        make(name)
+    table.refresh()
+    for name in ("one", "two", "three/a"):
+        do(table, "delete", name=name)
+    shutil.rmtree(tmp_path / "runs/three")
+    make("three")
+    assert "would be inside the run folder" in do(table, "undo")
+    assert table.deleted == "two"
+    shutil.rmtree(tmp_path / "runs/.bin/two")
+    assert do(table, "undo") == "two is not in the bin any more!"
+    assert do(table, "undo") == "one is back."
+    assert table.binned == ["three/a"], "for its own list"
+
+
+def test_what_is_no_run_stays_in_the_bin_and_is_said(table: RunTable, make: Make, tmp_path: Path) -> None:
+    make("one")
+    table.refresh()
+    do(table, "delete", name="one")
+    (tmp_path / "runs/.bin/precious").mkdir()
+    kept = tmp_path / "runs" / ".bin"
+    assert do(table, "empty", names=["one"]) == f"1 run is erased for good. What is no run is still in {kept}."
+    assert (kept / "precious").exists()
 
 
 def test_what_is_at_work_stays(table: RunTable, make: Make) -> None:

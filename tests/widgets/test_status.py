@@ -1,3 +1,5 @@
+import dataclasses
+
 from dfkd_lab.engine.recipe import Schedule
 from dfkd_lab.engine.report import Cost, Report
 from dfkd_lab.runs import timing
@@ -24,6 +26,13 @@ def test_the_accuracy_is_that_of_the_last_evaluated_round() -> None:
     assert "accuracy 0.700 in round 2 (teacher 0.900)" in status.line({"state": "running"}, reports, 0.9)
     assert "accuracy 0.700 (teacher 0.900)" in status.line({"state": "running"}, reports[:2], 0.9)
     assert "accuracy" not in status.line({"state": "running"}, reports[2:], 0.9)
+
+
+def test_what_a_file_says_is_escaped() -> None:
+    hostile = dataclasses.replace(report(1, 1, 40), metric="<img src=x>", alarms=["<img src=y>"])
+    line = status.line({"state": "<img src=z>", "message": "<img src=w>"}, [hostile])
+    assert line.count("&lt;img") == 4
+    assert "<img" not in line
 
 
 def test_an_ended_run_says_what_a_round_took() -> None:

@@ -132,7 +132,7 @@ def results(groups: Sequence[Group]) -> str:
         "seeds",
         "state",
         "rounds",
-        *(text.replace("accuracy", metric(groups)) for text in RESULTS.values()),
+        *(_text(text.replace("accuracy", metric(groups))) for text in RESULTS.values()),
         "device",
         "commit",
     ]
@@ -178,7 +178,7 @@ def sentences(texts: Sequence[str]) -> str:
 
 
 def _unit(groups: Sequence[Group]) -> str:
-    return "fraction of images" if metric(groups) == "accuracy" else metric(groups)
+    return "fraction of images" if metric(groups) == "accuracy" else _text(metric(groups))
 
 
 def _setting(value: Any) -> str:
@@ -197,7 +197,7 @@ def _spread(mean: float | None, deviation: float | None) -> str:
 
 
 def html_table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]], note: str = "") -> str:
-    """A table of cells that are HTML already; it scrolls by itself where it is too wide."""
+    """A table of heads and cells that are HTML already; it scrolls by itself where it is too wide."""
     head = "".join(f"<th scope='col'>{each}</th>" for each in heads)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in line)}</tr>" for line in lines)
     caption = f"<h3>{title}</h3>" if title else ""

@@ -230,6 +230,8 @@ def test_what_a_file_says_is_escaped(make: Make, monkeypatch: pytest.MonkeyPatch
     manifest = folders[0].manifest()
     manifest["sessions"][0] |= {"device": HOSTILE, "commit": HOSTILE}
     (folders[0].path / "manifest.json").write_text(json.dumps(manifest))
+    lines = [{**each.event(), "metric": HOSTILE} for each in folders[0].reports()]
+    (folders[0].path / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     (folders[1].path / "spec.yaml").write_text(yaml.safe_dump({HOSTILE: 1}))
     view = compare.Compare(tmp_path / "runs", live=False)
     drawn, tables, _ = shown(view, monkeypatch)
