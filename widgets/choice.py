@@ -22,10 +22,12 @@ from widgets.commands import Commands
 from widgets.forecast import Forecast
 from widgets.steps import LABELS, Steps
 from widgets.trust import Trust
-from widgets.wording import described, offered, paragraph
+from widgets.wording import described, offered, paragraph, proper_name
 
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
 SLOTS = (*composition.KINDS, "terms")
+APART = ("capacity",)
+"""Settings of methods that are seen without unfolding."""
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
 
 
@@ -134,7 +136,7 @@ class Choice:
         for name in kept.keys() & fields:
             fields[name].control.value = kept[name]
         self.method_form.observe(self._changed)
-        apart = [field for name, field in self.method_form.fields.items() if name == "capacity"]
+        apart = [field for name, field in self.method_form.fields.items() if name in APART]
         folded = [field.widget for field in self.method_form.fields.values() if field not in apart]
         self.method_form.widget.children = folded
         self.steps.show({**self.run_form.fields, **{field.name: field for field in apart}})
@@ -237,8 +239,9 @@ class Choice:
             status.put(self.ahead, paragraph(" ".join(filter(None, [ahead, forecast, *notes]))))
 
     def _name_changes(self, names: list[str]) -> None:
-        method = self.run_form.fields["method"].value
-        changed = [sum(name in each.fields for name in names) for each in (self.method_form, self.slot_form)]
+        method = proper_name(self.run_form.fields["method"].value)
+        folded = [name for name in names if name not in APART]
+        changed = [sum(name in each.fields for name in folded) for each in (self.method_form, self.slot_form)]
         notes = [f" ({count} changed)" if count else "" for count in changed]
         self.settings.titles = (f"Settings of {method}{notes[0]}",)
         self.slots.titles = (f"Slots of {method}, to look at and to replace{notes[1]}",)

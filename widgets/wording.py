@@ -24,10 +24,10 @@ def offered(name: str) -> str:
     written = " ".join(filter(None, of_paper.groups())) if of_paper else ""
     control = "control" if "a control" in method.certainty else ""
     kind = "reference" if methods.remark(method) else control or method.certainty.split(" ")[0]
-    return f"{_proper_name(name)} ({', '.join(filter(None, (written, kind)))})"
+    return f"{proper_name(name)} ({', '.join(filter(None, (written, kind)))})"
 
 
-def _proper_name(name: str) -> str:
+def proper_name(name: str) -> str:
     """As the method's file begins; a method that was registered has no file of its own."""
     begun, colon, _ = _first_line(sys.modules[methods.find(name).__module__]).partition(":")
     if not colon or name not in methods.CLASSES:

@@ -217,7 +217,9 @@ def test_changes_are_named_kept_and_taken_back(make_panel: Any) -> None:
     choice.run_form.fields["rounds"].value = 7
     choice.slot_form.fields["memory"].value = "vae"
     assert "Changed from the preset 'digits': rounds, memory, g_lr." in html.unescape(choice.changes.value)
-    assert choice.settings.titles == ("Settings of ssd_kd (1 changed)",)
+    assert choice.settings.titles == ("Settings of SSD-KD (1 changed)",)
+    choice.method_form.fields["capacity"].value = 900
+    assert choice.settings.titles == ("Settings of SSD-KD (1 changed)",), "the buffer's size is not in that fold"
     choice.run_form.fields["data"].value = "none"
     assert choice.method_form.value["g_lr"] == 0.5, "other data does not undo what was typed"
     click(choice, "Reset to preset")
