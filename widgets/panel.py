@@ -21,6 +21,7 @@ from widgets.compare import Compare
 from widgets.live import Live
 from widgets.queue_panel import QueuePanel
 from widgets.run_table import RunTable
+from widgets.slider_names import SliderNames
 from widgets.trust import trust_code
 from widgets.wording import in_short
 
@@ -134,7 +135,7 @@ class Panel:
         self.bar.edit.observe(lambda change: self._summarize(), "value")
         others = ipywidgets.VBox([ipywidgets.HBox([self.take, self.leave]), self.runs], layout={"width": "100%"})
         own = ipywidgets.HTML(OWN.format(way_back) if (way_back := visitor.way_back()) else "")
-        parts = [style, own, self.bar.widget, self.message, self.choice.widget, self.live.widget, others]
+        parts = [style, own, self.bar.widget, self.message, self.choice.widget, self.live.widget, others, SliderNames()]
         run = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
         self.queue = QueuePanel(self.choice, self.root, self._watch)
         self.compared = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))

@@ -280,7 +280,8 @@ def see_the_result_first(page: Page) -> None:
 
 def smooth(page: Page) -> None:
     """The slider, by the keyboard: lines are moving means, over what they are means of; and back."""
-    handle = page.locator(".widget-slider").filter(has_text="smoothing").last.get_by_role("slider")
+    expect(page.get_by_role("slider", name="round").last).to_be_visible()
+    handle = page.get_by_role("slider", name="smoothing").last
     handle.press("End")
     until(lambda: page.evaluate(PALE), "pale lines")
     handle.press("Home")
