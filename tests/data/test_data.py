@@ -358,6 +358,7 @@ class BrightestChannel(torch.nn.Module):
 
 
 def test_uint8_and_float_images_measure_and_hash_alike_in_batches() -> None:
+    torch.manual_seed(0)  # without two channels that are as bright
     images = torch.randint(0, 256, (50, 3, 4, 4), dtype=torch.uint8)
     labels = images.sum((2, 3)).argmax(1)
     labels[:10] = (labels[:10] + 1) % 3
