@@ -9,7 +9,7 @@ from tests.abuse import campaign
 from tests.support import ROOT
 
 pytestmark = pytest.mark.slow
-FEW = {"mutations": 20, "exports": 8, "limits": 3, "kills": 3}
+FEW = {"mutations": 40, "exports": 8, "limits": 3, "kills": 3}
 MANY = {"mutations": 180, "exports": 40, "limits": 10, "kills": 10}
 """Cases of each kind; the few are the first of these."""
 

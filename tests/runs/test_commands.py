@@ -34,9 +34,7 @@ def as_planned(values: dict[str, Any]) -> RunSpec:
     return dataclasses.replace(plan(values).spec, out="")
 
 
-@pytest.mark.parametrize(
-    "values", [*MORE, *(pytest.param({"method": name}, marks=pytest.mark.long) for name in METHODS)], ids=str
-)
+@pytest.mark.parametrize("values", [*({"method": name} for name in METHODS), *MORE], ids=str)
 def test_each_command_gives_the_spec_it_was_made_of(values: dict[str, Any]) -> None:
     spec = as_planned(values)
     deciding = commands.deciding(spec)

@@ -53,7 +53,7 @@ def lengthened(folder: RunFolder) -> Callable[[], None]:
     return go_on
 
 
-@pytest.mark.parametrize("smoothing", [pytest.param(0.0, marks=pytest.mark.long), 0.9])
+@pytest.mark.parametrize("smoothing", [0.0, 0.9])
 def test_a_long_run_among_many_is_watched_over_a_slow_line(
     smoothing: float, make_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: SimpleNamespace
 ) -> None:
