@@ -53,13 +53,12 @@ class Bar:
         """What is chosen or watched."""
         style = "line-height: 1.3; overflow-wrap: anywhere; scroll-margin-top: 14px"
         html = f"<div class='dfkd-bar' style='{style}'>{escape(text)}</div>"
-        if self.summary.value != html:
-            self.summary.value = html
+        status.put(self.summary, html)
 
     def switch(self, state: str, can_start: bool) -> None:
         """Have pressed what can be in that state."""
         for name, button in self.buttons.items():
-            button.disabled = state not in ENABLED[name] or (name == "Start" and not can_start)
+            status.put(button, state not in ENABLED[name] or (name == "Start" and not can_start), "disabled")
 
     def _fold(self) -> None:
         self.form.layout.display = None if self.edit.value else "none"

@@ -19,6 +19,7 @@ from dfkd_lab.nets import python_file
 from dfkd_lab.runs import ResolvedRun
 from dfkd_lab.system.rng import preserved
 from dfkd_lab.teachers import Measurement, Teacher
+from widgets import status
 
 TRAIN = "import sys; from dfkd_lab.teachers import train_built_in; train_built_in(sys.argv[1])"
 
@@ -113,7 +114,8 @@ class Cards:
 
     def _say(self, shown: tuple[str, ...], teacher: str, student: str) -> None:
         if shown == self._shown:
-            self.teacher.value, self.student.value = teacher, student
+            status.put(self.teacher, teacher)
+            status.put(self.student, student)
 
 
 NO_DATA, UNREADABLE = "not measured, as no evaluation set is chosen", "not measured: "

@@ -49,7 +49,7 @@ class Examining:
         """Start the process."""
         if self.folder is not None:
             self.command.begin(self.folder)
-            self.button.disabled = self.command.is_on(self.folder)
+            status.put(self.button, self.command.is_on(self.folder), "disabled")
             self._say(*self.command.about(self.folder))
 
     def refresh(self, round: int, shown: bool) -> bool:
@@ -66,7 +66,7 @@ class Examining:
             self.widget.layout.display = display
         saved = [self.folder.path / name for name in (CHECKPOINT, STUDENT)] if self.folder else []
         has_student = any(path.is_file() for path in saved)
-        self.button.disabled = not has_student or self.command.is_on(self.folder)
+        status.put(self.button, not has_student or self.command.is_on(self.folder), "disabled")
         self._say(*self._sentence(round, has_student))
         return changed
 

@@ -61,6 +61,6 @@ class Exporting:
         display = None if has_student else "none"
         if self.widget.layout.display != display:
             self.widget.layout.display = display
-        self.button.disabled = self.command.is_on(self.folder)
+        status.put(self.button, self.command.is_on(self.folder), "disabled")
         text, alert = self.command.about(self.folder)
         status.put(self.message, status.sentence(text, alert=alert) if text else "")

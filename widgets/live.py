@@ -236,7 +236,7 @@ class Live:
             for name, (kind, text) in rows
         ]
         self._announced |= {name for name, _ in rows}
-        self.alarms.value = ALARM_STYLE + "".join(html) if html else ""
+        status.put(self.alarms, ALARM_STYLE + "".join(html) if html else "")
 
     def _without_alarms(self) -> list[Report]:
         """The reports for the status line, which is read aloud whenever it changes."""

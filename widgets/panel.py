@@ -235,4 +235,4 @@ class Panel:
             action()
 
     def _say(self, text: str, *, alert: bool = False) -> None:
-        self.message.value = status.sentence(text, alert=alert) if text else ""
+        status.put(self.message, status.sentence(text, alert=alert) if text else "")

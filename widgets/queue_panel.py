@@ -104,8 +104,8 @@ class QueuePanel:
             self.rows.children = shown
         at_work = self._is_worked_off()
         status.put(self.standing, status.sentence(standing(row, names, found, at_work)))
-        self.hold.description = "Hold" if at_work and not row.held else "Go on"
-        self.hold.disabled = not waiting
+        status.put(self.hold, "Hold" if at_work and not row.held else "Go on", "description")
+        status.put(self.hold, not waiting, "disabled")
         if self.jobs.value != row.jobs:
             self._drawing = threading.get_ident()
             self.jobs.options = sorted({*JOBS, row.jobs})
@@ -232,9 +232,7 @@ class Line:
         begun = (self.panel.order.folder(self.name).path / "log.txt").exists()
         state = found["state"] if found["state"] != "new" else "starting" if begun else "waits"
         words = f"<b>{escape(state)}</b> {escape(self.name)}{rounds}{message}"
-        text = f"<div style='line-height: 1.35'>{words}</div>"
-        if self.text.value != text:
-            self.text.value = text
+        status.put(self.text, f"<div style='line-height: 1.35'>{words}</div>")
 
     def _do(self, action: Callable[[], Any]) -> None:
         action()

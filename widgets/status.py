@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from html import escape
 from typing import Any
@@ -25,6 +26,9 @@ READABLE = "color-mix(in srgb, {} 70%, var(--jp-ui-font-color1, currentColor))"
 """A color nearer to the page's text: at least 4.5 : 1 against its ground, light or dark."""
 WARNING, WRONG = READABLE.format(AMBER), READABLE.format("#cf4f62")
 ENDED = ("stopped", "failed", "finished")
+
+
+_turn = threading.RLock()
 
 
 def is_live(requested: bool | None = None) -> bool:
@@ -101,10 +105,15 @@ def _alarms(last: Report | None) -> str:
     return "".join(rows)
 
 
-def put(widget: ipywidgets.HTML, text: str) -> None:
-    """Show ``text``, and send nothing if it is there."""
-    if widget.value != text:
-        widget.value = text
+def put(widget: ipywidgets.Widget, value: Any, name: str = "value") -> None:
+    """Have a page show ``value``, and send nothing if it does; for what more than one thread sets.
+
+    A page shows what was sent last, and without a turn that may not be what was set last: for good, because what the
+    kernel has is not sent again.
+    """
+    with _turn:
+        if getattr(widget, name) != value:
+            setattr(widget, name, value)
 
 
 def sentence(text: str, *, alert: bool = False) -> str:

@@ -233,7 +233,7 @@ class Run:
         due = (self.round + 1) % self.evaluate_every == 0 or self.round + 1 == self.rounds
         with torch.compiler.set_stance("force_eager"):  # shapes and modes that no step has
             health, seen = metrics.health(self.observer, viewed)
-            as_shown = seen if viewed is images else metrics.look(self.observer, images)
+            as_shown = seen if viewed is images else metrics.look(self.observer, images, seen.student is not None)
             batch.predicted, batch.confidence = as_shown.predicted, as_shown.confidence
             start = time.perf_counter()
             accuracy = self.evaluate(self.student) if self.evaluate and due else None

@@ -116,9 +116,9 @@ def health(observer: Observer, images: Tensor) -> tuple[dict[str, float], Seen]:
     return {name: float(value) for name, value in values.items()}, _seen(observation)
 
 
-def look(observer: Observer, images: Tensor) -> Seen:
-    """What teacher and student see on ``images`` [N, C, H, W] in [0, 1], as they are."""
-    return _seen(_observed(observer, images, "student"))
+def look(observer: Observer, images: Tensor, dense: bool = False) -> Seen:
+    """What the teacher sees on ``images`` [N, C, H, W] in [0, 1], and the student too if they label every pixel."""
+    return _seen(_observed(observer, images, *(("student",) if dense else ())))
 
 
 @dataclass
@@ -147,10 +147,10 @@ def _observed(observer: Observer, images: Tensor, *needs: str) -> Observation:
 
 
 def _seen(observation: Observation) -> Seen:
-    assert observation.student is not None
     confidence, predicted = observation.logits.softmax(1).max(1)
     if predicted.ndim == 1:
         return Seen(predicted, confidence)
+    assert observation.student is not None
     others, k = observation.student.argmax(1), observation.logits.shape[1]
     return Seen(predicted, confidence, others, _pixel_shares(predicted, k), _pixel_shares(others, k))
 

@@ -1,4 +1,10 @@
 import dataclasses
+import threading
+import time
+from typing import Any
+
+import ipywidgets
+import pytest
 
 from dfkd_lab.engine.recipe import Schedule
 from dfkd_lab.engine.report import Cost, Report
@@ -46,3 +52,22 @@ def test_what_a_run_will_take_is_read_off_its_schedule() -> None:
     text = status.cost_ahead(4, schedule)
     assert "4 rounds (the first 1 only synthesize), 24 synthesis steps, 30 student steps on 300 images" in text
     assert "0 student steps on 0 images" in status.cost_ahead(1, schedule)
+
+
+def test_what_two_threads_set_reaches_the_page_in_that_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    button, sent, second_is_sent = ipywidgets.Button(), list[bool](), threading.Event()
+
+    def slowly(widget: ipywidgets.Button, message: dict[str, Any], buffers: Any = None) -> None:
+        if not sent and threading.current_thread() is first:
+            second_is_sent.wait(0.3)  # as a thread that has to wait for a core between what it sets and what it sends
+        sent.append(message["state"]["disabled"])
+
+    monkeypatch.setattr(ipywidgets.Button, "_send", slowly)
+    first = threading.Thread(target=status.put, args=(button, True, "disabled"))
+    first.start()
+    while not button.disabled:
+        time.sleep(0.001)
+    status.put(button, False, "disabled")
+    second_is_sent.set()
+    first.join()
+    assert (sent, button.disabled) == ([True, False], False)
