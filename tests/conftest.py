@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -46,6 +47,15 @@ def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         if not os.environ.get("DFKD_CACHE"):
             monkeypatch.setenv("DFKD_CACHE", str((base.parent if WORKER else base) / "cache"))
         yield environment.cache()
+
+
+@pytest.fixture(autouse=True)
+def handlers_stay() -> Iterator[None]:
+    """No test leaves a signal to somebody who is gone."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    left = signal.signal(signal.SIGTERM, before)
+    assert left == before
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from types import FrameType
@@ -33,8 +34,8 @@ class Progress:
         else:
             self._handle = display(self._line(), display_id=True)
         # A closing papermill sends SIGTERM to its kernel and waits some seconds.
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, self._stop)
+        self._before = {each: signal.signal(each, self._stop) for each in (signal.SIGINT, signal.SIGTERM)}
+        session.on_end.append(self._leave)
 
     def show(self, report: Report) -> None:
         """Draw, but not more often than anyone can see."""
@@ -51,6 +52,13 @@ class Progress:
         folder = self.session.folder
         now = folder.status()
         return HTML(status.line({**now, "state": end or now["state"]}, folder.reports(), self.session.teacher_accuracy))
+
+    def _leave(self) -> None:
+        """Answer no signal any more: a later run in this kernel has its own answer."""
+        for number, before in self._before.items():
+            with contextlib.suppress(ValueError):  # a generator that is closed by another thread
+                if signal.getsignal(number) == self._stop:
+                    signal.signal(number, before)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.session.stop()

@@ -59,6 +59,8 @@ class Session:
         self.spec, self.device = self.resolved.spec, self.resolved.device
         self.folder = RunFolder.of(self.spec)
         self.requests = Requests(self.folder)
+        self.on_end: list[Callable[[], object]] = []
+        """Called when the iteration has ended, however it did."""
         self._saved = self._reported = time.monotonic()
         own_code.refuse_other_run(self.folder, self.spec, self.resolved.code, trust_code)
         free, is_new = free_memory(self.device), not self.folder.path.exists()
@@ -140,6 +142,8 @@ class Session:
             raise
         finally:
             self._lock.release()
+            for each in self.on_end:
+                each()
 
     @property
     def will_compile(self) -> bool:

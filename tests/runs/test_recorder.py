@@ -299,6 +299,7 @@ def test_a_terminated_run_is_saved_and_says_call_again(spec: RunSpec, whole: byt
     assert (done.returncode, done.stdout, done.stderr) == (75, "", "")
     assert (folder.status()["state"], folder.status()["round"]) == ("stopped", 3)
     assert student_of(spec) == whole
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_round_that_would_not_end_in_time_is_given_up(

@@ -43,10 +43,11 @@ def session(tmp_path: Path, rounds: int) -> Session:
 
 def test_headless_a_run_is_some_lines_of_html(tmp_path: Path, handle: Handle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PERIOD_S", 0)
-    running = session(tmp_path, 3)
+    running, before = session(tmp_path, 3), [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     shown = Progress(running, live=False)
     for report in running:
         shown.show(report)
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
     assert [f"round {number} of 3" in text for number, text in enumerate(handle.shown[1:], 1)] == [True] * 3
     assert "finished" in handle.shown[-1]
     assert all(len(text) < 2000 for text in handle.shown)
@@ -62,6 +63,7 @@ def test_an_interrupt_ends_the_run_after_its_round(tmp_path: Path, handle: Handl
         shown.show(report)
     now = running.folder.status()
     assert (now["state"], now["round"]) == ("stopped", 1)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "a later run in this kernel has its own answer"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
