@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import fnmatch
 import json
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,6 +30,7 @@ import torch
 from benchmark import teacher_of
 from cifar import Row as CifarRow
 from cifar import benchmark_of, planned
+from filelock import FileLock
 from results_page import render
 from rows import FOLDER, curve, run_of
 from safetensors.torch import load_file, save_file
@@ -101,6 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="cuda or cpu; auto takes a GPU")
     parser.add_argument("--tiny", action="store_true", help="rehearse at tiny sizes; also on a CPU")
     parser.add_argument("--again", action="store_true", help="measure what results/gpu.json has, too")
+    parser.add_argument("--only", default="*", help="tasks by their keys, as smoke/*compiled; patterns, with commas")
     given = parser.parse_args(arguments)
     stages = given.stages.split(",")
     if unknown := [name for name in stages if name not in STAGES]:
@@ -113,7 +117,12 @@ def main(arguments: list[str] | None = None) -> int:
     if device.type == "cpu" and not given.tiny:
         parser.error("there is no GPU here, and these sizes take days on a CPU; --tiny rehearses")
     request = Request(given.out, given.runs, device, given.tiny, time.monotonic() + 60 * given.minutes)
-    return work(request, [task for name in stages for task in STAGES[name]()], given.again)
+    tasks = [task for name in stages for task in STAGES[name]()]
+    for pattern in given.only.split(","):
+        if not fnmatch.filter([task.key for task in tasks], pattern):
+            parser.error(f"--only {pattern}: no such task; allowed: {', '.join(task.key for task in tasks)}")
+    chosen = [task for task in tasks if any(fnmatch.fnmatch(task.key, each) for each in given.only.split(","))]
+    return work(request, chosen, given.again)
 
 
 def work(request: Request, tasks: list[Task], again: bool) -> int:
@@ -130,9 +139,8 @@ def work(request: Request, tasks: list[Task], again: bool) -> int:
             continue
         row = attempt(task, request)
         failed += row["state"] == "failed"
-        rows.setdefault(where, {})[task.key] = row
         print(f"{task.key}: {row['state']} {row['seconds']:.1f} s {row.get('reason', '')}".rstrip(), flush=True)
-        save(request, rows)
+        save(request, where, task.key, row)
     if not request.tiny:
         render()
     return min(1, failed)
@@ -146,6 +154,7 @@ def attempt(task: Task, request: Request) -> dict[str, Any]:
         found = task.run(request)
         facts = {"state": "stopped"} if found is None else {**found, "state": "finished"}
     except Exception as error:  # a row says it, and the next task is begun
+        traceback.print_exc()
         lines = str(error).strip().splitlines() or [""]
         facts = {"state": "failed", "reason": f"{type(error).__name__}: {lines[0]}"[:300]}
     torch.compiler.reset()  # what was compiled for one task is of no use to the next
@@ -164,12 +173,14 @@ def load(request: Request) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def save(request: Request, rows: dict[str, dict[str, Any]]) -> None:
-    """Write the rows where they belong."""
-    text = (json.dumps(rows, indent=1) + "\n").encode()
+def save(request: Request, where: str, key: str, row: dict[str, Any]) -> None:
+    """Put a row where it belongs; another call, of other tasks, may do so at the same time."""
     request.out.mkdir(parents=True, exist_ok=True)
     for file in [request.out / "gpu.json", *([] if request.tiny else [RESULTS])]:
-        write_atomically(file, text)
+        with FileLock(file.with_suffix(".lock")):
+            rows = json.loads(file.read_text()) if file.exists() else {}
+            rows.setdefault(where, {})[key] = row
+            write_atomically(file, (json.dumps(rows, indent=1) + "\n").encode())
 
 
 # smoke: every method, three rounds of a whole session

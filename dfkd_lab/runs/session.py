@@ -112,8 +112,12 @@ class Session:
             return Run(composed, evaluate=evaluate, on_step=self._on_step, compile=compile)
 
     def __iter__(self) -> Generator[Report, None, None]:
-        with terminating_at(self.requests.terminate), contextlib.suppress(Terminated):
-            yield from self._rounds()
+        try:
+            with terminating_at(self.requests.terminate), contextlib.suppress(Terminated):
+                yield from self._rounds()
+        finally:
+            for each in self.on_end:
+                each()
 
     def _rounds(self) -> Generator[Report, None, None]:
         if self.device.type == "cpu":
@@ -142,8 +146,6 @@ class Session:
             raise
         finally:
             self._lock.release()
-            for each in self.on_end:
-                each()
 
     @property
     def will_compile(self) -> bool:
