@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from dfkd_lab import RunFolder, RunSpec
 from dfkd_lab.system.files import write_atomically
 
@@ -52,7 +54,7 @@ def runs_of(row: Any) -> list[dict[str, Any]]:
 def put(name: str, order: Sequence[str], row: str, run: dict[str, Any], record: Callable[[Any], Any]) -> None:
     """Put a finished run into results/``name``.json, in place of one of the same row and seed; nothing else changes.
 
-    The file is read anew, for another process may have written meanwhile.
+    The file is read anew under a lock, for another process may have written meanwhile.
 
     Args:
         name: Of the file.
@@ -61,11 +63,12 @@ def put(name: str, order: Sequence[str], row: str, run: dict[str, Any], record: 
         run: Its figures.
         record: What the file has of the row, from its runs by seed.
     """
-    found = recorded(name)
-    others = [each for each in runs_of(found.get(row, [])) if each["seed"] != run["seed"]]
-    found[row] = record(sorted([*others, run], key=lambda each: each["seed"]))
-    places = {each: place for place, each in enumerate(order)}
-    write(name, {each: found[each] for each in sorted(found, key=lambda each: places.get(each, len(places)))})
+    with FileLock(FOLDER / f"{name}.lock"):
+        found = recorded(name)
+        others = [each for each in runs_of(found.get(row, [])) if each["seed"] != run["seed"]]
+        found[row] = record(sorted([*others, run], key=lambda each: each["seed"]))
+        places = {each: place for place, each in enumerate(order)}
+        write(name, {each: found[each] for each in sorted(found, key=lambda each: places.get(each, len(places)))})
 
 
 def write(name: str, found: dict[str, Any]) -> None:

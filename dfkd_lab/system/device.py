@@ -128,10 +128,15 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of this code, with "+" if it was changed since; of a copy without history what $DFKD_COMMIT says."""
+    """The commit of this code, with "+" if it was changed since; "unknown" outside a checkout.
+
+    $DFKD_COMMIT says it of a copy whose history did not come along.
+    """
+    if stated := os.environ.get("DFKD_COMMIT"):
+        return stated
     here = Path(__file__).parents[1]
     git = lambda *words: subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True).stdout  # noqa: E731
     try:
         return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "--", ".").strip() else "")
     except (subprocess.CalledProcessError, FileNotFoundError):
-        return os.environ.get("DFKD_COMMIT", "unknown")
+        return "unknown"

@@ -93,6 +93,16 @@ def test_without_a_gpu_it_says_so_unless_it_is_a_rehearsal(
     with pytest.raises(SystemExit):
         gpu.main(["--stages", "smoek", "--tiny"])
     assert "--stages smoek: allowed: smoke, speed" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        gpu.main(["--stages", "large", "--tiny", "--only", "large/*,smoke/fast*"])
+    assert "--only smoke/fast*: no such task; allowed: large/fast eager, " in capsys.readouterr().err
+
+
+def test_tasks_are_chosen_by_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[gpu.Task] = []
+    monkeypatch.setattr(gpu, "work", lambda request, tasks, again: chosen.extend(tasks) or 0)
+    assert gpu.main(["--tiny", "--only", "smoke/f* eager,large/fast eager"]) == 0
+    assert [task.key for task in chosen] == ["smoke/fast eager", "smoke/fssc eager", "large/fast eager"]
 
 
 def test_a_machine_with_torch_and_little_more_can_run_it() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.system.device import WORKSPACE, check_reproducible, has_same_bits, reproducible
+from dfkd_lab.system.device import WORKSPACE, check_reproducible, commit, has_same_bits, reproducible
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 
@@ -46,3 +46,8 @@ def test_an_operator_without_such_a_kernel_is_named() -> None:
     for said, error, match in ((sentence, RunError, wanted), ("another", RuntimeError, "another")):
         with pytest.raises(error, match=match), reproducible(GPU, True):
             raise RuntimeError(said)
+
+
+def test_a_copy_without_history_names_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFKD_COMMIT", "0123456789")
+    assert commit() == "0123456789"
