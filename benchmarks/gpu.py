@@ -78,11 +78,11 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One row: ``run`` gives its figures, or None if it was stopped and goes on another time."""
+    """One row: ``run`` gives its figures, and ``stopped`` among them if it goes on another time."""
 
     stage: str
     name: str
-    run: Callable[[Request], dict[str, Any] | None]
+    run: Callable[[Request], dict[str, Any]]
     seconds: float = 10.0
     """It is not begun with less time left; a run is stopped after the round in which the time is over."""
 
@@ -151,8 +151,7 @@ def attempt(task: Task, request: Request) -> dict[str, Any]:
     start = time.perf_counter()
     facts: dict[str, Any]
     try:
-        found = task.run(request)
-        facts = {"state": "stopped"} if found is None else {**found, "state": "finished"}
+        facts = {"state": "finished", **task.run(request)}
     except Exception as error:  # a row says it, and the next task is begun
         traceback.print_exc()
         lines = str(error).strip().splitlines() or [""]
@@ -271,19 +270,19 @@ def runs(stage: str, *pairs: str) -> list[Task]:
     return [Task(stage, f"{row.pair} {row.method}", partial(_run, stage, row), 90.0) for row in rows]
 
 
-def _run(stage: str, row: CifarRow, request: Request) -> dict[str, Any] | None:
+def _run(stage: str, row: CifarRow, request: Request) -> dict[str, Any]:
     net, _, student = ("convnet_8:convnet_8" if request.tiny else row.pair).partition(":")
     data, fewer = ("digits", {"rounds": 2}) if request.tiny else (row.data, {})
     teacher = teacher_of(
         net, data, request.device.type, request.end, request.runs, epochs=1 if request.tiny else EPOCHS
     )
     if teacher is None:
-        return None
+        return {"state": "stopped", "reached": "the teacher is not trained"}
     given = {"teacher": str(teacher), "student": student, "data": data, "device": request.device.type}
     spec = settled({"method": row.method, **given, **fewer, "settings": request.settings(row.method)})
     folder = RunFolder(request.runs / f"{row.name}-seed0")
     if not finish(spec, folder, request.end):
-        return None
+        return unfinished(folder)
     if not request.tiny:
         benchmark_of([row], request.device.type).keep(row.name, folder)
     copied = {f"{row.name}": folder.path / "student.safetensors", f"{net}": teacher}
@@ -299,6 +298,15 @@ def finish(spec: RunSpec, folder: RunFolder, end: float) -> bool:
             if time.monotonic() > end:
                 session.stop()
     return bool(folder.status()["state"] == "finished")
+
+
+def unfinished(folder: RunFolder) -> dict[str, Any]:
+    """What a run came to that was stopped; a lent machine keeps nothing else of it."""
+    last = folder.reports()[-1]
+    points = curve(folder)
+    best = f", {100 * points[-1][1]:.2f} % after round {points[-1][0]}" if points else ""
+    reached = f"round {last.round} of {last.rounds}, {last.cost.s_steps:,} student steps{best}"
+    return {"state": "stopped", "reached": reached, "curve": points, **folder.manifest()["sessions"][-1]}
 
 
 def copy_network(name: str, file: Path, into: Path) -> str:

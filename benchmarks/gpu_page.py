@@ -9,12 +9,13 @@ INTRODUCTION = """## On a GPU
 Written by `python benchmarks/gpu.py` (`make gpu`). *Smoke* is three rounds of a whole session on digits. *Launches* are
 what the host starts in a step of each kind, kernels or graphs of kernels, by torch's profiler; *overhead* is the loop
 over the bare passes of its networks, in turns. *Large* is ResNet-50 → ResNet-18 at 224 pixels and 1,000 classes with
-random weights: what it takes, not what it learns.
+random weights: what it takes, not what it learns. Runs that finished are in the tables of real teachers.
 
 """
 SMOKE = ["method", "eager", "compiled"]
 SPEED = ["method", "n", "overhead", "range", "student images/s", "GB", "launches, synthesis", "launches, student"]
 LARGE = ["method", "student images/s of the distillation", "GB", "synthesis s/round"]
+STOPPED = ["run that was stopped", "came to", "commit"]
 NOT_MEASURED = "not measured"
 
 
@@ -30,13 +31,14 @@ def device(name: str, rows: dict[str, Any]) -> str:
     """The tables of one device."""
     versions = next(iter(rows.values()))["versions"]
     commits = ", ".join(dict.fromkeys(row["commit"][:7] for row in rows.values()))
-    parts = [
-        f"### {name}, torch {versions['torch']}, commit {commits}",
-        table(SMOKE, smoke_lines(of(rows, "smoke"))),
-        table(SPEED, [[name, *speed_cells(row)] for name, row in of(rows, "speed").items()]),
-        table(LARGE, [[name, *large_cells(row)] for name, row in of(rows, "large").items()]),
+    tables = [
+        (SMOKE, smoke_lines(of(rows, "smoke"))),
+        (SPEED, [[name, *speed_cells(row)] for name, row in of(rows, "speed").items()]),
+        (LARGE, [[name, *large_cells(row)] for name, row in of(rows, "large").items()]),
+        (STOPPED, [[name, row["reached"], row["commit"][:7]] for name, row in rows.items() if "reached" in row]),
     ]
-    return "\n\n".join(parts) + "\n"
+    parts = [table(head, lines) if lines else f"Not measured: {', '.join(head[1:])}." for head, lines in tables]
+    return "\n\n".join([f"### {name}, torch {versions['torch']}, commit {commits}", *parts]) + "\n"
 
 
 def of(rows: dict[str, Any], stage: str) -> dict[str, Any]:

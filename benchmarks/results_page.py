@@ -139,7 +139,7 @@ def line(row: tuple[str, str, str, str], found: dict[str, dict[str, Any]]) -> li
         return [method, certainty, "0", *["not measured"] * 4, published, *["not measured"] * 7]
     accuracies = [percent(runs, name) for name in ("last", "oracle_best", "mu", "sigma")]
     counts = [f"{spread(runs, name)['mean']:,.0f}" for name in ("images", "teacher_queries", "s_steps")]
-    hours = [f"{spread(runs, name)['mean'] / 3600:.2f}" for name in ("synthesis_s", "distillation_s")]
+    hours = [f"{spread(runs, name)['mean'] / 3600:.3f}" for name in ("synthesis_s", "distillation_s")]
     where = [", ".join(dict.fromkeys(each[key] for each in runs)) for key in ("device", "commit")]
     return [method, certainty, str(len(runs)), *accuracies, published, *counts, *hours, where[0], where[1][:7]]
 

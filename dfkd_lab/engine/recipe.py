@@ -93,6 +93,11 @@ class Schedule:
     student_mode: Literal["train", "eval"] = "eval"
     """The student's mode while the synthesizer is trained; "train" lets its batch norms see those batches."""
 
+    @property
+    def steps_a_round(self) -> int:
+        """Of both kinds, once the student does not rest."""
+        return self.cycles * (self.g_steps + self.s_steps)
+
     def by(self, optimizer: str) -> Schedule:
         """The same with another optimizer of the student, "sgd" or "adam"; Adam has no weight decay."""
         if optimizer == "sgd":

@@ -55,15 +55,23 @@ def test_a_run_leaves_its_curve_and_its_networks_in_half_precision(request_: gpu
     assert {name.partition("/")[0] for name in networks} == set(row["networks"])
 
 
+def test_a_run_that_is_stopped_leaves_what_it_came_to(request_: gpu.Request) -> None:
+    (task,) = [each for each in gpu.STAGES["public"]() if each.name == "resnet56:resnet20 fast"]
+    first = task.run(dataclasses.replace(request_, end=0.0))
+    assert (first["state"], first["reached"].partition(",")[0]) == ("stopped", "round 1 of 2")
+    assert first["commit"]
+    assert gpu.attempt(task, request_)["state"] == "finished"
+
+
 def test_what_is_done_is_not_done_again_and_a_failure_stops_nothing(request_: gpu.Request) -> None:
     done: list[str] = []
 
     def task(name: str) -> gpu.Task:
-        def run(request: gpu.Request) -> dict[str, Any] | None:
+        def run(request: gpu.Request) -> dict[str, Any]:
             done.append(name)
             if name == "broken" and done.count(name) == 1:
                 raise RuntimeError("out of luck\nand more")
-            return None if name == "long" and done.count(name) == 1 else {"figure": 1}
+            return {"state": "stopped"} if name == "long" and done.count(name) == 1 else {"figure": 1}
 
         return gpu.Task("stage", name, run)
 
@@ -139,6 +147,7 @@ def test_the_page_shows_figures_failures_and_what_was_not_measured(
         "smoke/fast eager": {**where, "state": "failed", "reason": "RuntimeError: no"},
         "speed/fast compiled": {**where, **speed},
         "large/fast eager": {**where, "state": "failed", "reason": "RuntimeError: out of memory"},
+        "public/a:b fast": {**where, "state": "stopped", "reached": "round 1 of 2, 400 student steps"},
     }
     (tmp_path / "gpu.json").write_text(json.dumps({"a GPU": found}))
     lines = gpu_page.section().splitlines()
@@ -147,3 +156,6 @@ def test_the_page_shows_figures_failures_and_what_was_not_measured(
     assert "| fast | RuntimeError: no | not measured |" in lines
     assert "| fast compiled | 7 | 1.12 | 1.00–1.25 | 98,765 | 2.50 | 12 | 3 |" in lines
     assert "| fast eager | RuntimeError: out of memory | not measured | not measured |" in lines
+    assert "| public/a:b fast | round 1 of 2, 400 student steps | 0123456 |" in lines
+    (tmp_path / "gpu.json").write_text(json.dumps({"a GPU": {"smoke/fssc eager": where}}))
+    assert "Not measured: n, overhead, " in gpu_page.section()

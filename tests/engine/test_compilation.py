@@ -3,6 +3,7 @@
 The machine code that a compiler of C++ makes of them is compared in tests/runs/test_compiled_runs.py.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -108,6 +109,22 @@ def test_after_the_rehearsal_nothing_more_is_compiled(make_run: MakeRun, name: s
     for _ in run:
         pass
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == graphs
+
+
+@pytest.mark.parametrize(("compile", "device", "steps", "wanted"), [
+    ("yes", "cpu", 1, True), ("auto", "cpu", math.inf, False), ("no", "cuda", math.inf, False),
+    ("auto", "cuda", compilation.FEWEST_STEPS, True), ("auto", "cuda", compilation.FEWEST_STEPS - 1, False),
+])  # fmt: skip
+def test_auto_compiles_long_runs_on_a_gpu(compile: str, device: str, steps: float, wanted: bool) -> None:
+    assert compilation.is_wanted(compile, torch.device(device), steps) == wanted
+
+
+def test_a_session_counts_the_steps_of_both_kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(compilation, "is_wanted", lambda compile, device, steps: asked.append(steps))
+    settings = {"cycles": 3, "s_steps": 5}
+    Session(plan(method="dfad", rounds=4, settings=settings, out=str(tmp_path / "run")).spec)
+    assert asked == [4 * 3 * (1 + 5)]
 
 
 def test_where_nothing_can_be_compiled_the_run_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
