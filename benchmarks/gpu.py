@@ -31,6 +31,7 @@ from benchmark import teacher_of
 from cifar import Row as CifarRow
 from cifar import benchmark_of, planned
 from filelock import FileLock
+from gpu_profile import kernels_by_trial, launches, profiled
 from results_page import render
 from rows import FOLDER, curve, run_of
 from safetensors.torch import load_file, save_file
@@ -38,7 +39,6 @@ from safetensors.torch import load_file, save_file
 from dfkd_lab import METHODS, Session, SpecError, plan, teachers
 from dfkd_lab.bench.overhead import Pair, measure_overhead
 from dfkd_lab.engine import precision
-from dfkd_lab.engine.loop import Run
 from dfkd_lab.nets import classifier
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.planning import settled
@@ -49,8 +49,6 @@ from dfkd_lab.teachers.teacher_spec import EPOCHS
 from tests.support import tiny
 
 RESULTS = FOLDER / "gpu.json"
-LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch")
-"""Calls of the host that start a kernel, one of Triton, or a graph of them, as the profiler names them."""
 LARGEST_FILE = 15_000_000
 """Bytes of a network that is still copied into ``--out``."""
 CORE = ("ssd_kd", "fast", "dafl", "pre_dfkd", "cgdd")
@@ -238,26 +236,28 @@ def _speed(method: str, compile: bool, views: int, request: Request) -> dict[str
     return {**{name: value for name, value in how.items() if name != "device"}, **row}
 
 
-def launches(run: Run) -> dict[str, float] | str:
-    """Kernels and graphs that the host launches in a step of each kind, by torch's profiler."""
-    if run.device.type != "cuda":
-        return "not measured: no GPU"
-    schedule = run.recipe.schedule
-    counts: dict[str, list[int]] = {}
-    run.round = max(each.start for each in run.recipe.losses.values())
-    run.recipe.schedule = dataclasses.replace(schedule, cycles=1, warm_up=0, g_steps=1, s_steps=1)
-    for _ in range(3):  # what is compiled is compiled, and recorded, in the first ones
-        run.advance()
-    for phase, g_steps, s_steps in (("synthesis", 5, 1), ("student", 1, 5)):
-        counts[phase] = []
-        for g, s in ((1, 1), (g_steps, s_steps)):
-            run.recipe.schedule = dataclasses.replace(schedule, cycles=1, warm_up=0, g_steps=g, s_steps=s)
-            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-                run.advance()
-                torch.cuda.synchronize()
-            names = [each.name for each in profile.events()]
-            counts[phase].append(sum(name.startswith(LAUNCHES) for name in names))
-    return {phase: (many - one) / 4 for phase, (one, many) in counts.items()}
+# profile: what a step waits for
+
+WAYS = {f"{how}{', by trial' if trial else ''}": (how == "compiled", trial)
+        for how in ("eager", "compiled") for trial in (False, True)}  # fmt: skip
+
+
+def profile() -> list[Task]:
+    """SSD-KD's steps by the host's clock and the device's; "by trial": cuDNN's kernels, chosen by trying them."""
+    return [
+        Task("profile", f"{pair} {way}", partial(_profile, pair, *how), 120.0 if how[0] else 40.0)
+        for pair in ("resnet56:resnet20", "wrn40_2:wrn16_1")
+        for way, how in WAYS.items()
+    ]
+
+
+def _profile(pair: str, compile: bool, trial: bool, request: Request) -> dict[str, Any]:
+    held = precision.pick("auto", request.device)
+    with kernels_by_trial(trial):
+        run = Pair.of("resnet8:resnet8" if request.tiny else pair).run(
+            "ssd_kd", request.settings("ssd_kd"), precision=held, compile=compile, cache_views=0, device=request.device
+        )
+        return {"precision": held, **profiled(run, steps=2 if request.tiny else 50)}
 
 
 # runs on CIFAR-10
@@ -366,6 +366,7 @@ def _large(method: str, compile: str, request: Request) -> dict[str, Any]:
 STAGES: dict[str, Callable[[], list[Task]]] = {
     "smoke": smoke,
     "speed": speed,
+    "profile": profile,
     "public": lambda: runs("public", "resnet56:resnet20", "resnet20:resnet8"),
     "wrn": lambda: runs("wrn", "wrn40_2:wrn16_1"),
     "resnet34": lambda: runs("resnet34", "resnet34:resnet18"),

@@ -8,12 +8,16 @@ INTRODUCTION = """## On a GPU
 
 Written by `python benchmarks/gpu.py` (`make gpu`). *Smoke* is three rounds of a whole session on digits. *Launches* are
 what the host starts in a step of each kind, kernels or graphs of kernels, by torch's profiler; *overhead* is the loop
-over the bare passes of its networks, in turns. *Large* is ResNet-50 → ResNet-18 at 224 pixels and 1,000 classes with
-random weights: what it takes, not what it learns. Runs that finished are in the tables of real teachers.
+over the bare passes of its networks, in turns. A step's time by the host's clock and by the device's differ where the
+device waits; *by trial*, cuDNN's kernels are those that were fastest when tried. *Large* is ResNet-50 → ResNet-18 at
+224 pixels and 1,000 classes with random weights: what it takes, not what it learns. Runs that finished are in the
+tables of real teachers.
 
 """
 SMOKE = ["method", "eager", "compiled"]
 SPEED = ["method", "n", "overhead", "range", "student images/s", "GB", "launches, synthesis", "launches, student"]
+CLOCKS = [f"{phase} step, ms by the {clock}" for phase in ("synthesis", "student") for clock in ("host", "device")]
+PROFILE = ["pair", *CLOCKS]
 LARGE = ["method", "student images/s of the distillation", "GB", "synthesis s/round"]
 STOPPED = ["run that was stopped", "came to", "commit"]
 NOT_MEASURED = "not measured"
@@ -34,6 +38,7 @@ def device(name: str, rows: dict[str, Any]) -> str:
     tables = [
         (SMOKE, smoke_lines(of(rows, "smoke"))),
         (SPEED, [[name, *speed_cells(row)] for name, row in of(rows, "speed").items()]),
+        (PROFILE, [[name, *profile_cells(row)] for name, row in of(rows, "profile").items()]),
         (LARGE, [[name, *large_cells(row)] for name, row in of(rows, "large").items()]),
         (STOPPED, [[name, row["reached"], row["commit"][:7]] for name, row in rows.items() if "reached" in row]),
     ]
@@ -71,6 +76,14 @@ def speed_cells(row: dict[str, Any]) -> list[str]:
     counts = [f"{launches[kind]:.0f}" if isinstance(launches, dict) else launches for kind in kinds]
     figures = [f"{row['student_images_per_s']:,.0f}", f"{row['peak_memory_bytes'] / 1e9:.2f}"]
     return [str(row["n"]), f"{row['overhead']:.2f}", f"{low:.2f}–{high:.2f}", *figures, *counts]
+
+
+def profile_cells(row: dict[str, Any]) -> list[str]:
+    """The figures of one way to take steps."""
+    if row["state"] != "finished":
+        return [row.get("reason", row["state"]), *[NOT_MEASURED] * (len(PROFILE) - 2)]
+    names = [f"{phase}_{clock}_ms" for phase in ("synthesis", "student") for clock in ("wall", "device")]
+    return [f"{row[name]:.2f}" if name in row else NOT_MEASURED for name in names]
 
 
 def large_cells(row: dict[str, Any]) -> list[str]:

@@ -79,11 +79,13 @@ def set_aside(path: Path, previous: Path) -> None:
 
 
 def sha256_of(path: Path, size: int = -1) -> str:
-    """The SHA-256 of a file, or of its first ``size`` bytes; empty if it is shorter.
+    """The SHA-256 of a file, or of its first ``size`` bytes; empty if it is shorter, or a pipe or device.
 
     Raises:
         OSError: if it cannot be read.
     """
+    if path.exists() and not path.is_file():  # which may be waited for without end
+        return ""
     digest, left = hashlib.sha256(), path.stat().st_size if size < 0 else size
     with path.open("rb") as file:
         while left and (block := file.read(min(left, 1 << 20))):

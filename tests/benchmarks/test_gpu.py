@@ -32,8 +32,9 @@ def kept(request: gpu.Request) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "key",
-    ["smoke/ssd_kd eager", "speed/fast eager", "public/resnet56:resnet20 fast", "wrn/wrn40_2:wrn16_1 ssd_kd",
-     "resnet34/resnet34:resnet18 fast", "large/fast eager"],
+    ["smoke/ssd_kd eager", "speed/fast eager", "profile/resnet56:resnet20 eager, by trial",
+     "public/resnet56:resnet20 fast", "wrn/wrn40_2:wrn16_1 ssd_kd", "resnet34/resnet34:resnet18 fast",
+     "large/fast eager"],
 )  # fmt: skip
 def test_a_task_of_every_stage_ends_with_a_row(request_: gpu.Request, key: str) -> None:
     tasks = [task for stage in gpu.STAGES.values() for task in stage() if task.key == key]
@@ -147,6 +148,7 @@ def test_the_page_shows_figures_failures_and_what_was_not_measured(
         "smoke/fast eager": {**where, "state": "failed", "reason": "RuntimeError: no"},
         "speed/fast compiled": {**where, **speed},
         "large/fast eager": {**where, "state": "failed", "reason": "RuntimeError: out of memory"},
+        "profile/a:b eager": {**where, "synthesis_wall_ms": 2.0, "student_wall_ms": 1.5, "student_device_ms": 0.25},
         "public/a:b fast": {**where, "state": "stopped", "reached": "round 1 of 2, 400 student steps"},
     }
     (tmp_path / "gpu.json").write_text(json.dumps({"a GPU": found}))
@@ -156,6 +158,7 @@ def test_the_page_shows_figures_failures_and_what_was_not_measured(
     assert "| fast | RuntimeError: no | not measured |" in lines
     assert "| fast compiled | 7 | 1.12 | 1.00–1.25 | 98,765 | 2.50 | 12 | 3 |" in lines
     assert "| fast eager | RuntimeError: out of memory | not measured | not measured |" in lines
+    assert "| a:b eager | 2.00 | not measured | 1.50 | 0.25 |" in lines
     assert "| public/a:b fast | round 1 of 2, 400 student steps | 0123456 |" in lines
     (tmp_path / "gpu.json").write_text(json.dumps({"a GPU": {"smoke/fssc eager": where}}))
     assert "Not measured: n, overhead, " in gpu_page.section()

@@ -366,3 +366,15 @@ def test_a_checkpoint_that_is_no_file_is_not_waited_for(make: Callable[[Path], N
     make(tmp_path / recorder.CHECKPOINT)
     with pytest.raises(DamagedFile, match=r"checkpoint.pt is damaged \(it is no file\); put it back"):
         recorder.saved_state(RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("seal.json", r"seal.json is damaged \(its SHA-256 is not that of what was written\)"),
+    ("events.jsonl", "events.jsonl is no file; put it back"),
+])  # fmt: skip
+def test_a_record_that_became_a_pipe_is_not_waited_for(spec: RunSpec, name: str, reason: str) -> None:
+    file = RunFolder.of(spec).path / name
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(DamagedFile, match=reason):
+        Session(spec)
