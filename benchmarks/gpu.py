@@ -3,7 +3,8 @@
 Each task of a stage is measured once on a kind of device, and written at once into results/gpu.json, and into ``--out``
 with what else is small: the same rows, and the networks in half precision, a file a stage. A call goes on where the
 last one stopped, and begins no task that is not likely to end in its time; a run that is stopped goes on from its
-folder below ``--runs``. ``--tiny`` rehearses everything on a CPU, at sizes that mean nothing, and keeps no result.
+folder below ``--runs``. ``--jobs 8`` has runs side by side, each of which leaves most of a large GPU idle. ``--tiny``
+rehearses everything on a CPU, at sizes that mean nothing, and keeps no result.
 
 It needs torch, torchvision, numpy, scikit-learn, pyyaml, safetensors, tqdm and filelock; ``$DFKD_DATA`` has CIFAR-10
 (``gather_cifar.py`` lays it together from pieces; most runs need only ``test_batch``) and the public teachers.
@@ -12,82 +13,44 @@ It needs torch, torchvision, numpy, scikit-learn, pyyaml, safetensors, tqdm and 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import fnmatch
+import glob
 import json
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # a lent machine has the repository, and nothing installed
 
+import gpu_runs
 import torch
-from benchmark import teacher_of
-from cifar import Row as CifarRow
-from cifar import benchmark_of, planned
 from filelock import FileLock
 from gpu_profile import kernels_by_trial, launches, profiled
+from gpu_tasks import Request, Task
 from results_page import render
-from rows import FOLDER, curve, run_of
-from safetensors.torch import load_file, save_file
+from rows import FOLDER
 
 from dfkd_lab import METHODS, Session, SpecError, plan, teachers
 from dfkd_lab.bench.overhead import Pair, measure_overhead
 from dfkd_lab.engine import precision
 from dfkd_lab.nets import classifier
 from dfkd_lab.runs.folder import RunFolder
-from dfkd_lab.runs.planning import settled
-from dfkd_lab.spec import RunSpec, settings_of
+from dfkd_lab.spec import settings_of
 from dfkd_lab.system.device import check_device, device_name, peak_memory, pick_device, provenance
 from dfkd_lab.system.files import write_atomically
-from dfkd_lab.teachers.teacher_spec import EPOCHS
 from tests.support import tiny
 
 RESULTS = FOLDER / "gpu.json"
-LARGEST_FILE = 15_000_000
-"""Bytes of a network that is still copied into ``--out``."""
+TIMED = ("speed", "profile", "large")
+"""Stages whose figures are times."""
 CORE = ("ssd_kd", "fast", "dafl", "pre_dfkd", "cgdd")
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What the command line says."""
-
-    out: Path
-    runs: Path
-    device: torch.device
-    tiny: bool
-    end: float
-
-    @property
-    def left(self) -> float:
-        """Seconds until the call has to end."""
-        return self.end - time.monotonic()
-
-    def settings(self, method: str) -> dict[str, Any]:
-        """The paper's for a GPU; for a rehearsal those that ``method`` has of the small ones."""
-        return tiny(method) if self.tiny else {}
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One row: ``run`` gives its figures, and ``stopped`` among them if it goes on another time."""
-
-    stage: str
-    name: str
-    run: Callable[[Request], dict[str, Any]]
-    seconds: float = 10.0
-    """It is not begun with less time left; a run is stopped after the round in which the time is over."""
-
-    @property
-    def key(self) -> str:
-        """In the results."""
-        return f"{self.stage}/{self.name}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -102,7 +65,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="cuda or cpu; auto takes a GPU")
     parser.add_argument("--tiny", action="store_true", help="rehearse at tiny sizes; also on a CPU")
     parser.add_argument("--again", action="store_true", help="measure what results/gpu.json has, too")
-    parser.add_argument("--only", default="*", help="tasks by their keys, as smoke/*compiled; patterns, with commas")
+    parser.add_argument("--only", nargs="+", default=["*"], metavar="PATTERN", help="tasks, as in smoke/*compiled")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="tasks at a time, each a process, where no time is measured"
+    )
     given = parser.parse_args(arguments)
     stages = given.stages.split(",")
     if unknown := [name for name in stages if name not in STAGES]:
@@ -116,32 +82,58 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("there is no GPU here, and these sizes take days on a CPU; --tiny rehearses")
     request = Request(given.out, given.runs, device, given.tiny, time.monotonic() + 60 * given.minutes)
     tasks = [task for name in stages for task in STAGES[name]()]
-    for pattern in given.only.split(","):
+    for pattern in given.only:
         if not fnmatch.filter([task.key for task in tasks], pattern):
-            parser.error(f"--only {pattern}: no such task; allowed: {', '.join(task.key for task in tasks)}")
-    chosen = [task for task in tasks if any(fnmatch.fnmatch(task.key, each) for each in given.only.split(","))]
-    return work(request, chosen, given.again)
+            known = [task.key for task in tasks if task.stage == pattern.partition("/")[0]]
+            parser.error(
+                f"--only {pattern}: no such task; allowed: {', '.join(known or [f'{each}/*' for each in stages])}"
+            )
+    chosen = [task for task in tasks if any(fnmatch.fnmatch(task.key, each) for each in given.only)]
+    timed = [task.key for task in chosen if task.stage in TIMED]
+    if given.jobs < 1 or (given.jobs > 1 and timed):
+        why = f": {timed[0]} measures times, which others beside it would spoil" if timed else ""
+        parser.error(f"--jobs {given.jobs}{why}; allowed: 1{'' if timed else ' and more'}")
+    return work(request, chosen, given.again, given.jobs)
 
 
-def work(request: Request, tasks: list[Task], again: bool) -> int:
-    """Do ``tasks`` until the time is over; the number that failed."""
-    failed, where = 0, device_name(request.device)
-    rows = load(request)
-    failed_before = [each.key for each in tasks if rows.get(where, {}).get(each.key, {}).get("state") == "failed"]
-    for task in sorted(tasks, key=lambda task: task.key in failed_before):
-        row = rows.get(where, {}).get(task.key, {})
-        if row.get("state") == "finished" and not again:
-            continue
-        if request.left < task.seconds:
-            print(f"{task.key}: not begun, {request.left:.0f} s are left", flush=True)
-            continue
-        row = attempt(task, request)
-        failed += row["state"] == "failed"
-        print(f"{task.key}: {row['state']} {row['seconds']:.1f} s {row.get('reason', '')}".rstrip(), flush=True)
-        save(request, where, task.key, row)
+def work(request: Request, tasks: list[Task], again: bool, jobs: int = 1) -> int:
+    """Do ``tasks`` until the time is over; 1 if one of them failed."""
+    rows = load(request).get(device_name(request.device), {})
+    state = {task.key: rows.get(task.key, {}).get("state") for task in tasks}
+    left = sorted(
+        (task for task in tasks if again or state[task.key] != "finished"),
+        key=lambda task: state[task.key] == "failed",
+    )
+    do = partial(_in_a_process if jobs > 1 else _do, request)
+    with ThreadPoolExecutor(jobs) as pool:
+        failed = list(pool.map(do, left)) if jobs > 1 else [do(task) for task in left]
     if not request.tiny:
-        render()
-    return min(1, failed)
+        with FileLock(RESULTS.with_suffix(".lock")):
+            render()
+    return int(any(failed))
+
+
+def _do(request: Request, task: Task) -> bool:
+    """Do a task, if there is time; whether it failed."""
+    if request.left < task.seconds:
+        print(f"{task.key}: not begun, {request.left:.0f} s are left", flush=True)
+        return False
+    row = attempt(task, request)
+    print(f"{task.key}: {row['state']} {row['seconds']:.1f} s {row.get('reason', '')}".rstrip(), flush=True)
+    save(request, device_name(request.device), task.key, row)
+    return bool(row["state"] == "failed")
+
+
+def _in_a_process(request: Request, task: Task) -> bool:
+    """As :func:`_do`, beside others."""
+    words = [
+        f"--only={glob.escape(task.key)}",
+        f"--minutes={request.left / 60}",
+        f"--out={request.out}",
+        f"--runs={request.runs}",
+    ]
+    words += [f"--device={request.device.type}", "--again", *(["--tiny"] if request.tiny else [])]
+    return subprocess.run([sys.executable, __file__, *words], check=False).returncode != 0
 
 
 def attempt(task: Task, request: Request) -> dict[str, Any]:
@@ -260,70 +252,6 @@ def _profile(pair: str, compile: bool, trial: bool, request: Request) -> dict[st
         return {"precision": held, **profiled(run, steps=2 if request.tiny else 50)}
 
 
-# runs on CIFAR-10
-
-
-def runs(stage: str, *pairs: str) -> list[Task]:
-    """Every planned row of ``pairs`` at the paper's full budget; a teacher that nobody has is trained first."""
-    rows = [row for row in planned() if row.budget == "paper" and row.pair in pairs]
-    rows.sort(key=lambda row: row.method not in CORE[:2])
-    return [Task(stage, f"{row.pair} {row.method}", partial(_run, stage, row), 90.0) for row in rows]
-
-
-def _run(stage: str, row: CifarRow, request: Request) -> dict[str, Any]:
-    net, _, student = ("convnet_8:convnet_8" if request.tiny else row.pair).partition(":")
-    data, fewer = ("digits", {"rounds": 2}) if request.tiny else (row.data, {})
-    teacher = teacher_of(
-        net, data, request.device.type, request.end, request.runs, epochs=1 if request.tiny else EPOCHS
-    )
-    if teacher is None:
-        return {"state": "stopped", "reached": "the teacher is not trained"}
-    given = {"teacher": str(teacher), "student": student, "data": data, "device": request.device.type}
-    spec = settled({"method": row.method, **given, **fewer, "settings": request.settings(row.method)})
-    folder = RunFolder(request.runs / f"{row.name}-seed0")
-    if not finish(spec, folder, request.end):
-        return unfinished(folder)
-    if not request.tiny:
-        benchmark_of([row], request.device.type).keep(row.name, folder)
-    copied = {f"{row.name}": folder.path / "student.safetensors", f"{net}": teacher}
-    kept = {name: copy_network(name, file, request.out / f"{stage}.safetensors") for name, file in copied.items()}
-    return {**run_of(folder), "curve": curve(folder), "networks": kept}
-
-
-def finish(spec: RunSpec, folder: RunFolder, end: float) -> bool:
-    """Run ``spec`` in ``folder``, in this process, or go on with it, until ``end``, saved; whether it is finished."""
-    if folder.status()["state"] != "finished":
-        session = Session(dataclasses.replace(spec, out=folder.out))
-        for _ in session:
-            if time.monotonic() > end:
-                session.stop()
-    return bool(folder.status()["state"] == "finished")
-
-
-def unfinished(folder: RunFolder) -> dict[str, Any]:
-    """What a run came to that was stopped; a lent machine keeps nothing else of it."""
-    last = folder.reports()[-1]
-    points = curve(folder)
-    best = f", {100 * points[-1][1]:.2f} % after round {points[-1][0]}" if points else ""
-    reached = f"round {last.round} of {last.rounds}, {last.cost.s_steps:,} student steps{best}"
-    return {"state": "stopped", "reached": reached, "curve": points, **folder.manifest()["sessions"][-1]}
-
-
-def copy_network(name: str, file: Path, into: Path) -> str:
-    """Add a network in half precision to those of its stage; what became of it."""
-    if file.suffix != ".safetensors":
-        return f"public: {file.name}"
-    weights = {f"{name}/{key}": tensor.half() if tensor.is_floating_point() else tensor
-               for key, tensor in load_file(file).items()}  # fmt: skip
-    known = load_file(into) if into.exists() else {}
-    both = {**known, **weights}
-    if sum(tensor.nbytes for tensor in both.values()) > LARGEST_FILE:
-        return f"not copied: {sum(tensor.nbytes for tensor in weights.values()) / 1e6:.0f} MB"
-    into.parent.mkdir(parents=True, exist_ok=True)
-    save_file(both, into)
-    return into.name
-
-
 # large images
 
 
@@ -367,9 +295,11 @@ STAGES: dict[str, Callable[[], list[Task]]] = {
     "smoke": smoke,
     "speed": speed,
     "profile": profile,
-    "public": lambda: runs("public", "resnet56:resnet20", "resnet20:resnet8"),
-    "wrn": lambda: runs("wrn", "wrn40_2:wrn16_1"),
-    "resnet34": lambda: runs("resnet34", "resnet34:resnet18"),
+    "public": lambda: gpu_runs.paper("public", "resnet56:resnet20", "resnet20:resnet8"),
+    "ladder": gpu_runs.ladder,
+    "hour": gpu_runs.hour,
+    "wrn": lambda: gpu_runs.paper("wrn", "wrn40_2:wrn16_1"),
+    "resnet34": lambda: gpu_runs.paper("resnet34", "resnet34:resnet18"),
     "large": large,
 }
 """In the order in which they are worth their time."""

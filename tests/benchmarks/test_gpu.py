@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import gpu_page
 import pytest
 import rows
 import torch
+from gpu_tasks import Request, Task
 from safetensors.torch import load_file
 
 from tests.support import ROOT
@@ -21,11 +23,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def request_(tmp_path: Path) -> gpu.Request:
-    return gpu.Request(tmp_path / "out", tmp_path / "runs", torch.device("cpu"), tiny=True, end=math.inf)
+def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
+    monkeypatch.setattr(rows, "FOLDER", tmp_path)  # where nothing is recorded, and everything missing
+    return Request(tmp_path / "out", tmp_path / "runs", torch.device("cpu"), tiny=True, end=math.inf)
 
 
-def kept(request: gpu.Request) -> dict[str, Any]:
+def kept(request: Request) -> dict[str, Any]:
     (found,) = json.loads((request.out / "gpu.json").read_text()).values()
     return found
 
@@ -34,9 +37,10 @@ def kept(request: gpu.Request) -> dict[str, Any]:
     "key",
     ["smoke/ssd_kd eager", "speed/fast eager", "profile/resnet56:resnet20 eager, by trial",
      "public/resnet56:resnet20 fast", "wrn/wrn40_2:wrn16_1 ssd_kd", "resnet34/resnet34:resnet18 fast",
-     "large/fast eager"],
+     "large/fast eager", "ladder/phi by target seed 1", 
+     "hour/hour-resnet20-resnet8-cifar10-nayer seed 2"],
 )  # fmt: skip
-def test_a_task_of_every_stage_ends_with_a_row(request_: gpu.Request, key: str) -> None:
+def test_a_task_of_every_stage_ends_with_a_row(request_: Request, key: str) -> None:
     tasks = [task for stage in gpu.STAGES.values() for task in stage() if task.key == key]
     assert gpu.work(request_, tasks, again=False) == 0
     row = kept(request_)[key]
@@ -45,18 +49,21 @@ def test_a_task_of_every_stage_ends_with_a_row(request_: gpu.Request, key: str) 
     assert row["seconds"] > 0
 
 
-def test_a_run_leaves_its_curve_and_its_networks_in_half_precision(request_: gpu.Request) -> None:
+def test_a_run_leaves_its_curve_and_its_networks_in_half_precision(request_: Request) -> None:
     (task,) = [each for each in gpu.STAGES["wrn"]() if each.name.endswith("fast")]
     gpu.work(request_, [task], again=False)
     row = kept(request_)[task.key]
     assert [round for round, _ in row["curve"]] == [2]
-    assert row["networks"] == {"paper-wrn40_2-wrn16_1-cifar10-fast": "wrn.safetensors", "convnet_8": "wrn.safetensors"}
+    assert row["networks"] == {
+        "paper-wrn40_2-wrn16_1-cifar10-fast": "wrn.safetensors",
+        "digits_convnet_8": "wrn.safetensors",
+    }
     networks = load_file(request_.out / "wrn.safetensors")
     assert {tensor.dtype for tensor in networks.values()} == {torch.float16, torch.int64}
     assert {name.partition("/")[0] for name in networks} == set(row["networks"])
 
 
-def test_a_run_that_is_stopped_leaves_what_it_came_to(request_: gpu.Request) -> None:
+def test_a_run_that_is_stopped_leaves_what_it_came_to(request_: Request) -> None:
     (task,) = [each for each in gpu.STAGES["public"]() if each.name == "resnet56:resnet20 fast"]
     first = task.run(dataclasses.replace(request_, end=0.0))
     assert (first["state"], first["reached"].partition(",")[0]) == ("stopped", "round 1 of 2")
@@ -64,17 +71,17 @@ def test_a_run_that_is_stopped_leaves_what_it_came_to(request_: gpu.Request) -> 
     assert gpu.attempt(task, request_)["state"] == "finished"
 
 
-def test_what_is_done_is_not_done_again_and_a_failure_stops_nothing(request_: gpu.Request) -> None:
+def test_what_is_done_is_not_done_again_and_a_failure_stops_nothing(request_: Request) -> None:
     done: list[str] = []
 
-    def task(name: str) -> gpu.Task:
-        def run(request: gpu.Request) -> dict[str, Any]:
+    def task(name: str) -> Task:
+        def run(request: Request) -> dict[str, Any]:
             done.append(name)
             if name == "broken" and done.count(name) == 1:
                 raise RuntimeError("out of luck\nand more")
             return {"state": "stopped"} if name == "long" and done.count(name) == 1 else {"figure": 1}
 
-        return gpu.Task("stage", name, run)
+        return Task("stage", name, run)
 
     tasks = [task(name) for name in ("broken", "long", "good")]
     assert gpu.work(request_, tasks, again=False) == 1
@@ -85,7 +92,24 @@ def test_what_is_done_is_not_done_again_and_a_failure_stops_nothing(request_: gp
     assert done == ["broken", "long", "good", "long", "broken"], "what failed is tried again last"
 
 
-def test_no_task_is_begun_that_cannot_end(request_: gpu.Request, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tasks_side_by_side_are_processes_and_leave_their_rows(request_: Request) -> None:
+    tasks = [each for each in gpu.STAGES["smoke"]() if each.name in ("noise eager", "kd eager")]
+    assert gpu.work(dataclasses.replace(request_, end=time.monotonic() + 300), tasks, again=False, jobs=2) == 0
+    assert {key: row["state"] for key, row in kept(request_).items()} == dict.fromkeys(
+        ("smoke/noise eager", "smoke/kd eager"), "finished"
+    )
+
+
+def test_a_time_is_not_measured_beside_others(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        gpu.main(["--tiny", "--stages", "smoke,speed", "--jobs", "2"])
+    assert "--jobs 2: speed/ssd_kd eager measures times, which others beside it would spoil" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        gpu.main(["--tiny", "--stages", "smoke", "--jobs", "0"])
+    assert "--jobs 0; allowed: 1 and more" in capsys.readouterr().err
+
+
+def test_no_task_is_begun_that_cannot_end(request_: Request, capsys: pytest.CaptureFixture[str]) -> None:
     late = dataclasses.replace(request_, end=0.0)
     assert gpu.work(late, gpu.STAGES["speed"](), again=False) == 0
     assert "not begun" in capsys.readouterr().out
@@ -103,14 +127,14 @@ def test_without_a_gpu_it_says_so_unless_it_is_a_rehearsal(
         gpu.main(["--stages", "smoek", "--tiny"])
     assert "--stages smoek: allowed: smoke, speed" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        gpu.main(["--stages", "large", "--tiny", "--only", "large/*,smoke/fast*"])
-    assert "--only smoke/fast*: no such task; allowed: large/fast eager, " in capsys.readouterr().err
+        gpu.main(["--stages", "large", "--tiny", "--only", "large/*", "smoke/fast*"])
+    assert "--only smoke/fast*: no such task; allowed: large/*" in capsys.readouterr().err
 
 
 def test_tasks_are_chosen_by_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen: list[gpu.Task] = []
-    monkeypatch.setattr(gpu, "work", lambda request, tasks, again: chosen.extend(tasks) or 0)
-    assert gpu.main(["--tiny", "--only", "smoke/f* eager,large/fast eager"]) == 0
+    chosen: list[Task] = []
+    monkeypatch.setattr(gpu, "work", lambda request, tasks, again, jobs: chosen.extend(tasks) or 0)
+    assert gpu.main(["--tiny", "--only", "smoke/f* eager", "large/fast eager"]) == 0
     assert [task.key for task in chosen] == ["smoke/fast eager", "smoke/fssc eager", "large/fast eager"]
 
 
