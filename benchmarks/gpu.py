@@ -101,7 +101,7 @@ def work(request: Request, tasks: list[Task], again: bool, jobs: int = 1) -> int
     rows = load(request).get(device_name(request.device), {})
     state = {task.key: rows.get(task.key, {}).get("state") for task in tasks}
     left = sorted(
-        (task for task in tasks if again or state[task.key] != "finished"),
+        (task for task in tasks if again or not (task.is_recorded or state[task.key] == "finished")),
         key=lambda task: state[task.key] == "failed",
     )
     do = partial(_in_a_process if jobs > 1 else _do, request)

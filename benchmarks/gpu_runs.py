@@ -40,18 +40,20 @@ def paper(stage: str, *pairs: str) -> list[Task]:
 
 def ladder() -> list[Task]:
     """SSD-KD taken apart on CIFAR-10: every arm and seed."""
-    return list(_missing("ladder", ladder_cifar.BENCHMARK))
+    return list(_runs("ladder", ladder_cifar.BENCHMARK))
 
 
 def hour() -> list[Task]:
     """The rows at an hour of two CPU cores, over three seeds."""
     rows = [row for row in cifar.planned() if row.budget == "hour"]
-    return list(_missing("hour", dataclasses.replace(cifar.benchmark_of(rows, "auto"), seeds=(0, 1, 2))))
+    return list(_runs("hour", dataclasses.replace(cifar.benchmark_of(rows, "auto"), seeds=(0, 1, 2))))
 
 
-def _missing(stage: str, benchmark: Benchmark) -> Iterator[Task]:
-    for row, seed in benchmark.missing(Flags()):
-        yield Task(stage, f"{row} seed {seed}", partial(_run, benchmark, row, seed, ""), 30.0)
+def _runs(stage: str, benchmark: Benchmark) -> Iterator[Task]:
+    missing = benchmark.missing(Flags())
+    for row, seed in benchmark.missing(Flags(again=True)):
+        run = partial(_run, benchmark, row, seed, "")
+        yield Task(stage, f"{row} seed {seed}", run, 30.0, is_recorded=(row, seed) not in missing)
 
 
 def _run(benchmark: Benchmark, row: str, seed: int, networks: str, request: Request) -> dict[str, Any]:
@@ -60,7 +62,9 @@ def _run(benchmark: Benchmark, row: str, seed: int, networks: str, request: Requ
 
     def teacher(net: str, data: str, epochs: int = EPOCHS, device: str = "") -> str:
         net, data, epochs = ("convnet_8", "digits", 1) if request.tiny else (net, data, epochs)
-        file = teacher_of(net, data, request.device.type, request.end, request.runs, epochs)
+        request.runs.mkdir(parents=True, exist_ok=True)
+        with FileLock(request.runs / f"{data}_{net}.lock"):  # tasks beside this one wait for the same teacher
+            file = teacher_of(net, data, request.device.type, request.end, request.runs, epochs)
         found.extend([file] if file else [])
         return str(file or "")
 

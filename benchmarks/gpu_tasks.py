@@ -42,6 +42,8 @@ class Task:
     run: Callable[[Request], dict[str, Any]]
     seconds: float = 10.0
     """It is not begun with less time left; a run is stopped after the round in which the time is over."""
+    is_recorded: bool = False
+    """By its benchmark, on whatever device."""
 
     @property
     def key(self) -> str:

@@ -92,12 +92,21 @@ def test_what_is_done_is_not_done_again_and_a_failure_stops_nothing(request_: Re
     assert done == ["broken", "long", "good", "long", "broken"], "what failed is tried again last"
 
 
+def test_what_another_device_recorded_is_not_done_again(request_: Request) -> None:
+    task = Task("stage", "recorded", lambda request: {}, is_recorded=True)
+    assert gpu.work(request_, [task], again=False) == 0
+    assert not request_.out.exists()
+    assert gpu.work(request_, [task], again=True) == 0
+    assert kept(request_)["stage/recorded"]["state"] == "finished"
+
+
 def test_tasks_side_by_side_are_processes_and_leave_their_rows(request_: Request) -> None:
-    tasks = [each for each in gpu.STAGES["smoke"]() if each.name in ("noise eager", "kd eager")]
+    keys = [
+        f"ladder/phi by {what}, alpha 1 seed 0" for what in ("target", "confidence")
+    ]  # of one teacher, to be trained
+    tasks = [each for each in gpu.STAGES["ladder"]() if each.key in keys]
     assert gpu.work(dataclasses.replace(request_, end=time.monotonic() + 300), tasks, again=False, jobs=2) == 0
-    assert {key: row["state"] for key, row in kept(request_).items()} == dict.fromkeys(
-        ("smoke/noise eager", "smoke/kd eager"), "finished"
-    )
+    assert {key: row["state"] for key, row in kept(request_).items()} == dict.fromkeys(keys, "finished")
 
 
 def test_a_time_is_not_measured_beside_others(capsys: pytest.CaptureFixture[str]) -> None:
