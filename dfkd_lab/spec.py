@@ -21,7 +21,7 @@ from dfkd_lab.errors import SpecError
 from dfkd_lab.system.text import printable
 
 T = TypeVar("T")
-THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 """How ranges are printed, so it is how numbers are typed: 1,000."""
 LONGEST_SHOWN = 200
 _hints = functools.lru_cache(typing.get_type_hints)  # a form asks thousands of times, and each reads a whole class

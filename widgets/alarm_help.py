@@ -23,13 +23,15 @@ HELP = (
     Help(
         "is exactly 0",
         "A loss of exactly 0 gives no gradient, so nothing follows it any more.",
-        "Give it a weight above 0, or look whether the networks have what it measures (batch norms, say).",
+        "A few rounds, for it may pass. If it stays, look whether its weight is above 0, and whether the networks have "
+        "what it measures (batch norms, say).",
         "20_what_a_teacher_remembers",
     ),
     Help(
         "the images cover few classes",
         "The teacher sees a few classes only, so the student learns nothing of the others.",
-        "A larger weight of 'balance', or a method whose generator is asked for classes (CGDD, CMI, NAYER).",
+        "A few rounds, for the first images often are. If it stays, a larger weight of 'balance' (where the method has "
+        "none: terms, among its slots, balance=5), or a method that asks for classes (CGDD, CMI, NAYER).",
         "24_asking_for_a_class",
     ),
     Help(
@@ -71,7 +73,7 @@ HELP = (
     Help(
         "sees some classes nowhere",
         "No pixel is of these classes, so the student cannot learn them.",
-        "A larger weight of 'balance', more rounds, or a method that keeps earlier images.",
+        "A larger weight of 'balance' (or terms, among the slots, balance=5), more rounds, or a memory of images.",
         "25_every_pixel_a_class",
     ),
 )

@@ -236,7 +236,8 @@ class Choice:
         if self.resolved is resolved:
             ahead = status.cost_ahead(resolved.spec.rounds, resolved.composed.recipe.schedule)
             notes = [f"{each[0].upper()}{each[1:]}." for each in resolved.notes]
-            status.put(self.ahead, paragraph(" ".join(filter(None, [ahead, forecast, *notes]))))
+            training = "" if resolved.teacher.sha256 else "Before that its teacher is trained, once."
+            status.put(self.ahead, paragraph(" ".join(filter(None, [ahead, forecast, training])), " ".join(notes)))
 
     def _name_changes(self, names: list[str]) -> None:
         method = proper_name(self.run_form.fields["method"].value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import subprocess
 import threading
 import time
@@ -154,7 +155,8 @@ class Live:
             first = "a first run also trains its teacher" if built_in and not built_in.path.exists() else ""
             return {**found, "state": "starting", "message": first}
         if code < 0:
-            return {**found, "state": "stopped", "message": f"its process was ended before it began (signal {-code})"}
+            ended = "stopped before it began" if -code == signal.SIGTERM else f"it was ended by signal {-code}"
+            return {**found, "state": "stopped", "message": ended}
         return {**found, "state": "failed", "message": last_line(self.folder)}
 
     def _with_seal(self, now: dict[str, Any]) -> dict[str, Any]:

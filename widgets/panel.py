@@ -13,7 +13,6 @@ import ipywidgets
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs import RunFolder, default_folder, launch, list_runs, named_folder, prepare
 from dfkd_lab.runs.keeping import free
-from dfkd_lab.spec import record
 from widgets import classroom, form, status, variations, visitor
 from widgets.bar import BUTTONS, Bar
 from widgets.choice import Choice
@@ -23,7 +22,6 @@ from widgets.queue_panel import QueuePanel
 from widgets.run_table import RunTable
 from widgets.slider_names import SliderNames
 from widgets.trust import trust_code
-from widgets.wording import in_short
 
 PENDING = {"pausing": "Pausing at the next step.", "stopping": "Stopping after this round; its work is saved."}
 REACHED = {"pausing": ("paused", "gone", *status.ENDED), "stopping": ("gone", *status.ENDED)}
@@ -225,7 +223,7 @@ class Panel:
         if watched is None or self.bar.edit.value:
             self.bar.say(("to start: " if watched else "") + variations.described(self.choice))
         else:
-            self.bar.say(in_short(record(watched.spec())))
+            self.bar.say(variations.of_run(watched.spec()))
 
     def _switch_buttons(self) -> None:
         self.bar.switch(self._pending or self._state, can_start=not self.choice.problem)

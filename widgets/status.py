@@ -92,11 +92,12 @@ def cost_ahead(rounds: int, schedule: Schedule) -> str:
     """What a run will take, as far as its schedule says."""
     synthesis = rounds * schedule.cycles * schedule.g_steps
     student = max(0, rounds - schedule.warm_up) * schedule.cycles * schedule.s_steps
-    first = f" (the first {schedule.warm_up:,} only synthesize)" if schedule.warm_up else ""
-    return (
-        f"This run: {rounds:,} rounds{first}, {synthesis:,} synthesis steps, {student:,} student steps on "
-        f"{student * schedule.batch:,} images."
-    )
+    alone = min(schedule.warm_up, rounds)
+    first = f"{alone:,} only synthesize" if alone > 1 else "only synthesizes"
+    first = "all only synthesize" if alone == rounds else f"the first {first}"
+    kinds = [f"{synthesis:,} synthesis steps"] * bool(synthesis)
+    kinds += [f"{student:,} student steps of {schedule.batch:,} images each" if student else "none of the student"]
+    return f"This run: {rounds:,} rounds{f' ({first})' if alone else ''}, {', '.join(kinds)}."
 
 
 def _alarms(last: Report | None) -> str:

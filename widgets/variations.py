@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dfkd_lab.errors import SpecError
+from dfkd_lab.errors import RunError, SpecError
+from dfkd_lab.runs import commands
 from dfkd_lab.runs.contents import from_yaml
+from dfkd_lab.spec import RunSpec, record
 from dfkd_lab.sweeps import Sweep, from_file
 from widgets.choice import Choice
 from widgets.wording import in_short
@@ -33,6 +36,14 @@ def described(choice: Choice) -> str:
     changed = {name: field.value for name, field in choice.method_form.fields.items() if field.changed}
     capacity = choice.method_form.fields.get("capacity")
     return in_short({**values, "settings": {"capacity": capacity and capacity.value, **changed}}, changed)
+
+
+def of_run(spec: RunSpec) -> str:
+    """A run in a line, with what was changed of its method's settings, where its teacher is still there to tell."""
+    changed: list[str] = []
+    with contextlib.suppress(SpecError, RunError):
+        changed = [name for name in commands.deciding(spec) if name in spec.settings]
+    return in_short(record(spec), changed)
 
 
 def sweep_of(choice: Choice, varied: Sequence[tuple[str, str]], root: Path) -> Sweep:

@@ -12,6 +12,7 @@ from typing import Any
 
 from dfkd_lab import methods
 from dfkd_lab.nets import python_file
+from widgets import status
 
 
 def offered(name: str) -> str:
@@ -48,9 +49,10 @@ def _first_line(documented: Any) -> str:
     return (inspect.getdoc(documented) or "").split("\n")[0]
 
 
-def paragraph(text: str) -> str:
-    """Text as HTML with lines close enough together."""
-    return f"<div style='line-height: 1.35'>{escape(text)}</div>" if text else ""
+def paragraph(text: str, warning: str = "") -> str:
+    """Text as HTML with lines close enough together; a ``warning`` stands out behind it."""
+    warned = f" <span style='color: {status.WARNING}'>{escape(warning)}</span>" if warning else ""
+    return f"<div style='line-height: 1.35'>{escape(text)}{warned}</div>" if text or warning else ""
 
 
 def in_short(values: Mapping[str, Any], named: Iterable[str] = ()) -> str:

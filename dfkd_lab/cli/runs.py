@@ -37,6 +37,7 @@ from dfkd_lab.system.signals import CALL_AGAIN
 from dfkd_lab.system.text import printable
 
 TRUST = "--trust-code"
+FINISHED_BEFORE = "it has finished before: more --rounds go on with it, another --seed or --out begins anew"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +105,9 @@ def execute(resolved: ResolvedRun, trust_code: str = "") -> None:
     """Run it with a progress bar. The first interrupt ends it after its round, the second at once."""
     print(printable(f"{RunFolder.of(resolved.spec).path}: starting"), file=sys.stderr)
     session = Session(resolved, trust_code)
-    for sentence in (*session.said, *session.manifest["notes"], session.memory):
+    done = session.folder.status()["state"] == "finished" and session.run.round >= session.spec.rounds
+    about = (FINISHED_BEFORE,) if done else (*session.manifest["notes"], session.memory)
+    for sentence in (*session.said, *about):
         print(printable(sentence), file=sys.stderr)
     if session.will_compile:
         print(COMPILING, file=sys.stderr)

@@ -40,7 +40,7 @@ class Run:
         evaluate: Measures a student, every ``evaluate_every`` rounds and in the last one, and may say what it measures
             (:class:`~dfkd_lab.engine.metrics.Evaluation`); None for a run without data.
         evaluate_every: In rounds.
-        on_step: Called before every step; it may block (pause) or raise (stop now).
+        on_step: Called before every step; it may raise (stop now) or block (pause), and gives the seconds of a pause.
         compile: Whether to compile the networks, for the shapes of the steps.
     """
 
@@ -50,7 +50,7 @@ class Run:
         *,
         evaluate: Callable[[nn.Module], float] | None = None,
         evaluate_every: int = 1,
-        on_step: Callable[[], None] = lambda: None,
+        on_step: Callable[[], float] = lambda: 0.0,
         compile: bool = False,
     ):
         self.device, self.autocast, self.rng = composed.device, composed.autocast, composed.rng
@@ -142,7 +142,7 @@ class Run:
         recipe.synthesizer.open()
         with frozen(self.student):  # the synthesizer's gradient passes it, and shall leave none there
             for _ in range(steps):
-                self.on_step()
+                meter.paused += self.on_step()
                 meter.add(self._synthesis_step(active, needs))
         with self.autocast:
             batch = recipe.synthesizer.close()
@@ -175,7 +175,7 @@ class Run:
         self.student.train()
         meter.start(self.device)
         for number in range(steps):
-            self.on_step()
+            meter.paused += self.on_step()
             self._set_learning_rate(cycle * schedule.s_steps + number)
             output = self._student_step(active, needs)
             meter.add(output.means)

@@ -15,6 +15,8 @@ class Meter:
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.phases: list[tuple[Timestamp, Timestamp]] = []
+        self.paused = 0.0
+        """Seconds within the phases in which nothing was computed, because somebody asked for it."""
 
     def add(self, losses: dict[str, Tensor]) -> None:
         """Count one value of each of these losses, scalars."""
@@ -36,8 +38,8 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """What the phases took; this waits for the last one."""
-        return sum(end.since(start) for start, end in self.phases)
+        """What the phases took, without pauses; this waits for the last one."""
+        return max(0.0, sum(end.since(start) for start, end in self.phases) - self.paused)
 
 
 class Timestamp:

@@ -34,12 +34,15 @@ class Requests:
         """Stop after the round, or without its end where that is more than :data:`GRACE_S` away."""
         self.newest, self._ends = "stop", time.monotonic() + GRACE_S
 
-    def at_step(self, beat: Callable[[], object], say: Callable[[str], object]) -> None:
+    def at_step(self, beat: Callable[[], object], say: Callable[[str], object]) -> float:
         """A safe point, before every step: read what is requested, and wait while that is a pause.
 
         Args:
             beat: Called from time to time, so that others see that the run is at work.
             say: Told "paused" and "running".
+
+        Returns:
+            The seconds of the pause.
 
         Raises:
             Terminated: if the process has to end now.
@@ -58,6 +61,8 @@ class Requests:
                 self._read()
                 beat()
             say("running")
+            return time.monotonic() - now
+        return 0.0
 
     def _read(self) -> None:
         request = self.folder.take_request()

@@ -172,8 +172,8 @@ class Session:
         """End after this round, saved."""
         self.requests.newest = "stop"
 
-    def _on_step(self) -> None:
-        self.requests.at_step(self.recorder.beat, self._status)
+    def _on_step(self) -> float:
+        return self.requests.at_step(self.recorder.beat, self._status)
 
     def _claim(self) -> None:
         """Make the folder and hold its lock, which the system lets go when this process dies."""

@@ -181,6 +181,10 @@ def test_run_leaves_a_finished_folder_and_its_summary_as_last_line(
     assert len((tmp_path / "runs" / "first" / "events.jsonl").read_text().splitlines()) == 2
     assert main(["run", "dafl", *TINY, "--eval", "none", "--preset", "digits", "--out", "second"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("student none teacher none seconds")
+    assert main(["run", "dafl", *TINY, "--out", "first"]) == 0
+    again = capsys.readouterr()
+    assert "it has finished before: more --rounds go on with it" in again.err
+    assert again.out.splitlines()[-1] == last
     assert main(["run", "dafl", *TINY, "--balance", "4", "--out", "first"]) == 2
     assert "balance: 20.0 -> 4.0" in capsys.readouterr().err
     assert main(["compare", "first", "second"]) == 0

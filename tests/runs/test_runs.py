@@ -322,6 +322,18 @@ def test_pause_run_and_stop_can_be_asked_from_outside(make_spec: MakeSpec) -> No
     assert len(events_of(folder)) == folder.status()["round"] < 10_000
 
 
+def test_a_pause_is_no_work(make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(make_spec(rounds=2, data="none", preset="digits"))
+    said: list[str] = []
+    asked = iter(["pause", "pause", "run"])
+    monkeypatch.setattr(session.folder, "take_request", lambda: next(asked, ""))
+    assert session.requests.at_step(lambda: None, said.append) > 0
+    assert said == ["paused", "running"]
+    assert session.requests.at_step(lambda: None, said.append) == 0
+    session.run.on_step = lambda: 1000.0  # seconds, of which none was computed in
+    assert [report.cost.synthesis_s + report.cost.distillation_s for report in session] == [0, 0]
+
+
 def test_a_second_writer_is_refused_until_the_first_is_done(make_spec: MakeSpec) -> None:
     spec = make_spec(rounds=3)
     first = Session(spec)

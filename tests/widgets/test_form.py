@@ -62,6 +62,13 @@ def test_what_is_not_allowed_stays_as_typed_and_is_marked_in_place(typed: str) -
     assert field.problem == ""
 
 
+@pytest.mark.parametrize("typed", ["0,500", "00,500", "1,33"])
+def test_a_comma_before_decimals_is_refused_not_read_as_thousands(typed: str) -> None:
+    form = Form(RunSpec, ["checkpoint_s"])
+    form.fields["checkpoint_s"].control.value = typed
+    assert f"checkpoint_s = '{typed}' is not a number" in form.fields["checkpoint_s"].problem
+
+
 @pytest.mark.parametrize(("typed", "meant"), [("1e3", 1000), ("1,000", 1000), ("1,234,567", 1234567), (" 12 ", 12)])
 def test_numbers_may_be_typed_as_ranges_are_printed(typed: str, meant: int) -> None:
     form = Form(RunSpec, ["rounds", "checkpoint_s"])

@@ -135,8 +135,11 @@ def test_the_form_folds_while_a_run_is_watched(make_panel: Any, launched: list[R
     assert "ssd_kd · digits → convnet_8 · buffer 1,000 images" in shown.bar.summary.value
     shown.choice.run_form.value = {"method": "dafl", "rounds": 3}
     assert "dafl · digits → convnet_8 · 3 rounds · seed 0" in shown.bar.summary.value
+    shown.choice.method_form.fields["batch"].value = 64
+    assert "seed 0 · batch = 64" in shown.bar.summary.value
     shown.buttons["Start"].click()
     assert shown.choice.widget.layout.display == "none"
+    assert "3 rounds · seed 0 · batch = 64" in shown.bar.summary.value, "of what runs, as before its start"
     shown.choice.run_form.value = {"rounds": 5}
     shown.live.refresh()
     assert "3 rounds" in shown.bar.summary.value, "what is watched, not what is chosen next"
@@ -396,7 +399,12 @@ def test_the_presets_are_those_of_the_method(make_panel: Any) -> None:
 def test_before_the_start_the_panel_says_what_the_run_takes(make_panel: Any) -> None:
     choice = make_panel().choice
     assert "34 rounds (the first 4 only synthesize), 272 synthesis steps, 1,200 student steps" in choice.ahead.value
-    assert "on 153,600 images" in choice.ahead.value
+    assert "steps of 128 images each." in choice.ahead.value
+    assert status.WARNING not in choice.ahead.value
+    choice.run_form.value = {"rounds": 3}
+    assert "3 rounds (all only synthesize), 24 synthesis steps, none of the student" in choice.ahead.value
+    assert f"color: {status.WARNING}'>The student learns in 0 of 3 rounds" in choice.ahead.value
+    choice.run_form.value = {"rounds": 34}
     choice.method_form.fields["s_steps"].value = 20
     assert "600 student steps" in choice.ahead.value
     choice.method_form.fields["s_steps"].control.value = "none"

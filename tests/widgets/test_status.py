@@ -50,8 +50,11 @@ def test_an_ended_run_says_what_a_round_took() -> None:
 def test_what_a_run_will_take_is_read_off_its_schedule() -> None:
     schedule = Schedule(g_steps=3, s_steps=5, batch=10, s_lr=0.1, cycles=2, warm_up=1)
     text = status.cost_ahead(4, schedule)
-    assert "4 rounds (the first 1 only synthesize), 24 synthesis steps, 30 student steps on 300 images" in text
-    assert "0 student steps on 0 images" in status.cost_ahead(1, schedule)
+    assert text == (
+        "This run: 4 rounds (the first only synthesizes), 24 synthesis steps, 30 student steps of 10 images each."
+    )
+    short = "This run: 1 rounds (all only synthesize), 6 synthesis steps, none of the student."
+    assert status.cost_ahead(1, schedule) == short
 
 
 def test_what_two_threads_set_reaches_the_page_in_that_order(monkeypatch: pytest.MonkeyPatch) -> None:
