@@ -63,6 +63,11 @@ class Line {
     return this.form ? [this.body, this.form] : [this.body];
   }
 
+  // Whether it stays in sight, whatever a person looks for.
+  get isKept() {
+    return Boolean(this.form) || this.mark.checked || this.body.classList.contains("watched");
+  }
+
   show(row, watched, marked, hidden) {
     this.row = row;
     this.text = Object.keys(COLUMNS).filter((each) => !hidden.includes(each)).map((each) => shown(row, each)).join(" ");
@@ -291,9 +296,12 @@ class Table {
     }
     const wanted = this.model.get("wanted");
     if (this.find.value !== wanted && document.activeElement !== this.find) this.find.value = wanted;
-    for (const line of lines) line.body.hidden = !line.form && !has(line.text, wanted);
+    // those of lessons are many, and whoever looks for them says so
+    const aside = has(wanted, "lesson") ? [] : lines.filter((line) => line.name.startsWith("lessons/") && !line.isKept);
+    for (const line of lines) line.body.hidden = aside.includes(line) || (!line.form && !has(line.text, wanted));
     const seen = lines.filter((line) => !line.body.hidden).length;
-    const text = lines.length ? `${seen} of ${lines.length} runs` : "no run yet";
+    const others = aside.length ? `, and ${aside.length} of lessons (look for "lessons")` : "";
+    const text = lines.length ? `${seen} of ${lines.length - aside.length} runs${others}` : "no run yet";
     if (this.count.textContent !== text) this.count.textContent = text;
     if (this.body.contains(focused) && document.activeElement !== focused) focused.focus();
   }

@@ -260,6 +260,13 @@ def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, t
         assert downloading.value.suggested_filename == f"copied-{name}"
         downloading.value.save_as(tmp_path / name)
     assert (tmp_path / "student.safetensors").read_bytes() == (copied / "student.safetensors").read_bytes()
+
+    shutil.copytree(copied, tmp_path / "runs" / "lessons" / "20-first")
+    expect(page.get_by_text('and 1 of lessons (look for "lessons")').last).to_be_visible()
+    lesson = page.get_by_role("table", name="runs").last.get_by_role("button", name="lessons/20-first", exact=True)
+    expect(lesson).to_be_hidden()
+    page.get_by_label("find").last.fill("lessons")
+    expect(lesson).to_be_visible()
     assert len((tmp_path / "rounds.csv").read_text().splitlines()) == len(folder.reports()) + 1
     assert "<h1>fast: digits to convnet_8</h1>" in (tmp_path / "report.html").read_text()
     assert not bench.errors
