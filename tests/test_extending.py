@@ -125,6 +125,7 @@ def test_a_registered_memory_needs_no_method(examples: dict[str, Any], tmp_path:
     [
         ("last_bach", "did you mean 'last_batch'"),
         ("last_batch:capasity=3", "did you mean 'capacity'"),
+        ("ring:capasity=3", "'capasity' is not a setting of ring; did you mean 'capacity'"),
         ("last_batch:capacity=1", "capacity = 1 is out of range"),
     ],
 )

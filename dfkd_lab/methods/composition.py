@@ -236,7 +236,10 @@ def _maker(slot: str, filling: str | Maker, host: Method, preset: str, mirrors: 
     if name not in methods.METHODS:
         known = [*KINDS[slot], *FILLINGS[slot], *methods.METHODS]
         raise SpecError(unknown(word, known, "filling or method"))
-    donor = _method(name, preset, {**_shared(host, methods.METHODS[name], mirrors), **_pairs(options)})
+    given, allowed = _pairs(options), settings_of(methods.METHODS[name])
+    if strange := next((each for each in given if each not in allowed), None):
+        raise SpecError(unknown(strange, allowed, f"setting of {word}"))
+    donor = _method(name, preset, {**_shared(host, methods.METHODS[name], mirrors), **given})
     return lambda context, recipe: getattr(donor.compose(context), slot)
 
 

@@ -20,6 +20,7 @@ from torch import nn
 from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import unknown
 from dfkd_lab.system.faults import article, reason
+from dfkd_lab.system.files import no_file
 from dfkd_lab.system.rng import preserved
 
 CALLED = "NAME(channels=..., classes=...), each given if it has a parameter of that name; any other needs a default"
@@ -103,7 +104,7 @@ def read(name: str) -> bytes:
             return path.read_bytes()
     except OSError as error:
         raise SpecError(f"'{short(name)}': cannot read {path}: {error.strerror}") from None
-    raise SpecError(f"'{short(name)}': there is no file {path}")
+    raise SpecError(f"'{short(name)}': {no_file(path)}")
 
 
 def trusted(name: str) -> Code | None:

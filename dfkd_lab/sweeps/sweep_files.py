@@ -10,6 +10,7 @@ from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.contents import from_yaml
 from dfkd_lab.spec import unknown
 from dfkd_lab.sweeps.grid import EXAMPLE, Sweep
+from dfkd_lab.system.files import no_file
 from dfkd_lab.system.stored import read_text
 
 KEYS = ("name", "grid", "with")
@@ -36,7 +37,7 @@ def parts_of(path: Path | str) -> Mapping[str, Any]:
     except RunError as error:
         raise SpecError(str(error)) from None
     if text is None:
-        raise SpecError(f"there is no file {path}; a sweep is a YAML file, {EXAMPLE}")
+        raise SpecError(f"{no_file(Path(path))}; a sweep is a YAML file, {EXAMPLE}")
     found, reason = from_yaml(text)
     if reason:
         raise SpecError(f"{path} cannot be read ({reason}); a sweep is a YAML file, {EXAMPLE}")

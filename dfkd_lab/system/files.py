@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import glob
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dfkd_lab.system.text import printable
+
+MOST_LOOKED_AT = 10_000
+"""Files of a folder among which one is looked for that may be meant."""
 LEFT_BEHIND_S = 600.0
 """Of no change, after which nobody writes a file any more."""
 
@@ -76,6 +82,18 @@ def set_aside(path: Path, previous: Path) -> None:
         os.link(path, previous)
     except OSError:  # a file system without links
         path.replace(previous)
+
+
+def no_file(path: Path) -> str:
+    """That there is no file ``path``, with one beside it whose name is nearly that."""
+    try:
+        names = [
+            each.name for each in itertools.islice(path.parent.iterdir(), MOST_LOOKED_AT) if each.name != path.name
+        ]
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.8)
+    return f"there is no file {path}" + (f"; did you mean '{printable(near[0])}'?" if near else "")
 
 
 def sha256_of(path: Path, size: int = -1) -> str:

@@ -19,7 +19,7 @@ from dfkd_lab.nets.batch_norms import keeps_statistics, running_statistics
 from dfkd_lab.nets.wrap import Classifier, Frozen, copied, uncompiled, unwrapped
 from dfkd_lab.spec import check_new, unknown
 from dfkd_lab.system.faults import article, reason
-from dfkd_lab.system.files import sha256_of
+from dfkd_lab.system.files import no_file, sha256_of
 from dfkd_lab.system.rng import preserved
 from dfkd_lab.teachers import bare, checkpoints, class_order, identify
 from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
@@ -174,7 +174,7 @@ def locate(name: str, normalization: str = "auto") -> tuple[str, Path | None]:
         allowed = f"a checkpoint: FILE ({', '.join(checkpoints.SUFFIXES)}) or NET@FILE"
         raise SpecError(f"{unknown(name, BUILT_IN, 'teacher')}, or {allowed}")
     if not _exists(path):
-        raise SpecError(f"teacher = {name!r}: there is no file {path}")
+        raise SpecError(f"teacher = {name!r}: {no_file(path)}")
     return net, path
 
 

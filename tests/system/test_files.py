@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dfkd_lab.errors import DamagedFile
-from dfkd_lab.system.files import sha256_of, write_atomically
+from dfkd_lab.system.files import no_file, sha256_of, write_atomically
 from dfkd_lab.system.stored import Fields, misfit, parsed, read_json
 
 
@@ -60,6 +60,15 @@ def test_what_a_killed_process_left_of_an_attempt_goes_with_the_next_one(tmp_pat
         os.utime(each, (0, 0))
     write_atomically(tmp_path / "file", b"whole", shared=True)
     assert {each.name for each in tmp_path.iterdir()} == {"file", "file.8.tmp", "file.other.tmp"}
+
+
+def test_a_file_that_is_not_there_may_be_misspelt(tmp_path: Path) -> None:
+    for name in ("resnet20.pth", "other.pth"):
+        (tmp_path / name).touch()
+    asked = tmp_path / "resnet2.pth"
+    assert no_file(asked) == f"there is no file {asked}; did you mean 'resnet20.pth'?"
+    assert no_file(tmp_path / "a.yaml") == f"there is no file {tmp_path / 'a.yaml'}"
+    assert no_file(tmp_path / "gone" / "a") == f"there is no file {tmp_path / 'gone' / 'a'}"
 
 
 def test_a_digest_of_the_beginning(tmp_path: Path) -> None:
