@@ -35,6 +35,9 @@ MOST_POINTS, FEWEST_POINTS = 2000, 40  # of all lines together, and of one: a st
 LINE = "1px solid rgba(128, 128, 128, 0.35)"
 STYLE = f"""<style>
 .dfkd-table {{ overflow-x: auto; line-height: 1.4; }}
+.dfkd-table::-webkit-scrollbar {{ height: 9px; }}
+.dfkd-table::-webkit-scrollbar-thumb {{ background: rgba(128, 128, 128, 0.5); border-radius: 4px; }}
+.widget-html:has(.dfkd-table), .widget-html-content:has(.dfkd-table) {{ min-width: 0; max-width: 100%; }}
 .dfkd-table table {{ border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: 0; }}
 .dfkd-table th, .dfkd-table td {{ text-align: left; vertical-align: top; padding: 3px 14px 3px 0; border-bottom: {LINE};
   white-space: nowrap; }}

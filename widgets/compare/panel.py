@@ -139,6 +139,7 @@ class Compare:
             options=[(title, name) for name, title in COSTS.items()],
             description="accuracy against",
             tooltip="What the accuracy of the last round is drawn against",
+            layout=ipywidgets.Layout(width="440px", max_width="100%"),
             style={"description_width": "initial"},
         )
         self.message, self.tables = ipywidgets.HTML(), ipywidgets.HTML()
