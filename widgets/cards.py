@@ -194,7 +194,7 @@ def _unless_said(error: Exception, problem: str) -> str:
 def _card(title: str, *lines: str) -> str:
     """Everything in it is escaped, for names may come from files."""
     rows = "".join(f"<div>{escape(line)}</div>" for line in lines)
-    return f"<div style='line-height: 1.35'><b>{escape(title)}</b>{rows}</div>"
+    return f"<div style='line-height: 1.35; overflow-wrap: anywhere'><b>{escape(title)}</b>{rows}</div>"
 
 
 def _numbers(values: list[float]) -> str:

@@ -264,16 +264,15 @@ class Choice:
             "Method and student": [self.about, self.cards.student],
             "Budget": [self.ahead, self.changes, ipywidgets.Box(resets, layout=ROW), self.commands],
         })  # fmt: skip
-        self.picture = ipywidgets.HTML(layout=ipywidgets.Layout(width="100%"))
+        self.picture = ipywidgets.HTML()
         drawn = ipywidgets.VBox([self.picture, self.slot_form.widget])
-        whole = ipywidgets.Layout(width="100%")
-        self.settings = ipywidgets.Accordion(layout=whole)
+        self.settings = ipywidgets.Accordion()  # a width of 100 % would leave no room for its margin
         self.more, self.slots = (
-            ipywidgets.Accordion([each], titles=(title,), layout=whole)
+            ipywidgets.Accordion([each], titles=(title,))
             for each, title in ((self.more_form.widget, "Device, normalization and checkpoints"), (drawn, "Slots"))
         )
         parts = [self.steps.widget, self.settings, self.slots, self.more]
-        self.widget = ipywidgets.VBox(parts, layout=whole)
+        self.widget = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
 
     @contextlib.contextmanager
     def _quietly(self) -> Iterator[None]:
