@@ -52,6 +52,12 @@ def test_the_last_evaluation_is_shown_by_class_beside_the_teacher() -> None:
     assert figure.layout.xaxis.ticktext == ("sky", "road", "2")
     assert figure.layout.annotations[0].text == "evaluation images, round 1"
     assert all(axis.title.text for axis in figure.select_yaxes())
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["student", "teacher"], (
+        "one legend for both panels"
+    )
+    assert (figure.layout.legend.yref, figure.layout.legend.y) == ("container", 0), "at the edge, below slanted names"
+    gap = figure.layout.xaxis2.domain[0] - figure.layout.xaxis.domain[1]
+    assert gap * (480 - 68) > 70, "px for the title and labels of the right panel where a page is narrow"
 
 
 def test_before_the_first_evaluation_it_says_what_will_come() -> None:
