@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ from widgets.wording import described, offered, paragraph, proper_name
 
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
 SLOTS = (*composition.KINDS, "terms")
+SETTING = re.compile(r"\w+ = ")
+"""How a note on a setting begins, whose name stays as it is."""
 APART = ("capacity",)
 """Settings of methods that are seen without unfolding."""
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
@@ -235,7 +238,7 @@ class Choice:
     def _look_ahead(self, resolved: ResolvedRun, forecast: str = "") -> None:
         if self.resolved is resolved:
             ahead = status.cost_ahead(resolved.spec.rounds, resolved.composed.recipe.schedule)
-            notes = [f"{each[0].upper()}{each[1:]}." for each in resolved.notes]
+            notes = [f"{each if SETTING.match(each) else each[0].upper() + each[1:]}." for each in resolved.notes]
             status.put(self.ahead, paragraph(" ".join(filter(None, [ahead, forecast, *notes]))))
 
     def _name_changes(self, names: list[str]) -> None:

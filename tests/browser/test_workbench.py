@@ -431,6 +431,12 @@ def see_sorted_and_found(page: Page, table: Any, names: Any) -> None:
     assert marked == [False, True, True, False], "the two newest that finished"
     assert re.fullmatch("a-name-.*….*-seed3", names.nth(1).inner_text())
     assert names.nth(1).locator("button").get_attribute("title") == LONG
+    for column, what in (
+        ("tags", "tags that a person gave the run"),
+        ("name", "name of the run; press one below to watch"),
+    ):
+        button = table.get_by_role("columnheader", name=column, exact=True).get_by_role("button")
+        expect(button).to_have_attribute("title", re.compile(f"^{what}.*\\. Press to sort by this column\\.$"))
     head = table.get_by_role("columnheader", name="last")
     for order, first in (("ascending", "a-name"), ("descending", "first")):
         head.get_by_role("button").press("Enter")

@@ -138,6 +138,16 @@ def test_students_are_offered_that_do_what_the_teacher_does(tmp_path: Path, scen
     choice.close()
 
 
+def test_a_note_on_a_setting_has_its_name_as_it_is(tmp_path: Path, scenes_teacher: str) -> None:
+    choice = Choice(lambda: None, tmp_path)
+    for name, value in (("method", "fast"), ("teacher", scenes_teacher), ("data", "scenes"), ("student", "unet_12")):
+        choice.run_form.fields[name].control.value = value
+    assert choice.problem == ""
+    assert "terms = balance" in choice.ahead.value
+    assert "Terms" not in choice.ahead.value
+    choice.close()
+
+
 def test_a_row_of_a_grid_is_enlarged_with_the_pixels_that_each_network_gives_to_a_class(tmp_path: Path) -> None:
     images = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).byte()
     teacher = torch.zeros(2, 4, 5, dtype=torch.long)
