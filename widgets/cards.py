@@ -150,7 +150,7 @@ def teacher_card(facts: Mapping[str, Any], measured: str, warning: str = "") -> 
         f"{facts['classes']} classes, images {channels} x {height} x {width}; "
         f"{'' if facts.get('task') == 'segmentation' else 'accuracy '}{measured}",
         f"input (x - mean) / std, mean {_numbers(facts['mean'])}, std {_numbers(facts['std'])}",
-        f"sha256 {facts['sha256'][:12]}" + (f"; trained on {facts['data']}" if facts["data"] else ""),
+        *_origin(facts),
         *([f"Warning: {warning}"] if warning else []),
     )
 
@@ -194,7 +194,13 @@ def _unless_said(error: Exception, problem: str) -> str:
 def _card(title: str, *lines: str) -> str:
     """Everything in it is escaped, for names may come from files."""
     rows = "".join(f"<div>{escape(line)}</div>" for line in lines)
-    return f"<div style='line-height: 1.35'><b>{escape(title)}</b>{rows}</div>"
+    return f"<div style='line-height: 1.35; overflow-wrap: anywhere'><b>{escape(title)}</b>{rows}</div>"
+
+
+def _origin(facts: Mapping[str, Any]) -> list[str]:
+    """What the weights are, and what they were trained on, as far as it is known; of no weights nothing."""
+    known = {"sha256": facts["sha256"][:12], "trained on": facts["data"]} if facts["sha256"] else {}
+    return ["; ".join(f"{name} {value}" for name, value in known.items() if value)] if known else []
 
 
 def _numbers(values: list[float]) -> str:

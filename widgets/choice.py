@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ from widgets.wording import described, offered, paragraph, proper_name
 
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
 SLOTS = (*composition.KINDS, "terms")
+SETTING = re.compile(r"\w+ = ")
+"""How a note on a setting begins, whose name stays as it is."""
 APART = ("capacity",)
 """Settings of methods that are seen without unfolding."""
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
@@ -235,7 +238,7 @@ class Choice:
     def _look_ahead(self, resolved: ResolvedRun, forecast: str = "") -> None:
         if self.resolved is resolved:
             ahead = status.cost_ahead(resolved.spec.rounds, resolved.composed.recipe.schedule)
-            notes = [f"{each[0].upper()}{each[1:]}." for each in resolved.notes]
+            notes = [f"{each if SETTING.match(each) else each[0].upper() + each[1:]}." for each in resolved.notes]
             training = "" if resolved.teacher.sha256 else "Before that its teacher is trained, once."
             status.put(self.ahead, paragraph(" ".join(filter(None, [ahead, forecast, training])), " ".join(notes)))
 
@@ -265,16 +268,15 @@ class Choice:
             "Method and student": [self.about, self.cards.student],
             "Budget": [self.ahead, self.changes, ipywidgets.Box(resets, layout=ROW), self.commands],
         })  # fmt: skip
-        self.picture = ipywidgets.HTML(layout=ipywidgets.Layout(width="100%"))
+        self.picture = ipywidgets.HTML()
         drawn = ipywidgets.VBox([self.picture, self.slot_form.widget])
-        whole = ipywidgets.Layout(width="100%")
-        self.settings = ipywidgets.Accordion(layout=whole)
+        self.settings = ipywidgets.Accordion()  # a width of 100 % would leave no room for its margin
         self.more, self.slots = (
-            ipywidgets.Accordion([each], titles=(title,), layout=whole)
+            ipywidgets.Accordion([each], titles=(title,))
             for each, title in ((self.more_form.widget, "Device, normalization and checkpoints"), (drawn, "Slots"))
         )
         parts = [self.steps.widget, self.settings, self.slots, self.more]
-        self.widget = ipywidgets.VBox(parts, layout=whole)
+        self.widget = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
 
     @contextlib.contextmanager
     def _quietly(self) -> Iterator[None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -23,10 +25,19 @@ FADING = (
 NO_MAPS = "The first evaluation shows the classes here."
 
 
+def axis_names(names: Sequence[str], shown: Sequence[int]) -> list[str]:
+    """Class names for an axis that has a place for each name: with their numbers, if two are alike."""
+    alike = {name for name, count in Counter(names).items() if count > 1}
+    return [
+        escape(f"{names[place]} ({place})" if names[place] in alike else names[place], quote=False) for place in shown
+    ]
+
+
 def class_axis(names: Sequence[str]) -> dict[str, object]:
     """A place for each class, long names aslant."""
     slanted = -45 if max(map(len, names), default=0) > 4 else None
-    return {"title_text": "class", "tickvals": list(range(len(names))), "ticktext": list(names), "tickangle": slanted}
+    places = list(range(len(names)))
+    return {"title_text": "class", "tickvals": places, "ticktext": axis_names(names, places), "tickangle": slanted}
 
 
 def by_class(reports: Reports, names: Sequence[str] = (), teacher_iou: Sequence[float | None] = ()) -> go.Figure:
@@ -44,11 +55,11 @@ def by_class(reports: Reports, names: Sequence[str] = (), teacher_iou: Sequence[
     shares: Mapping[str, Sequence[float]] = next((each.shares for each in reversed(reports) if each.shares), {})
     count = max(len(iou), len(shares.get("teacher", ())))
     titles = [f"evaluation images, round {last.round}" if last else "evaluation images", "synthetic pixels, last round"]
-    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.12)
-    for values, whose, color in ((iou, "student's", COLORS[0]), (teacher_iou, "teacher's", TEXT)):
-        figure.add_trace(_bars(values[:count], f"{whose} IoU", color, "legend"), row=1, col=1)
-    for who, color in (("student", COLORS[0]), ("teacher", TEXT)):
-        figure.add_trace(_bars(shares.get(who, ()), f"{who} sees", color, "legend2"), row=1, col=2)
+    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.18)
+    for column, pairs in enumerate(((iou, teacher_iou), (shares.get("student", ()), shares.get("teacher", ()))), 1):
+        for values, who, color in zip(pairs, ("student", "teacher"), (COLORS[0], TEXT), strict=True):
+            named = len(values) > 0 and who not in {trace.name for trace in figure.data if trace.showlegend}
+            figure.add_trace(_bars(values[:count], who, color, named), row=1, col=column)
     figure.update_xaxes(**class_axis([names[at] if at < len(names) else str(at) for at in range(count)]))
     figure.update_yaxes(title_text="intersection over union", rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title_text="share of pixels", rangemode="tozero", row=1, col=2)
@@ -56,11 +67,11 @@ def by_class(reports: Reports, names: Sequence[str] = (), teacher_iou: Sequence[
     figure.update_annotations(font={"color": TEXT, "size": 12})
     note = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.75, "showarrow": False}
     figure.add_annotation(text="" if count else NO_MAPS, font={"color": TEXT, "size": 14}, **note)
-    below = {"orientation": "h", "yanchor": "top", "y": -0.3, "xanchor": "left", "bgcolor": "rgba(0, 0, 0, 0)"}
-    return figure.update_layout(legend={**below, "x": 0}, legend2={**below, "x": 0.56})
+    return figure.update_layout(legend={"yref": "container", "yanchor": "bottom", "y": 0})
 
 
-def _bars(values: Sequence[float | None], name: str, color: str, legend: str) -> go.Bar:
+def _bars(values: Sequence[float | None], name: str, color: str, named: bool) -> go.Bar:
+    """One network's; ``named`` in the legend, which is that of both panels."""
     drawn = np.asarray([np.nan if value is None else value for value in values], np.float32)
     x = np.arange(len(drawn), dtype=np.float32)
-    return go.Bar(x=x, y=drawn, name=name, marker_color=color, showlegend=len(drawn) > 0, legend=legend)
+    return go.Bar(x=x, y=drawn, name=name, marker_color=color, showlegend=named, legendgroup=name)

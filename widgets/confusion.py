@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape, unescape
@@ -14,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from dfkd_lab.runs import Examination
 from dfkd_lab.runs.examination import Confusion
-from widgets.class_figures import FADING, SCALE
+from widgets.class_figures import FADING, SCALE, axis_names
 from widgets.figures import COLORS, EMPTY, TEXT, themed
 
 NOT_EXAMINED = "Not examined yet: press the button below this figure."
@@ -108,14 +107,6 @@ def most_confused(matrices: Sequence[Confusion], most: int = MOST_SHOWN) -> list
     counts = matrices[0].counts
     wrong = counts.sum(0) + counts.sum(1) - 2 * counts.diag()
     return sorted(torch.argsort(wrong, descending=True, stable=True)[:most].tolist())
-
-
-def axis_names(names: Sequence[str], shown: Sequence[int]) -> list[str]:
-    """Class names for an axis that has a place for each name: with their numbers, if two are alike."""
-    alike = {name for name, count in Counter(names).items() if count > 1}
-    return [
-        escape(f"{names[place]} ({place})" if names[place] in alike else names[place], quote=False) for place in shown
-    ]
 
 
 def _classes(title: str, names: Sequence[str]) -> dict[str, object]:

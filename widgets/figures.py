@@ -18,7 +18,18 @@ from plotly.subplots import make_subplots
 
 from dfkd_lab.engine.report import Report
 from widgets import pictures, series
-from widgets.series import Reports, Value, accuracy, agreement, column, expected_accuracy, signal, spent, thin
+from widgets.series import (
+    MEAN_OVER_ROUNDS,
+    Reports,
+    Value,
+    accuracy,
+    agreement,
+    column,
+    mean_over_rounds,
+    signal,
+    spent,
+    thin,
+)
 
 # "Share chart..." would upload the chart to a cloud service.
 CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
@@ -28,8 +39,6 @@ COLORS = ("#1ca9de", "#f27c11", "#196e53", "#b11f90", "#9177ff", "#a38f54", "#94
 NARROW = 660
 """Px that a figure has beside the samples on a page of 1280."""
 EMPTY = "No round is finished yet: press Start, and the first point appears here."
-UNLOGGED = "This run did not log what its memory holds."
-NOTHING_HELD = "This memory keeps nothing: every student step sees images that were just made."
 HEALTH = {
     "agreement": ("agreement with the teacher", "share of images"),
     "entropy": ("class entropy", "nats"),
@@ -40,25 +49,25 @@ HEALTH = {
 
 
 def curves(
-    reports: Reports, teacher_accuracy: float | None = None, expected: Mapping[int, float] | None = None
+    reports: Reports, teacher_accuracy: float | None = None, means: Mapping[int, float] | None = None
 ) -> go.Figure:
     """Student accuracy by evaluated round with its mean so far, the teacher's as dashes, and their agreement."""
-    figure = go.Figure(_curves(reports, teacher_accuracy, expected))
+    figure = go.Figure(_curves(reports, teacher_accuracy, means))
     figure.update_layout(xaxis_title="round", yaxis_title=_unit(reports), yaxis_range=[0, 1.03])
-    return _finished(figure, reports, 340)
+    return finished(figure, reports, 340)
 
 
 def health(reports: Reports) -> go.Figure:
     """The signals that need no label, as small multiples."""
     figure = make_subplots(rows=2, cols=3, subplot_titles=[title for title, _ in HEALTH.values()],
                            specs=[[{}, {}, {}], [{}, {}, None]],
-                           vertical_spacing=0.26, horizontal_spacing=0.09)  # fmt: skip
+                           vertical_spacing=0.26, horizontal_spacing=0.13)  # fmt: skip
     for index, (name, (_, unit)) in enumerate(HEALTH.items()):
         place = {"row": index // 3 + 1, "col": index % 3 + 1}
-        figure.add_trace(_line(reports, name, signal(name), color=COLORS[index]), **place)
-        figure.update_xaxes(title_text="round", **place)
-        figure.update_yaxes(title_text=unit, **place)
-    return _finished(figure, reports, 460)
+        figure.add_trace(line(reports, name, signal(name), color=COLORS[index]), **place)
+        figure.update_xaxes(title={"text": "round", "standoff": 4}, **place)
+        figure.update_yaxes(title={"text": unit, "standoff": 4}, **place)
+    return finished(figure, reports, 460)
 
 
 def losses(reports: Reports) -> go.Figure:
@@ -68,50 +77,27 @@ def losses(reports: Reports) -> go.Figure:
     drawn = 0
     for place, group in enumerate(groups, 1):
         for name in dict.fromkeys(name for report in reports for name in group(report)):
-            trace = _line(reports, name, partial(_loss, group, name), color=COLORS[drawn % len(COLORS)], legend=True)
+            trace = line(reports, name, partial(_loss, group, name), color=COLORS[drawn % len(COLORS)], legend=True)
             trace.line.dash = "dot" if drawn >= len(COLORS) else None
             figure.add_trace(trace, row=1, col=place)
             drawn += 1
     figure.update_xaxes(title_text="round")
     figure.update_yaxes(title_text="loss, unweighted")
-    return _legend_below(_finished(figure, reports, 360))
+    return legend_below(finished(figure, reports, 360))
 
 
 def cost(reports: Reports) -> go.Figure:
     """What the run has used so far: seconds by phase, and images and teacher queries."""
     figure = make_subplots(rows=1, cols=2, subplot_titles=["time", "images"], horizontal_spacing=0.15)
     for index, phase in enumerate(("synthesis", "distillation", "evaluation", "writing")):
-        trace = _line(reports, phase, spent(f"{phase}_s"), color=COLORS[index], legend=True)
+        trace = line(reports, phase, spent(f"{phase}_s"), color=COLORS[index], legend=True)
         figure.add_trace(trace.update(stackgroup="seconds"), row=1, col=1)
     for index, (name, key) in enumerate((("images synthesized", "images"), ("teacher queries", "teacher_queries"))):
-        figure.add_trace(_line(reports, name, spent(key), color=COLORS[index + 4], legend=True), row=1, col=2)
+        figure.add_trace(line(reports, name, spent(key), color=COLORS[index + 4], legend=True), row=1, col=2)
     figure.update_xaxes(title_text="round")
     figure.update_yaxes(title_text="seconds, summed up", row=1, col=1)
     figure.update_yaxes(title_text="images, summed up", row=1, col=2)
-    return _legend_below(_finished(figure, reports, 360))
-
-
-def buffer(reports: Reports) -> go.Figure:
-    """What the memory holds: images by class now, and by round its priorities, its age, or how even its classes are."""
-    held = [report for report in reports if report.memory]
-    now = held[-1].memory or {} if held else {}
-    title, unit, traces = _by_round(held)
-    figure = make_subplots(rows=1, cols=2, subplot_titles=[_held(now), title], horizontal_spacing=0.15)
-    counts = np.asarray(now.get("classes", []), np.float32)
-    x = np.arange(len(counts), dtype=np.float32)
-    figure.add_trace(go.Bar(x=x, y=counts, name="images", marker_color=COLORS[2], showlegend=False), row=1, col=1)
-    figure.add_traces(traces, rows=1, cols=2)
-    figure.update_xaxes(title_text="class the teacher sees", row=1, col=1)
-    figure.update_yaxes(title_text="images", rangemode="tozero", row=1, col=1)
-    figure.update_xaxes(title_text="round", row=1, col=2)
-    figure.update_yaxes(title_text=unit, rangemode="tozero", row=1, col=2)
-    unlogged = NOTHING_HELD if reports and reports[-1].memory is not None else UNLOGGED
-    _finished(figure, held, 360, unlogged if reports else EMPTY)
-    if len(counts) <= 20:
-        figure.update_xaxes(tickmode="linear", dtick=1, row=1, col=1)
-    if now.get("priorities"):
-        figure.update_yaxes(type="log", row=1, col=2)  # the largest is many times the median
-    return _legend_below(figure)
+    return legend_below(finished(figure, reports, 360))
 
 
 def smoothed(figure: go.Figure, weight: float) -> go.Figure:
@@ -150,9 +136,11 @@ def themed(figure: go.Figure, height: int, *, labels: bool = True, **layout: Any
     return figure.update_layout(**look, **layout)
 
 
-def by_round(rounds: float, most: int = 6) -> dict[str, Any]:
-    """An axis that counts up to ``rounds``, with at most about ``most`` labels and none between two rounds."""
-    return {"tickmode": "linear", "tick0": 1, "dtick": 1} if rounds <= most else {"tickformat": "d", "nticks": most}
+def by_round(first: int, last: int, most: int = 6) -> dict[str, Any]:
+    """An axis of rounds with about ``most`` labels or fewer: none twice, between two, or before ``first``."""
+    few = {"tickmode": "linear", "tick0": first, "dtick": 1}
+    axis = few if last - first < most else {"tickformat": "d", "nticks": most}
+    return {"title_text": "round", "autorangeoptions_clipmin": first - 0.5, **axis}
 
 
 def as_json(figure: go.Figure) -> dict[str, Any]:
@@ -181,13 +169,13 @@ def _loss(group: Callable[[Report], Mapping[str, float]], name: str, report: Rep
 
 
 def _curves(
-    reports: Reports, teacher_accuracy: float | None, expected: Mapping[int, float] | None = None
+    reports: Reports, teacher_accuracy: float | None, means: Mapping[int, float] | None = None
 ) -> list[go.Scatter]:
     evaluated = [report for report in reports if report.accuracy is not None]
-    means = expected_accuracy(reports) if expected is None else expected
+    means = mean_over_rounds(reports) if means is None else means
     measured, what = bool(evaluated), reports[-1].metric if len(reports) else "accuracy"
-    student = _line(evaluated, f"student {what}", accuracy, color=COLORS[0], legend=measured)
-    agreeing = _line(reports, "agreement on synthetic images", agreement, color=COLORS[1], legend=True)
+    student = line(evaluated, f"student {what}", accuracy, color=COLORS[0], legend=measured)
+    agreeing = line(reports, "agreement on synthetic images", agreement, color=COLORS[1], legend=True)
     agreeing.line.width = 1.2 if measured else 2
     known = teacher_accuracy is not None and len(reports) > 0
     ends = [reports[0].round, max(reports[-1].round, reports[0].round + 1)] if known else []
@@ -199,9 +187,7 @@ def _curves(
         line={"color": TEXT, "dash": "dash", "width": 1.5},
         showlegend=known,
     )
-    mean = _line(
-        evaluated, f"expected {what} μ", lambda report: means.get(report.round), color=COLORS[4], legend=measured
-    )
+    mean = line(evaluated, MEAN_OVER_ROUNDS, lambda report: means.get(report.round), color=COLORS[4], legend=measured)
     mean.line.dash = "dot"
     return [student, agreeing, teacher, mean.update(mode="lines")]
 
@@ -212,46 +198,8 @@ def _unit(reports: Reports) -> str:
     return "mIoU; share of pixels" if dense else "fraction of images"
 
 
-def _by_round(held: Reports) -> tuple[str, str, list[go.Scatter]]:
-    """Title, unit and lines of what a memory says of itself by round."""
-    now = held[-1].memory or {} if held else {}
-    if now.get("priorities"):
-        names = ("smallest", "25 %", "median", "75 %", "largest")
-        lines = [
-            _line(held, name, partial(_priority, index), color=COLORS[index], legend=True)
-            for index, name in enumerate(names)
-        ]
-        return "priority: the student's last loss", "loss", lines
-    if "oldest" in now:
-        age = _line(held, "oldest", lambda report: (report.memory or {}).get("oldest"), color=COLORS[4])
-        return "age of the oldest image", "rounds", [age]
-    lines = [
-        _line(held, f"class seen {name}", partial(_share, extreme), color=COLORS[index], legend=bool(held))
-        for index, (name, extreme) in enumerate((("most", max), ("least", min)))
-    ]
-    return "the most and the least seen class", "share of images", lines
-
-
-def _priority(index: int, report: Report) -> float | None:
-    priorities = (report.memory or {}).get("priorities") or []
-    return priorities[index] if index < len(priorities) else None
-
-
-def _share(extreme: Callable[[Sequence[float]], float], report: Report) -> float | None:
-    classes = (report.memory or {}).get("classes") or []
-    return extreme(classes) / max(1, sum(classes)) if classes else None
-
-
-def _held(now: Mapping[str, Any]) -> str:
-    """What a memory holds, in words."""
-    if {"replayed", "bytes"} <= now.keys():
-        return f"all synthesized; {now['bytes'] / 1e6:.2g} MB, {now['replayed']} replayed a step"
-    if {"images", "capacity", "oldest"} <= now.keys():
-        return f"{now['images']:,} of {now['capacity']:,} images, the oldest {now['oldest']:,} rounds old"
-    return "images by class"
-
-
-def _line(reports: Reports, name: str, value: Value, *, color: str, legend: bool = False) -> go.Scatter:
+def line(reports: Reports, name: str, value: Value, *, color: str, legend: bool = False) -> go.Scatter:
+    """One number of a run by round."""
     rows = thin(reports)
     return go.Scatter(
         x=column(rows, lambda report: report.round),
@@ -265,12 +213,13 @@ def _line(reports: Reports, name: str, value: Value, *, color: str, legend: bool
     )
 
 
-def _finished(figure: go.Figure, reports: Reports, height: int, empty: str = EMPTY) -> go.Figure:
+def finished(figure: go.Figure, reports: Reports, height: int, empty: str = EMPTY) -> go.Figure:
     """The look, and the note that stands where no point is yet (always the last annotation)."""
     legend = {"yanchor": "bottom", "y": 1.02}
     margin = {"l": 56, "r": 12, "t": 40, "b": 44}
     themed(figure, height, labels=bool(reports), legend=legend, margin=margin, hovermode="x")
-    figure.update_xaxes(**by_round(reports[-1].round if reports else 0))
+    rounds = (reports[0].round, reports[-1].round) if reports else (1, 1)
+    figure.update_xaxes(selector={"title.text": "round"}, **by_round(*rounds))
     figure.update_annotations(font={"color": TEXT, "size": 12})
     return figure.add_annotation(
         text="" if reports else empty, xref="paper", yref="paper", x=0.5, y=0.75, showarrow=False,
@@ -278,10 +227,17 @@ def _finished(figure: go.Figure, reports: Reports, height: int, empty: str = EMP
     )  # fmt: skip
 
 
-def _legend_below(figure: go.Figure) -> go.Figure:
+def legend_below(figure: go.Figure) -> go.Figure:
     """At the lower edge, with room for as many rows as the names take where a figure is ``NARROW``."""
     names = [trace.name for trace in figure.data if trace.showlegend]
-    in_a_row = max(1, (NARROW - 68) // (7 * max(map(len, names), default=1) + 46))
     figure.update_xaxes(title_standoff=4)
     legend = {"yref": "container", "y": 0, "yanchor": "bottom"}
-    return figure.update_layout(legend=legend, margin_b=52 + 19 * -(-len(names) // in_a_row))
+    return figure.update_layout(legend=legend, margin_b=52 + legend_height(names))
+
+
+def legend_height(names: Sequence[str]) -> int:
+    """Px that the rows of a legend take where a figure is ``NARROW``; a name may have several lines."""
+    lines = [line for name in names for line in name.split("<br>")]
+    in_a_row = max(1, (NARROW - 68) // (7 * max(map(len, lines), default=1) + 46))
+    tallest = max((name.count("<br>") + 1 for name in names), default=1)
+    return 19 * tallest * -(-len(names) // in_a_row)

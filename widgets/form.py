@@ -99,7 +99,7 @@ class Field:
         _switch(self.control, CHANGED, self.changed)
         if isinstance(self.value, str) and len(self.value) > NARROW:
             help_ = f"{self.value}: {help_}"
-        self.control.tooltip = f"{help_}; the preset has {written(self.preset)}" if self.changed else help_
+        self.control.tooltip = f"{help_}; changed: the preset has {written(self.preset)}" if self.changed else help_
         notes, text = self.widget.children[1:], f"<div class='dfkd-allowed'>{escape(problem)}</div>"
         if problem and notes:
             notes[0].value = text

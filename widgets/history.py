@@ -47,7 +47,7 @@ class History:
     """The reports of a run folder, read as they are written.
 
     At most ``MOST_REPORTS`` and the last one are kept, evenly spread over the run, and as many of those that were
-    evaluated. ``expected`` is, by round, the mean accuracy of all rounds up to it, also of those that are not kept.
+    evaluated. ``means`` is, by round, the mean accuracy of all rounds up to it, also of those that are not kept.
     ``examination`` is what somebody found who examined the run, if anybody did; whoever reads its file puts it here.
     """
 
@@ -86,14 +86,14 @@ class History:
 
     def _forget(self) -> None:
         self.reports, self.alarms, self._all, self._evaluated = [], {}, Spread(), Spread()
-        self.expected: dict[int, float] = {}
+        self.means: dict[int, float] = {}
         self._offset, self._sum = 0, 0.0
 
     def _add(self, report: Report) -> None:
         if report.accuracy is not None:
             self._sum += report.accuracy
             self._evaluated.add(report)
-            self.expected[report.round] = self._sum / self._evaluated.count
+            self.means[report.round] = self._sum / self._evaluated.count
         for alarm in report.alarms:
             text = alarm.split(" (")[0]
             self.alarms.setdefault(text, Alarm(text, report.round, report.round)).last = report.round

@@ -44,7 +44,7 @@ def figure(losses: Mapping[int, float]) -> go.Figure:
         hovertemplate="%{y:,.3~f}",
     )
     drawn = go.Figure(line)
-    drawn.update_xaxes(title_text="round", **by_round(max(losses, default=0)))
+    drawn.update_xaxes(**by_round(min(losses, default=1), max(losses, default=1)))
     drawn.update_yaxes(title_text="loss", rangemode="tozero")
     margin = {"l": 56, "r": 12, "t": 28, "b": 44}
     themed(drawn, HEIGHT_PX, margin=margin, hovermode="x")

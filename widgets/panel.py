@@ -17,10 +17,10 @@ from widgets import classroom, form, status, variations, visitor
 from widgets.bar import BUTTONS, Bar
 from widgets.choice import Choice
 from widgets.compare import Compare
+from widgets.hints import Hints
 from widgets.live import Live
 from widgets.queue_panel import QueuePanel
 from widgets.run_table import RunTable
-from widgets.slider_names import SliderNames
 from widgets.trust import trust_code
 
 PENDING = {"pausing": "Pausing at the next step.", "stopping": "Stopping after this round; its work is saved."}
@@ -133,13 +133,15 @@ class Panel:
         self.bar.edit.observe(lambda change: self._summarize(), "value")
         others = ipywidgets.VBox([ipywidgets.HBox([self.take, self.leave]), self.runs], layout={"width": "100%"})
         own = ipywidgets.HTML(OWN.format(way_back) if (way_back := visitor.way_back()) else "")
-        parts = [style, own, self.bar.widget, self.message, self.choice.widget, self.live.widget, others, SliderNames()]
+        hints = Hints()
+        parts = [style, own, self.bar.widget, self.message, self.choice.widget, self.live.widget, others, hints]
         run = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
         self.queue = QueuePanel(self.choice, self.root, self._watch)
         self.compared = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
         self.compare: Compare | None = None
         pages = [run, self.queue.widget, self.compared]
         self.widget = ipywidgets.Tab(pages, titles=PAGES, selected_index=0)
+        hints.watch(self.widget)
         self.widget.observe(lambda change: self._turned(), "selected_index")
         self.take.on_click(lambda button: self._tell(self._take))
         self.leave.on_click(lambda button: self._tell(partial(self.attach, None)))

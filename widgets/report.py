@@ -20,6 +20,7 @@ from dfkd_lab.system.files import write_atomically
 from widgets import class_figures, figures, series
 from widgets import samples as grids
 from widgets.confusion import confusions
+from widgets.memory_figure import buffer
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1c1e21; --ground: #ffffff; --soft: #6a6f76; --line: #d9dce0; }
@@ -66,7 +67,7 @@ def page(folder: RunFolder) -> str:
         ("Health, without labels", figures.health(reports)),
         ("Losses", figures.losses(reports)),
         ("Cost", figures.cost(reports)),
-        ("Memory", figures.buffer(reports)),
+        ("Memory", buffer(reports, teacher.get("class_names", ()))),
     ]
     drawn = [_section(name, _chart(chart, first=index == 0)) for index, (name, chart) in enumerate(charts)]
     body = [
@@ -94,8 +95,8 @@ def _headline(result: Mapping[str, Any], teacher: Mapping[str, Any], student: Ma
         f"student {what}, last round": _fraction(result.get("last")),
         f"teacher {what}": _fraction(result.get("teacher")),
         "agreement, last round": _fraction(result.get("agreement")),
-        "mean over rounds, μ": _fraction(result.get("mu")),
-        "deviation over rounds, σ": _fraction(result.get("sigma")),
+        series.MEAN_OVER_ROUNDS: _fraction(result.get("mu")),
+        series.DEVIATION_OVER_ROUNDS: _fraction(result.get("sigma")),
         "best round (oracle: needs labels)": _fraction(result.get("oracle_best")),
         "time": duration(result["seconds"]),
         "student parameters": f"{ours:,}" if ours else "unknown",

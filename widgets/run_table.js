@@ -2,14 +2,14 @@
 // to the kernel as a message. Names, tags and notes are set as text, never as HTML: they are other people's.
 
 const COLUMNS = {
-  name: ["name", "press one to watch it above"],
+  name: ["name", "name of the run; press one below to watch it above"],
   method: ["method", "the method of distillation"],
   pair: ["teacher → student", "the networks"],
   last: ["last", "accuracy or mIoU of the last student"],
-  mu: ["μ", "mean of it over the rounds"],
+  mu: ["mean over rounds (μ)", "mean accuracy or mIoU of all evaluated rounds so far; no forecast"],
   state: ["state", "how the run stands"],
-  tags: ["tags", "a person's"],
-  note: ["note", "a person's"],
+  tags: ["tags", "tags that a person gave the run"],
+  note: ["note", "what a person noted on the run"],
 };
 const SHOWN = ["rows", "watched", "marked", "hidden"];
 const SETTLED_MS = 300; // until a form that is folded is
@@ -210,7 +210,7 @@ class Table {
 
   head(column) {
     const [text, title] = COLUMNS[column];
-    const button = make("button", { type: "button", textContent: text, title: `${title}; sort by it` });
+    const button = make("button", { type: "button", textContent: text, title: `${title}. Press to sort by this column.` });
     const head = make("th", { scope: "col" }, button);
     button.addEventListener("click", () => {
       this.set("sort", [column, turn(head) ? "descending" : "ascending"]);

@@ -13,9 +13,11 @@ Reports = Sequence[Report]
 Value = Callable[[Report], float | None]
 """Reads one number of a report; None is a gap."""
 MOST_POINTS = 2000
+MEAN_OVER_ROUNDS, DEVIATION_OVER_ROUNDS = "mean over rounds (μ)", "deviation over rounds (σ)"
+"""PRE-DFKD's expected accuracy, which is no forecast, and its deviation."""
 
 
-def expected_accuracy(reports: Reports) -> dict[int, float]:
+def mean_over_rounds(reports: Reports) -> dict[int, float]:
     """By evaluated round the mean accuracy of the rounds up to it: the expected accuracy, mu, of PRE-DFKD."""
     evaluated = [(report.round, report.accuracy) for report in reports if report.accuracy is not None]
     means = np.cumsum([value for _, value in evaluated]) / np.arange(1, len(evaluated) + 1)

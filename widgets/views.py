@@ -11,6 +11,7 @@ from widgets import figures
 from widgets.class_figures import by_class
 from widgets.confusion import confusions
 from widgets.history import History
+from widgets.memory_figure import buffer
 
 BY_CLASS, CONFUSION = "classes", "confusion"
 EXAMINED = (BY_CLASS, CONFUSION, "buffer")
@@ -27,12 +28,15 @@ def classes(history: History, teacher: Mapping[str, Any]) -> go.Figure:
 VIEWS: dict[str, tuple[str, Callable[[History, Mapping[str, Any]], go.Figure]]] = {
     "accuracy": (
         "Student, teacher, and how often they agree on synthetic images",
-        lambda history, teacher: figures.curves(history.reports, teacher.get("accuracy"), history.expected),
+        lambda history, teacher: figures.curves(history.reports, teacher.get("accuracy"), history.means),
     ),
     "health": ("The signals that need no label", lambda history, _: figures.health(history.reports)),
     "losses": ("Every loss of both players, before its weight", lambda history, _: figures.losses(history.reports)),
     "cost": ("Seconds by phase, images and teacher queries so far", lambda history, _: figures.cost(history.reports)),
-    "buffer": ("What the memory holds", lambda history, _: figures.buffer(history.reports)),
+    "buffer": (
+        "What the memory holds",
+        lambda history, teacher: buffer(history.reports, teacher.get("class_names", ())),
+    ),
     BY_CLASS: (
         "What is right by class, and which class is taken for which",
         classes,

@@ -229,7 +229,7 @@ class Planned:
 def _sentences(refused: Mapping[str, Sequence[Cell]], size: int) -> list[str]:
     """Every refusal once, with the cells that it is of."""
     count = sum(map(len, refused.values()))
-    lines = [f"{count} of {size} cells cannot be run, so nothing is started:"]
+    lines = [f"{count} of {size} runs are refused, so nothing is started:"]
     for reason, cells in [*refused.items()][:SHOWN]:
         more = f", and {len(cells) - 3} more" if len(cells) > 3 else ""
         lines.append(f"  {'; '.join(cell.words for cell in cells[:3])}{more}: {reason}")

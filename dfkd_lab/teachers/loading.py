@@ -171,8 +171,8 @@ def locate(name: str, normalization: str = "auto") -> tuple[str, Path | None]:
     elif python_file.names_file(name):
         raise SpecError(f"teacher = {name!r}: a network without weights teaches nothing; write FILE.py:NAME@WEIGHTS")
     elif path.suffix not in checkpoints.SUFFIXES and not _exists(path):
-        allowed = f"a checkpoint: FILE ({', '.join(checkpoints.SUFFIXES)}) or NET@FILE"
-        raise SpecError(f"{unknown(name, BUILT_IN, 'teacher')}, or {allowed}")
+        files = f"FILE ({', '.join(checkpoints.SUFFIXES)}) or NET@FILE"
+        raise SpecError(f"{unknown(name, BUILT_IN, 'teacher')} (allowed also: a checkpoint, {files})")
     if not _exists(path):
         raise SpecError(f"teacher = {name!r}: {no_file(path)}")
     return net, path

@@ -40,7 +40,7 @@ def test_examine_a_run_click_a_sample_and_browse_its_buffer(context: str, page: 
     bench.screenshot("sample", artefacts)
     browse(bench)
     bench.screenshot("buffer", artefacts)
-    assert page.evaluate(SIDE_SCROLL) == 0
+    assert page.evaluate(SIDE_SCROLL) == []
     assert min(page.evaluate(CONTRAST, TEXTS)) >= 4.5
     page.evaluate(DARK)
     page.wait_for_timeout(500)

@@ -95,8 +95,13 @@ CONTRAST = """(selector) => {
 }"""
 """Of the text of each element that is seen against what is behind it, as WCAG has it."""
 TEXTS = ".dfkd-headline b, .dfkd-headline span, .dfkd-headline div, .dfkd-samples small, .widget-label, .dfkd-alarm"
-SIDE_SCROLL = """() => [...document.querySelectorAll('.jp-OutputArea-output, .jp-WindowedPanel-outer')]
-    .filter(each => each.scrollWidth > each.clientWidth + 1).length"""
+SIDE_SCROLL = """() => [
+    ...document.querySelectorAll('.jp-OutputArea-output, .jp-WindowedPanel-outer'),
+    ...[...document.querySelectorAll('.jp-OutputArea-output .jupyter-widgets')]
+        .filter(each => ['auto', 'scroll'].includes(getComputedStyle(each).overflowX)),
+].filter(each => each.scrollWidth > each.clientWidth + 1)
+    .map(each => `${each.className} ${each.scrollWidth} > ${each.clientWidth}: ${each.textContent.slice(0, 60)}`)"""
+"""What can be scrolled sideways, the page as well as any box in the panel."""
 
 pytestmark = [
     pytest.mark.browser,
@@ -211,7 +216,7 @@ def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, t
     until(lambda: bench.sample() != sample, "another sample image")
     expect(page.get_by_role("status").filter(has_text=re.compile("about .* left")).first).to_be_visible()
     bench.screenshot("light", artefacts)
-    assert page.evaluate(SIDE_SCROLL) == 0
+    assert page.evaluate(SIDE_SCROLL) == []
     see_the_result_first(page)
     assert min(page.evaluate(CONTRAST, TEXTS)) >= 4.5
     smooth(page)
@@ -414,7 +419,7 @@ def test_runs_are_found_named_labeled_deleted_and_brought_back(context: str, pag
     page.set_viewport_size({"width": 620, "height": 800})
     button("change first").click()
     expect(page.get_by_role("form", name="change first").get_by_label("note")).to_be_in_viewport()
-    assert page.evaluate(SIDE_SCROLL) == 0
+    assert page.evaluate(SIDE_SCROLL) == []
     bench.screenshot("runs-narrow", artefacts)
     page.keyboard.press("Escape")
     page.get_by_label("compare first").check()
@@ -433,6 +438,12 @@ def see_sorted_and_found(page: Page, table: Any, names: Any) -> None:
     assert marked == [False, True, True, False], "the two newest that finished"
     assert re.fullmatch("a-name-.*….*-seed3", names.nth(1).inner_text())
     assert names.nth(1).locator("button").get_attribute("title") == LONG
+    for column, what in (
+        ("tags", "tags that a person gave the run"),
+        ("name", "name of the run; press one below to watch"),
+    ):
+        button = table.get_by_role("columnheader", name=column, exact=True).get_by_role("button")
+        expect(button).to_have_attribute("title", re.compile(f"^{what}.*\\. Press to sort by this column\\.$"))
     head = table.get_by_role("columnheader", name="last")
     for order, first in (("ascending", "a-name"), ("descending", "first")):
         head.get_by_role("button").press("Enter")

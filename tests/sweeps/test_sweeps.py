@@ -103,7 +103,7 @@ def test_every_cell_has_a_folder_that_is_named_by_where_it_stands(tmp_path: Path
     assert made[3].spec().rounds == 6
     more = ladder(tmp_path, method=["dafl", "dfad"], seed=[0, 1, 2]).prepare()
     assert len(more) == 6
-    with pytest.raises(SpecError, match=r"4 of 4 cells .*\n  method = dafl, seed = 0: .* another spec \(rounds"):
+    with pytest.raises(SpecError, match=r"4 of 4 runs .*\n  method = dafl, seed = 0: .* another spec \(rounds"):
         sweeps.Sweep("ladder", {"method": ["dafl", "dfad"], "seed": [0, 1]}, {**TINY, "rounds": 7}, tmp_path).prepare()
 
 
@@ -118,7 +118,7 @@ def test_settings_have_names_that_stand_in_folders_and_refusals(tmp_path: Path) 
     made = {each.name: each.spec() for each in named.prepare()}
     assert (made[first.folder].memory, made[last.folder].memory) == ("", "vae")
     assert sweeps.from_file(tmp_path / "named" / "sweep.yaml", tmp_path) == named
-    with pytest.raises(SpecError, match=r"1 of 2 cells .*\n  arm = b: .*did you mean 'rounds'"):
+    with pytest.raises(SpecError, match=r"1 of 2 runs .*\n  arm = b: .*did you mean 'rounds'"):
         sweeps.Sweep("other", {"arm": {"a": {}, "b": {"round": 1}}}, given, tmp_path).prepare()
 
 
@@ -129,7 +129,7 @@ def test_one_cell_that_cannot_be_run_keeps_all_from_starting_and_is_named(tmp_pa
     with pytest.raises(SpecError) as error:
         ladder(tmp_path, method=["dafl", "ssdkd", "dfad"], seed=[0, 1]).prepare()
     first, second = str(error.value).splitlines()
-    assert first == "2 of 6 cells cannot be run, so nothing is started:"
+    assert first == "2 of 6 runs are refused, so nothing is started:"
     assert second.startswith("  method = ssdkd, seed = 0; method = ssdkd, seed = 1: ")
     assert "did you mean 'ssd_kd'?" in second
     assert not list_runs(tmp_path)
@@ -158,7 +158,7 @@ def test_one_cell_that_cannot_be_run_keeps_all_from_starting_and_is_named(tmp_pa
         ("grid: {method: [dafl], pair: [{method: fast}]}", "method is given by two axes"),
         ("grid: {method: [dafl]}\nwith: {method: fast}", "method is on an axis of the grid too"),
         ("grid: {method: [dafl]}\nwith: {out: a}", "out is of one run"),
-        ("grid: {seed: [0]}\nwith: {rouns: 3}", "1 of 1 cells cannot be run"),
+        ("grid: {seed: [0]}\nwith: {rouns: 3}", "1 of 1 runs are refused"),
         (f"grid: {{seed: {list(range(200))}, a: {list(range(200))}}}", "40,000 cells; allowed: up to 10,000"),
     ],
 )

@@ -171,7 +171,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     missing = tmp_path / "missing.pt"
     assert f"there is no file {missing}" in refusal(f"convnet_8@{missing}", "digits")
     assert f"there is no file {tmp_path}" in refusal(f"convnet_8@{tmp_path}", "digits")
-    assert "'digit' is not a teacher; did you mean 'digits'?" in refusal("digit")
+    assert "'digit' is not a teacher; did you mean 'digits'? (allowed also: a checkpoint, FILE (" in refusal("digit")
 
 
 def test_a_wrong_normalization_is_noticed_and_the_right_one_named(

@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import html
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -39,6 +40,13 @@ def test_a_teacher_and_a_student_are_described(digits_cache: Path) -> None:
     student = sum(each.numel() for each in teachers.student_of(teacher.card, "convnet_8").parameters())
     for fact in (f"{student:,} parameters", f"{facts['parameters'] / student:.3g} times smaller"):
         assert fact in shown.student.value
+
+
+def test_a_teacher_that_is_being_trained_has_no_digest_yet() -> None:
+    facts = teachers.load("digits").describe()
+    assert f"sha256 {facts['sha256'][:12]}; trained on digits" in cards.teacher_card(facts, "")
+    assert f"<div>sha256 {facts['sha256'][:12]}</div>" in cards.teacher_card({**facts, "data": ""}, "")
+    assert not re.search("sha256|trained on", cards.teacher_card({**facts, "sha256": ""}, "being trained ..."))
 
 
 def test_asking_does_not_wait_and_a_stale_answer_is_dropped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_class_that_is_nowhere_is_a_gap() -> None:
 
 
 def test_names_are_no_markup_and_two_alike_are_told_apart() -> None:
-    assert confusion.axis_names(("crane", "<b>", "crane"), range(3)) == ["crane (0)", "&lt;b&gt;", "crane (2)"]
+    assert class_figures.axis_names(("crane", "<b>", "crane"), range(3)) == ["crane (0)", "&lt;b&gt;", "crane (2)"]
 
 
 def test_long_names_are_cut_at_the_axes_and_whole_where_the_pointer_rests() -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from dfkd_lab import RunFolder
 from dfkd_lab.engine.report import Report
-from widgets import figures, series
+from widgets import figures, loss_history, series
+from widgets.compare import groups
+from widgets.memory_figure import NOTHING_HELD, UNLOGGED, buffer
 
 Draw = Callable[[Sequence[Report]], go.Figure]
 ALL: list[Draw] = [figures.curves, figures.health, figures.losses, figures.cost]
@@ -91,14 +93,64 @@ def test_curves_join_the_rounds_that_were_evaluated(finished: RunFolder, rounds:
     assert student.showlegend
 
 
-@pytest.mark.parametrize("rounds", [1, 3, 6, 7, 500])
-def test_a_round_is_not_labelled_twice(rounds: int) -> None:
-    axis = figures.by_round(rounds)
-    if rounds <= 6:
-        assert axis["dtick"] == 1
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (1, 3), (33, 34), (1, 7), (30, 500)])
+def test_a_round_is_not_labelled_twice(first: int, last: int) -> None:
+    axis = figures.by_round(first, last)
+    if last - first < 6:
+        assert (axis["tick0"], axis["dtick"]) == (first, 1)
     else:
         assert axis["tickformat"] == "d"
-        assert rounds / axis["nticks"] > 1
+        assert (last - first) / axis["nticks"] >= 1
+    assert axis["title_text"] == "round"
+    assert first - 1 < axis["autorangeoptions_clipmin"] < first, "a round that was not would have a label"
+
+
+def test_the_titles_of_small_multiples_stay_at_their_own_axes(finished: RunFolder) -> None:
+    figure = figures.health(finished.reports())
+    assert {axis.title.standoff for axis in (*figure.select_xaxes(), *figure.select_yaxes())} == {4}
+
+
+def test_the_mean_over_rounds_has_one_name_that_is_no_forecast(finished: RunFolder) -> None:
+    assert figures.curves(finished.reports()).data[3].name == groups.RESULTS["mu"] == "mean over rounds (μ)"
+
+
+@pytest.mark.parametrize("draw", ALL)
+def test_every_axis_of_rounds_begins_where_the_run_does(draw: Draw, finished: RunFolder) -> None:
+    reports = [replace(each, round=each.round + 32) for each in finished.reports()]
+    axes = list(draw(reports).select_xaxes())
+    assert {axis.title.text for axis in axes} == {"round"}
+    assert {(axis.tick0, axis.dtick) for axis in axes} == {(33, 1)}
+    one = loss_history.figure({33: 0.1, 34: 0.2}).layout.xaxis
+    assert (one.title.text, one.tick0, one.dtick) == ("round", 33, 1)
+
+
+def test_a_memory_has_the_names_of_the_classes_and_of_segmentations_shares_of_pixels(
+    finished: RunFolder,
+) -> None:
+    memory = {"images": 9, "capacity": 30, "oldest": 1, "classes": [6.5, 2.5]}
+    report = replace(finished.reports()[-1], memory=memory)
+    dense = buffer([replace(report, metric="mIoU")], ["background", "<b>"])
+    assert dense.layout.xaxis.ticktext == ("background", "&lt;b&gt;")
+    assert dense.layout.xaxis.title.text == "class the teacher sees"
+    assert dense.layout.yaxis.title.text == "sum of shares of pixels"
+    assert dense.layout.annotations[0].text == "9 of 30 images, the oldest 1 round old"
+    whole = buffer([replace(report, memory={**memory, "oldest": 2})])
+    assert whole.layout.xaxis.ticktext == ("0", "1")
+    assert whole.layout.yaxis.title.text == "images"
+    assert "the oldest 2 rounds old" in whole.layout.annotations[0].text
+
+
+def test_what_a_replay_holds_is_said_in_two_lines(finished: RunFolder) -> None:
+    memory = {"bytes": 310_000, "replayed": 16, "classes": [3, 5]}
+    title = buffer([replace(finished.reports()[-1], memory=memory)]).layout.annotations[0].text
+    assert title == "all images synthesized so far<br>(memory: 0.31 MB, 16 images replayed a step)"
+
+
+@pytest.mark.parametrize(("memory", "said"), [({}, NOTHING_HELD), (None, UNLOGGED)])
+def test_what_is_said_of_no_images_lies_on_nothing(memory: dict | None, said: str, finished: RunFolder) -> None:
+    figure = buffer([replace(finished.reports()[-1], memory=memory)])
+    assert [note.text for note in figure.layout.annotations] == [said]
+    assert not any(axis.visible for axis in (*figure.select_xaxes(), *figure.select_yaxes()))
 
 
 def test_no_figure_offers_an_upload(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,5 +203,5 @@ def test_a_legend_of_more_names_has_more_room_at_the_lower_edge(finished: RunFol
     report = finished.reports()[-1]
     one, other = (figures.losses([replace(report, terms={}, student=names)]).layout for names in (few, many_names))
     assert one.margin.b < other.margin.b
-    for layout in (one, other, figures.cost([report]).layout, figures.buffer([report]).layout):
+    for layout in (one, other, figures.cost([report]).layout, buffer([report]).layout):
         assert (layout.legend.yref, layout.legend.y, layout.xaxis.title.standoff) == ("container", 0, 4)

@@ -45,7 +45,7 @@ def test_a_long_run_is_few_events_evenly_spread_and_all_of_its_alarms(long: RunF
     assert (rounds[0], rounds[-1]) == (1, ROUNDS)
     steps = {after - before for before, after in pairwise(rounds[:-1])}
     assert len(steps) == 1
-    assert history.expected[ROUNDS] == pytest.approx((ROUNDS + 1) / 2 / ROUNDS), "the mean is over all rounds"
+    assert history.means[ROUNDS] == pytest.approx((ROUNDS + 1) / 2 / ROUNDS), "the mean is over all rounds"
     (alarm,) = history.alarms.values()
     assert (alarm.text, alarm.first, alarm.last) == ("collapse", ROUNDS - 1, ROUNDS - 1)
 
@@ -63,7 +63,7 @@ def test_a_long_run_that_is_not_always_evaluated_keeps_the_rounds_that_were(tmp_
     assert min(19_999 // every, MOST_REPORTS / 2) <= len(evaluated)
     assert evaluated[-1] == 19_999 // every * every
     assert rounds[-1] == 19_999
-    assert history.expected[evaluated[-1]] == pytest.approx((every + evaluated[-1]) / 2 / ROUNDS)
+    assert history.means[evaluated[-1]] == pytest.approx((every + evaluated[-1]) / 2 / ROUNDS)
 
 
 def test_what_is_being_written_is_read_when_it_is_whole(long: RunFolder) -> None:

@@ -1,6 +1,7 @@
 """A picture has what the figure has, where it has it, without a browser."""
 
 import io
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from PIL import Image
 from plotly.subplots import make_subplots
 
 from dfkd_lab import RunFolder
+from dfkd_lab.engine.report import Report
 from widgets import figures, pictures
 from widgets.lessons import drawing
+from widgets.memory_figure import buffer
 
 
 def pixels(figure: go.Figure) -> Any:
@@ -77,9 +80,10 @@ def test_no_name_of_a_legend_is_cut_off(count: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["curves", "health", "losses", "cost", "buffer"])
-def test_every_figure_of_a_run_is_a_picture_also_before_its_first_point(finished: RunFolder, name: str) -> None:
-    draw = getattr(figures, name)
+@pytest.mark.parametrize("draw", [figures.curves, figures.health, figures.losses, figures.cost, buffer])
+def test_every_figure_of_a_run_is_a_picture_also_before_its_first_point(
+    finished: RunFolder, draw: Callable[[Sequence[Report]], go.Figure]
+) -> None:
     full, empty = pixels(draw(finished.reports())), pixels(draw([]))
     for shape in (full.shape, empty.shape):
         assert shape[0] >= draw([]).layout.height
@@ -97,4 +101,4 @@ def test_words_say_where_every_curve_ended(finished: RunFolder) -> None:
     assert "No round is finished yet" in pictures.words(figures.curves([]))
     assert "student accuracy: no value yet" in pictures.words(figures.curves([]))
     counts = (reports[-1].memory or {}).get("classes") or []
-    assert ", ".join(map(str, counts)) in pictures.words(figures.buffer(reports))
+    assert ", ".join(map(str, counts)) in pictures.words(buffer(reports))

@@ -83,7 +83,7 @@ def test_methods_may_be_varied(shown: Panel) -> None:
         ([("seed", "[1]")], "is no value"),
         ([("seed", "1"), ("seed", "2")], "seed is varied twice"),
         ([("method", "dafl, dafll")], "did you mean &#x27;dafl&#x27;?"),
-        ([("seed", "0, x")], "1 of 2 cells cannot be run, so nothing is started"),
+        ([("seed", "0, x")], "1 of 2 runs are refused, so nothing is started"),
     ],
 )
 def test_what_cannot_be_run_is_said_and_nothing_is_added(

@@ -52,6 +52,12 @@ def test_the_last_evaluation_is_shown_by_class_beside_the_teacher() -> None:
     assert figure.layout.xaxis.ticktext == ("sky", "road", "2")
     assert figure.layout.annotations[0].text == "evaluation images, round 1"
     assert all(axis.title.text for axis in figure.select_yaxes())
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["student", "teacher"], (
+        "one legend for both panels"
+    )
+    assert (figure.layout.legend.yref, figure.layout.legend.y) == ("container", 0), "at the edge, below slanted names"
+    gap = figure.layout.xaxis2.domain[0] - figure.layout.xaxis.domain[1]
+    assert gap * (480 - 68) > 70, "px for the title and labels of the right panel where a page is narrow"
 
 
 def test_before_the_first_evaluation_it_says_what_will_come() -> None:
@@ -129,6 +135,16 @@ def test_students_are_offered_that_do_what_the_teacher_does(tmp_path: Path, scen
     assert choice.problem == ""
     choice.run_form.fields["teacher"].control.value = "digits"
     assert set(student.options) == set(nets.CLASSIFIERS)
+    choice.close()
+
+
+def test_a_note_on_a_setting_has_its_name_as_it_is(tmp_path: Path, scenes_teacher: str) -> None:
+    choice = Choice(lambda: None, tmp_path)
+    for name, value in (("method", "fast"), ("teacher", scenes_teacher), ("data", "scenes"), ("student", "unet_12")):
+        choice.run_form.fields[name].control.value = value
+    assert choice.problem == ""
+    assert "terms = balance" in choice.ahead.value
+    assert "Terms" not in choice.ahead.value
     choice.close()
 
 

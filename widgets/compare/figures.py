@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
+import textwrap
 from collections.abc import Sequence
-from html import escape
+from html import escape, unescape
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import unknown
 from widgets import figures, form
 from widgets.class_figures import class_axis
-from widgets.compare.groups import RESULTS, Group, differing, metric, rows
+from widgets.compare.groups import HINTS, RESULTS, Group, differing, metric, rows
 from widgets.figures import COLORS, TEXT
 from widgets.series import accuracy, agreement, column
 
@@ -29,6 +30,8 @@ COSTS = {
 
 NOTHING = "Nothing is chosen, or nothing of it has finished a round yet."
 DASHES, SYMBOLS = ("solid", "dot", "dashdot", "longdash"), ("circle", "square", "diamond", "cross")
+LONGEST_LINE = 56
+"""Letters of a legend's entry beside each other; it is as wide as that on a page of 620 px."""
 MOST_POINTS, FEWEST_POINTS = 2000, 40  # of all lines together, and of one: a still figure stays some kilobytes
 
 
@@ -67,9 +70,9 @@ def overlay(groups: Sequence[Group]) -> go.Figure:
         figure.add_trace(
             go.Scatter(x=ends, y=np.full_like(ends, level), name=escape(name, quote=False), mode="lines", line=line)
         )
-    figure.update_xaxes(title_text="round")
+    figure.update_xaxes(**figures.by_round(1, longest))
     figure.update_yaxes(title_text=_unit(groups))
-    _themed(figure, groups, len(groups) + len(known))
+    _themed(figure, groups)
     return figure.update_layout(legend_title_text="line: mean over n seeds; band: lowest to highest seed")
 
 
@@ -99,7 +102,7 @@ def cost_against_accuracy(groups: Sequence[Group], by: str = "images") -> go.Fig
     wide = bool(spent) and min(spent) > 0 and max(spent) > 8 * min(spent)
     figure.update_xaxes(title_text=COSTS[by] + (", log scale" if wide else ""), type="log" if wide else "linear")
     figure.update_yaxes(title_text=f"{_unit(groups)}, last round")
-    _themed(figure, groups, len(groups))
+    _themed(figure, groups)
     return figure.update_layout(legend_title_text="a point a run, a color a setting")
 
 
@@ -123,7 +126,7 @@ def by_class(groups: Sequence[Group]) -> go.Figure:
         )
     figure.update_xaxes(**class_axis(names))
     figure.update_yaxes(title_text="intersection over union")
-    _themed(figure, [each for _, each in dense], len(dense))
+    _themed(figure, [each for _, each in dense])
     return figure.update_layout(barmode="group", legend_title_text="mean over n seeds, ± one standard deviation")
 
 
@@ -135,7 +138,7 @@ def results(groups: Sequence[Group]) -> str:
         "seeds",
         "state",
         "rounds",
-        *(_text(text.replace("accuracy", metric(groups))) for text in RESULTS.values()),
+        *(_head(name, text.replace("accuracy", metric(groups))) for name, text in RESULTS.items()),
         "device",
         "commit",
     ]
@@ -182,6 +185,16 @@ def sentences(texts: Sequence[str]) -> str:
 
 def _unit(groups: Sequence[Group]) -> str:
     return "fraction of images" if metric(groups) == "accuracy" else _text(metric(groups))
+
+
+def _head(name: str, text: str) -> str:
+    """A column's head, with what its name does not say where the pointer rests."""
+    return f"<span title='{_text(HINTS[name])}'>{_text(text)}</span>" if name in HINTS else _text(text)
+
+
+def wrapped(name: str) -> str:
+    """A legend's entry, escaped before and after, in lines that a narrow page has room for."""
+    return "<br>".join(escape(line, quote=False) for line in textwrap.wrap(unescape(name), LONGEST_LINE))
 
 
 def _setting(value: Any) -> str:
@@ -249,9 +262,11 @@ def _curve(group: Group, index: int, most: int) -> list[go.Scatter]:
     return [band, line]
 
 
-def _themed(figure: go.Figure, groups: Sequence[Group], entries: int) -> None:
+def _themed(figure: go.Figure, groups: Sequence[Group]) -> None:
     """The look of all figures, with the legend below, where it can be long."""
-    below = 84 + 20 * math.ceil(entries / 3)
+    for trace in figure.data:
+        trace.name = wrapped(trace.name) if trace.name else None
+    below = 84 + figures.legend_height([trace.name for trace in figure.data if trace.showlegend is not False])
     figures.themed(
         figure,
         340 + below,
@@ -262,7 +277,6 @@ def _themed(figure: go.Figure, groups: Sequence[Group], entries: int) -> None:
             "yanchor": "bottom",
             "y": 0,
             "maxheight": below,
-            "entrywidth": 230,
             "title": {"side": "top"},
         },
         showlegend=bool(groups),

@@ -13,16 +13,16 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from dfkd_lab.runs.folder import NOT_IDENTITY, RunFolder, remark
+from dfkd_lab.runs.folder import NOT_IDENTITY, RunFolder, default_folder, remark
 from dfkd_lab.spec import record
 from dfkd_lab.system.text import csv_table
 from widgets import form
-from widgets.series import Reports
+from widgets.series import DEVIATION_OVER_ROUNDS, MEAN_OVER_ROUNDS, Reports
 
 RESULTS = {
     "last": "accuracy, last round",
-    "mu": "mean over rounds, μ",
-    "sigma": "deviation over rounds, σ",
+    "mu": MEAN_OVER_ROUNDS,
+    "sigma": DEVIATION_OVER_ROUNDS,
     "oracle_best": "best round (oracle: needs labels)",
     "teacher": "teacher accuracy",
     "agreement": "agreement, last round",
@@ -32,8 +32,14 @@ RESULTS = {
     "seconds": "seconds",
 }
 """What a table says of runs, by its name in ``RunFolder.result``."""
+HINTS = {
+    "mu": "mean of the accuracy, or mIoU, of all evaluated rounds of a run so far; no forecast",
+    "sigma": "standard deviation of the accuracy, or mIoU, over the evaluated rounds of a run",
+}
+"""What these say that their names do not."""
 FILES = ("teacher file", "evaluation images")
 """What else makes runs the same, by its SHA-256."""
+SEED = re.compile("(^|-)seed[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ class Run:
     remark: str
     class_names: tuple[str, ...] = ()
     """Of the teacher's outputs; empty where they are not known."""
+    given: str = ""
+    """What a person called the run, without its seed; empty where it has the name that a run is given, or a sweep's."""
 
     @property
     def metric(self) -> str:
@@ -89,6 +97,7 @@ class Run:
             commit=session.get("commit", "")[:8],
             remark=remark(folder),
             class_names=tuple((manifest.get("teacher") or {}).get("class_names", ())),
+            given=_given(folder),
         )
 
 
@@ -197,13 +206,27 @@ def to_csv(groups: Sequence[Group], path: Path | str) -> Path:
     return path
 
 
+def _given(folder: RunFolder) -> str:
+    """The name of a run folder that a person gave, without its seed; empty if none did."""
+    in_sweep = any((parent / "sweep.yaml").exists() for parent in list(folder.path.parents)[:2])
+    own = in_sweep or folder.name.startswith(default_folder(folder.spec()).name)
+    return "" if own else SEED.sub("", folder.name)
+
+
 def _label(group: Group, groups: Sequence[Group]) -> str:
-    """The method, with what tells it from other groups of that method while that is short."""
+    """What a person calls its runs, if all of them alike, and in brackets what they are; else the latter alone."""
+    given = {run.given for run in group.runs}
+    name = given.pop() if len(given) == 1 else ""
+    return f"{name} ({_settings_label(group, groups, name)})" if name else _settings_label(group, groups)
+
+
+def _settings_label(group: Group, groups: Sequence[Group], name: str = "") -> str:
+    """The method, with what tells it from other groups of that method while that is short, else by ``name``."""
     method = str(group.settings["method"])
     rivals = [each for each in groups if each.settings["method"] == method]
     apart = [f"{name} {form.written(group.settings[name])}" for name in differing(rivals) if name in group.settings]
     if len(apart) > 3:
-        return f"{method} ({re.sub(r'-seed[0-9]+', '', group.runs[0].name)})"
+        return method if name else f"{method} ({SEED.sub('', group.runs[0].name)})"
     return ", ".join([method, *apart])
 
 

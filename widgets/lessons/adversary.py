@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dfkd_lab import RunFolder
-from widgets.figures import TEXT
+from widgets.figures import TEXT, by_round
 from widgets.lessons import drawing
 from widgets.lessons.explorer import Explorer
 from widgets.series import Reports, Value, accuracy, column, signal
@@ -55,7 +55,7 @@ def figure(reports: Mapping[str, Reports], grids: Mapping[str, Path], round_: in
             drawn.add_trace(curve, **place)
         drawn.update_yaxes(title_text=unit, title_standoff=4, rangemode="tozero", nticks=5, **place)
         domain = drawing.domain(panel, len(PANELS))
-        drawn.update_xaxes(title_text="round", tickformat="d", nticks=5, domain=domain, **place)
+        drawn.update_xaxes(**by_round(min(rounds), max(rounds), most=5), domain=domain, **place)
         drawing.add_title(drawn, title, **place)
         drawn.add_vline(round_, line={"color": TEXT, "width": 1, "dash": "dot"}, **place)
     rounds = [each.round for rows in reports.values() for each in rows]

@@ -21,7 +21,7 @@ from dfkd_lab.primitives.observer import Observer
 from dfkd_lab.primitives.synthesizers import NoiseGenerator
 from dfkd_lab.runs.samples import sample_grid
 from dfkd_lab.system.files import write_atomically
-from widgets.figures import TEXT
+from widgets.figures import TEXT, by_round
 from widgets.lessons import drawing
 from widgets.lessons.explorer import Explorer
 from widgets.lessons.lesson_runs import accuracies_of
@@ -130,7 +130,7 @@ def figure(answers: Answers, class_: int) -> go.Figure:
     drawn.add_trace(this, row=3, col=1)
     student = drawing.line("student's accuracy, on digits", answers.rounds, answers.accuracies, drawing.color_of(1))
     drawn.add_trace(student, row=3, col=1)
-    drawn.update_xaxes(title_text="round", tickformat="d", row=3, col=1)
+    drawn.update_xaxes(**by_round(min(answers.rounds), max(answers.rounds)), row=3, col=1)
     drawn.update_yaxes(title_text="share of images", range=[-0.03, 1.03], row=3, col=1)
     return drawing.finished(drawn, 720)
 

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from dfkd_lab import RunFolder, teachers
 from dfkd_lab.engine import metrics
+from widgets.figures import by_round
 from widgets.lessons import drawing
 from widgets.lessons.explorer import Explorer
 from widgets.lessons.lesson_runs import accuracies_of
@@ -69,8 +70,8 @@ def figure(values: Values, rounds: Sequence[int], name: str, unit: str) -> go.Fi
         )
         label = f"{arm} (mean and range of {len(seeds)} seeds)" if len(seeds) > 1 else f"{arm} (one seed)"
         drawn.add_trace(drawing.line(label, rounds, seeds.mean(0).tolist(), drawing.color_of(number), legendgroup=arm))
-    drawn.update_layout(xaxis_title="round", yaxis_title=unit, title={"text": name, "font": {"size": 14}, "x": 0.06})
-    drawn.update_xaxes(tickformat="d")
+    drawn.update_layout(yaxis_title=unit, title={"text": name, "font": {"size": 14}, "x": 0.06})
+    drawn.update_xaxes(**by_round(min(rounds), max(rounds)))
     drawing.finished(drawn, 440)
     return drawn.update_layout(hovermode="x unified", legend_y=-0.2, margin_b=80)
 

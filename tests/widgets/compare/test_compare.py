@@ -1,6 +1,8 @@
 import csv
 import json
+import re
 from collections.abc import Callable, Sequence
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,33 @@ def test_seeds_of_the_same_settings_are_one_group(two: list[RunFolder]) -> None:
     assert ours.label != other.label
     assert "z_dim 8" in other.label
     assert set(differing([ours, other])) == {"rounds", "z_dim"}
+
+
+def test_a_name_that_a_person_gave_comes_first(make: Make) -> None:
+    best, plain = make("my best-seed0", z_dim=8), make("dafl-digits-convnet_8-seed0-2")
+    of_a_sweep = make("sweep/width=8/seed0", width=8)
+    (of_a_sweep.path.parents[1] / "sweep.yaml").touch()
+    labels = [each.label for each in compare.group([best, plain, of_a_sweep])]
+    wanted = ["dafl, width 16, z_dim 64", "dafl, width 8, z_dim 64", "my best (dafl, width 16, z_dim 8)"]
+    assert sorted(labels) == wanted
+    groups = compare.group([best])
+    assert "my best (dafl)" in compare.results(groups)
+    assert compare.overlay(groups).data[0].name == "my best (dafl) (n = 1)"
+
+
+def test_a_long_entry_of_a_legend_takes_lines_and_room(make: Make) -> None:
+    short, long = (compare.overlay(compare.group([make(name)])) for name in ("short", "<very> long " * 12))
+    lines = long.data[0].name.split("<br>")
+    assert len(lines) > 2
+    assert max(len(unescape(line)) for line in lines) <= 56
+    assert "&lt;very&gt; long" in lines[0]
+    assert long.layout.margin.b > short.layout.margin.b
+    assert long.layout.legend.entrywidth is None, "no entry runs into the next"
+
+
+def test_columns_say_what_their_names_do_not(two: list[RunFolder]) -> None:
+    page = compare.results(compare.group(two))
+    assert re.search("<th scope='col'><span title='mean [^']*no forecast'>mean over rounds \\(μ\\)</span>", page)
 
 
 def test_another_teacher_file_is_another_group(two: list[RunFolder]) -> None:
