@@ -237,10 +237,14 @@ class Choice:
 
     def _look_ahead(self, resolved: ResolvedRun, forecast: str = "") -> None:
         if self.resolved is resolved:
-            ahead = status.cost_ahead(resolved.spec.rounds, resolved.composed.recipe.schedule)
-            notes = [f"{each if SETTING.match(each) else each[0].upper() + each[1:]}." for each in resolved.notes]
+            rounds, schedule = resolved.spec.rounds, resolved.composed.recipe.schedule
             training = "" if resolved.teacher.sha256 else "Before that its teacher is trained, once."
-            status.put(self.ahead, paragraph(" ".join(filter(None, [ahead, forecast, training])), " ".join(notes)))
+            notes = " ".join(
+                f"{each if SETTING.match(each) else each[0].upper() + each[1:]}." for each in resolved.notes
+            )
+            said, warning = ("", notes) if schedule.warm_up >= rounds else (notes, "")
+            parts = [status.cost_ahead(rounds, schedule), forecast, training, said]
+            status.put(self.ahead, paragraph(" ".join(filter(None, parts)), warning))
 
     def _name_changes(self, names: list[str]) -> None:
         method = proper_name(self.run_form.fields["method"].value)

@@ -49,7 +49,7 @@ def filled(
     rounds = values.pop("rounds", class_.presets["paper"]["rounds"])
     optimizer = values.pop("optimizer", None)
     untouched = {name: value for name, value in values.items() if getattr(spec, name) == getattr(RunSpec(), name)}
-    notes = [f"{name} = {value} is the preset '{preset}'s" for name, value in untouched.items()]
+    notes = [f"{name} = {value} comes with the preset '{preset}'" for name, value in untouched.items()]
     if spec.preset not in ("auto", preset):
         notes.append(f"preset '{preset}' is what {spec.method} has for '{spec.preset}'")
     settings = record(build(class_, {**base, **spec.settings}))

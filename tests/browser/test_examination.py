@@ -46,6 +46,9 @@ def test_examine_a_run_click_a_sample_and_browse_its_buffer(context: str, page: 
     page.wait_for_timeout(500)
     bench.screenshot("buffer-dark", artefacts)
     assert min(page.evaluate(CONTRAST, TEXTS)) >= 4.5
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.get_by_role("heading", name="Results")).to_be_visible()
+    assert page.evaluate(SIDE_SCROLL) == [], "the table scrolls by itself"
     assert not bench.errors
 
 

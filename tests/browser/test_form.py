@@ -37,6 +37,7 @@ def test_every_field_has_its_help_and_nothing_scrolls_sideways(context: str, pag
     folder.mkdir()
     torch.save(nets.classifier("resnet20", 3, 10).state_dict(), folder / "bare.pth")
     page.get_by_label("normalization", exact=True).select_option("cifar10")
+    bench.fill("evaluated on", "none")
     bench.fill("teacher", str(folder / "bare.pth"))
     expect(page.locator("b", has_text=f"Teacher {folder}")).to_be_visible()
     for width in (1280, 620):
