@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # a lent machine has the rep
 import gpu_runs
 import torch
 from filelock import FileLock
-from gpu_profile import kernels_by_trial, launches, profiled
+from gpu_profile import launches, profiled
 from gpu_tasks import Request, Task
 from results_page import render
 from rows import FOLDER
@@ -104,9 +104,11 @@ def work(request: Request, tasks: list[Task], again: bool, jobs: int = 1) -> int
         (task for task in tasks if again or not (task.is_recorded or state[task.key] == "finished")),
         key=lambda task: state[task.key] == "failed",
     )
-    do = partial(_in_a_process if jobs > 1 else _do, request)
-    with ThreadPoolExecutor(jobs) as pool:
-        failed = list(pool.map(do, left)) if jobs > 1 else [do(task) for task in left]
+    if jobs > 1:
+        with ThreadPoolExecutor(jobs) as pool:
+            failed = list(pool.map(partial(_in_a_process, request), left))
+    else:
+        failed = [_do(request, task) for task in left]
     if not request.tiny:
         with FileLock(RESULTS.with_suffix(".lock")):
             render()
@@ -245,7 +247,7 @@ def profile() -> list[Task]:
 
 def _profile(pair: str, compile: bool, trial: bool, request: Request) -> dict[str, Any]:
     held = precision.pick("auto", request.device)
-    with kernels_by_trial(trial):
+    with torch.backends.cudnn.flags(enabled=True, benchmark=trial):
         run = Pair.of("resnet8:resnet8" if request.tiny else pair).run(
             "ssd_kd", request.settings("ssd_kd"), precision=held, compile=compile, cache_views=0, device=request.device
         )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -56,17 +54,6 @@ def launches(run: Run) -> dict[str, float] | str:
                 _round(run, **{"g_steps": 1, "s_steps": 1, name: steps})
             counts[phase].append(sum(each.name.startswith(LAUNCHES) for each in recorded.events()))
     return {phase: (many - one) / 4 for phase, (one, many) in counts.items()}
-
-
-@contextmanager
-def kernels_by_trial(wanted: bool) -> Iterator[None]:
-    """Inside, cuDNN tries its kernels for a shape that it meets for the first time, and keeps the fastest."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = wanted
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
 
 
 def _warm_up(run: Run) -> None:

@@ -50,7 +50,9 @@ def hour() -> list[Task]:
 
 
 def _runs(stage: str, benchmark: Benchmark) -> Iterator[Task]:
-    missing = benchmark.missing(Flags())
+    missing, given = benchmark.missing(Flags()), benchmark.settings
+    # as on the CPUs where other runs of its rows were
+    benchmark = dataclasses.replace(benchmark, settings=lambda *row: {"precision": "fp32", **given(*row)})
     for row, seed in benchmark.missing(Flags(again=True)):
         run = partial(_run, benchmark, row, seed, "")
         yield Task(stage, f"{row} seed {seed}", run, 30.0, is_recorded=(row, seed) not in missing)
@@ -71,8 +73,6 @@ def _run(benchmark: Benchmark, row: str, seed: int, networks: str, request: Requ
     settings = dict(benchmark.settings(row, teacher))
     if not found:
         return {"state": "stopped", "reached": "the teacher is not trained"}
-    if not networks:  # as on the CPUs where other runs of its row were
-        settings["precision"] = "fp32"
     if request.tiny:
         few = request.settings(settings["method"])
         settings = {"method": settings["method"], "teacher": settings["teacher"], "rounds": 2, "settings": few}

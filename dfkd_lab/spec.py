@@ -287,7 +287,7 @@ class RunSpec:
     deterministic: bool = setting(False, "on a CUDA GPU, slower kernels that give the same bits each time")
     compile: str = setting(
         "auto",
-        "torch.compile: a minute or two at the start, then faster steps; auto: on a CUDA GPU, from 10,000 steps on",
+        "torch.compile: a minute or two at first, then faster steps; auto: long runs on a CUDA GPU",
         choices=SWITCH,
     )
     evaluate_every: int = setting(

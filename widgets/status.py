@@ -29,6 +29,7 @@ ENDED = ("stopped", "failed", "finished")
 
 
 _turn = threading.RLock()
+"""Whose turn it is to show something, of several threads."""
 
 
 def is_live(requested: bool | None = None) -> bool:
@@ -90,8 +91,7 @@ def pace(reports: Reports) -> str:
 
 def cost_ahead(rounds: int, schedule: Schedule) -> str:
     """What a run will take, as far as its schedule says."""
-    synthesis = rounds * schedule.cycles * schedule.g_steps
-    student = max(0, rounds - schedule.warm_up) * schedule.cycles * schedule.s_steps
+    synthesis, student = schedule.steps(rounds)
     alone = min(schedule.warm_up, rounds)
     first = f"{alone:,} only synthesize" if alone > 1 else "only synthesizes"
     first = "all only synthesize" if alone == rounds else f"the first {first}"

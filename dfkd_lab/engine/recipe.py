@@ -93,10 +93,9 @@ class Schedule:
     student_mode: Literal["train", "eval"] = "eval"
     """The student's mode while the synthesizer is trained; "train" lets its batch norms see those batches."""
 
-    @property
-    def steps_a_round(self) -> int:
-        """Of both kinds, once the student does not rest."""
-        return self.cycles * (self.g_steps + self.s_steps)
+    def steps(self, rounds: int) -> tuple[int, int]:
+        """Those of the synthesizer and of the student in a run of so many rounds."""
+        return rounds * self.cycles * self.g_steps, max(0, rounds - self.warm_up) * self.cycles * self.s_steps
 
     def by(self, optimizer: str) -> Schedule:
         """The same with another optimizer of the student, "sgd" or "adam"; Adam has no weight decay."""

@@ -107,7 +107,7 @@ class Session:
         where = "host" if (before, self.spec.buffer_on) == ("host", "auto") else self.spec.buffer_on
         self.memory = memory_estimate.place(composed, where, evaluate.images if evaluate else None, used, free)
         self.memory.check(self.spec.settings)  # before anything of the run is on the device
-        steps = self.spec.rounds * composed.recipe.schedule.steps_a_round
+        steps = sum(composed.recipe.schedule.steps(self.spec.rounds))
         compile = compilation.is_wanted(self.spec.compile, self.device, steps)
         with memory_estimate.explained(self.spec.settings):
             return Run(composed, evaluate=evaluate, on_step=self._on_step, compile=compile)
