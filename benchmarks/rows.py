@@ -51,6 +51,11 @@ def runs_of(row: Any) -> list[dict[str, Any]]:
     return runs
 
 
+def method_of(row: str) -> str:
+    """With which the name of a row begins: "ssd_kd" of "ssd_kd, 4 times the rounds"."""
+    return row.partition(",")[0]
+
+
 def put(name: str, order: Sequence[str], row: str, run: dict[str, Any], record: Callable[[Any], Any]) -> None:
     """Put a finished run into results/``name``.json, in place of one of the same row and seed; nothing else changes.
 

@@ -1,8 +1,9 @@
 """A U-Net -> half its width, every pixel a class: ``python benchmarks/scenes.py`` writes results/scenes.json.
 
 On scenes the teacher is the built-in one, and every row has about 864 student steps, which is the preset's but for the
-methods in its budget. ``--data camvid`` writes results/camvid.json: rows of about an hour of two cores, from a teacher
-that is trained first (``$DFKD_DATA/camvid``). RESULTS.md is rendered anew.
+methods in its budget and for the rows that say how many times the rounds they have. ``--data camvid`` writes
+results/camvid.json: rows of about an hour of two cores, from a teacher that is trained first (``$DFKD_DATA/camvid``).
+RESULTS.md is rendered anew.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from functools import partial
 from typing import Any, Literal
 
 from benchmark import Benchmark, Flags, command
-from rows import curve_and_settings
+from rows import curve_and_settings, method_of
 
 from dfkd_lab import RunFolder
 
@@ -25,6 +26,8 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "alone": {},
         "noise": {},
         "untrained": {},
+        "ssd_kd, 4 times the rounds": {"rounds": 360, "evaluate_every": 24},
+        "fast, 4 times the rounds": {"rounds": 360, "evaluate_every": 24},
     },
     "camvid": {
         "kd": {"rounds": 144},
@@ -34,7 +37,7 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "noise": {"rounds": 144},
     },
 }
-"""By data set: the settings of each method beside its preset's."""
+"""By data set and row, which begins with its method: the settings beside the preset's."""
 SEEDS = {"scenes": (0, 1, 2), "camvid": (0,)}
 
 
@@ -45,11 +48,11 @@ class Scenes(Flags):
     data: Literal["scenes", "camvid"] = "scenes"
 
 
-def settings(data: str, method: str, teacher: Callable[..., str]) -> dict[str, Any]:
-    """Of the runs of a method."""
+def settings(data: str, row: str, teacher: Callable[..., str]) -> dict[str, Any]:
+    """Of the runs of a row."""
     pair = {"teacher": "scenes" if data == "scenes" else teacher("unet_24", data), "student": "unet_12", "data": data}
     every = {"evaluate_every": 6} if data == "scenes" else {}
-    return {"method": method, **BUDGETS[data][method], **pair, **every}
+    return {"method": method_of(row), **every, **BUDGETS[data][row], **pair}
 
 
 def facts(folder: RunFolder) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dfkd_lab.methods import composition, diagram
 from dfkd_lab.runs.commands import CHOOSE_PRESET
 from dfkd_lab.runs.planning import ResolvedRun, plan, settled
 from dfkd_lab.spec import RunSpec, setting_type, settings_of
+from dfkd_lab.teachers import BUILT_IN
 from widgets import form, status, visitor
 from widgets.cards import Cards
 from widgets.commands import Commands
@@ -50,7 +51,7 @@ class Choice:
             FIRST,
             choices={"method": [(offered(name), name) for name in methods.METHODS]},
             suggestions={
-                "teacher": (*teachers.BUILT_IN, *teachers.near_by()),
+                "teacher": (*BUILT_IN, *teachers.near_by()),
                 "student": nets.CLASSIFIERS,
                 "data": data.EVALUATION_SETS,
             },
@@ -122,8 +123,16 @@ class Choice:
             if name == "method":
                 self._show_method()
             elif name in CHOOSE_PRESET:
+                if name == "teacher":
+                    self._bring_its_own()
                 self._follow_preset()
         self._examine()
+
+    def _bring_its_own(self) -> None:
+        """Have a built-in teacher's student and data, where those of another built-in one stand."""
+        fields, own = self.run_form.fields, {name: (each.student, each.spec.data) for name, each in BUILT_IN.items()}
+        if (name := fields["teacher"].value) in own and (fields["student"].value, fields["data"].value) in own.values():
+            fields["student"].value, fields["data"].value = own[name]
 
     def _show_method(self, keep: bool = True) -> None:
         """The form of the method, filled by the preset: what is seen is what will run. A person's changes are kept."""
@@ -254,6 +263,7 @@ class Choice:
         self.settings.titles = (f"Settings of {method}{notes[0]}",)
         self.slots.titles = (f"Slots of {method}, to look at and to replace{notes[1]}",)
         preset = self._preset().preset
+        status.put(self.reset, f"Reset to preset '{preset}'", "description")
         called = ", ".join(LABELS.get(name, name) for name in names)
         text = f"Changed from the preset '{preset}': {called}." if names else f"All as in preset '{preset}'."
         status.put(self.changes, paragraph(text))
@@ -262,15 +272,13 @@ class Choice:
         self.about, self.ahead, self.changes = (
             ipywidgets.HTML(layout=ipywidgets.Layout(min_width="0", margin="2px 0")) for _ in range(3)
         )
-        resets = [
-            _button("Reset to preset", "Take back every change of rounds, settings and slots", self.fill),
-            _button("Reset to the paper's", "Take the settings the paper gives", lambda: self.fill("paper")),
-        ]
+        self.reset = form.button("Reset to preset", "Take back every change of rounds, settings and slots", self.fill)
+        paper = form.button("Take the paper's", "Choose the preset that the paper gives", lambda: self.fill("paper"))
         self.commands = Commands()
         self.steps = Steps({
             "Teacher": [self.cards.teacher],
             "Method and student": [self.about, self.cards.student],
-            "Budget": [self.ahead, self.changes, ipywidgets.Box(resets, layout=ROW), self.commands],
+            "Budget": [self.ahead, self.changes, ipywidgets.Box([self.reset, paper], layout=ROW), self.commands],
         })  # fmt: skip
         self.picture = ipywidgets.HTML()
         drawn = ipywidgets.VBox([self.picture, self.slot_form.widget])
@@ -290,9 +298,3 @@ class Choice:
             yield
         finally:
             self._busy = False
-
-
-def _button(name: str, tooltip: str, action: Callable[[], None]) -> ipywidgets.Button:
-    button = form.button(name, tooltip)
-    button.on_click(lambda button: action())
-    return button

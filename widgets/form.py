@@ -187,10 +187,13 @@ def close(widget: Any) -> None:
     widget.close()
 
 
-def button(name: str, tooltip: str) -> ipywidgets.Button:
-    """A button as wide as its name."""
+def button(name: str, tooltip: str, action: Callable[[], object] | None = None) -> ipywidgets.Button:
+    """A button as wide as its name, with what a press of it does."""
     layout = ipywidgets.Layout(flex="0 0 auto", width="auto")
-    return ipywidgets.Button(description=name, tooltip=tooltip, layout=layout)
+    made = ipywidgets.Button(description=name, tooltip=tooltip, layout=layout)
+    if action:
+        made.on_click(lambda button: action())
+    return made
 
 
 def written(value: Any) -> str:

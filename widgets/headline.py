@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from dfkd_lab.runs import records
 from widgets import status
 from widgets.series import Reports
 
@@ -14,10 +15,15 @@ STYLE = f"""<style>
 .dfkd-headline b.dfkd-figure {{ font-size: 30px; line-height: 1.1; font-weight: 600;
     font-variant-numeric: tabular-nums; }}
 .dfkd-headline span.dfkd-what {{ display: block; font-size: 13px; line-height: 1.3; }}
-.dfkd-headline div.dfkd-rest {{ flex: 1 1 320px; line-height: 1.4; font-size: 13px; }}
+.dfkd-headline > div:first-of-type {{ min-width: 165px; }}
+.dfkd-headline div.dfkd-rest {{ flex: 1 1 320px; line-height: 1.4; font-size: 13px; display: grid; }}
+.dfkd-rest > div {{ grid-area: 1 / 1; min-width: 0; }}
+.dfkd-rest > div.dfkd-reserve {{ visibility: hidden; line-height: 1.5; }}
 .dfkd-headline b.dfkd-alarms {{ color: {status.WARNING}; }}
 </style>"""
 NONE = "–"
+USED = "999,999 images synthesized · 999 M teacher queries · 9 alarms, below"
+"""As long as what a run has used is written."""
 
 
 def html(now: Mapping[str, Any], reports: Reports, teacher_accuracy: float | None = None, alarms: int = 0) -> str:
@@ -41,7 +47,8 @@ def html(now: Mapping[str, Any], reports: Reports, teacher_accuracy: float | Non
     line = status.line(now, reports, measured=False)
     sounding = f" · <b class='dfkd-alarms'>{alarms} alarm{'s' if alarms > 1 else ''}, below</b>" if alarms else ""
     used = f"<div>{escape(spent(reports))}{sounding}</div>" if last else ""
-    return f"{STYLE}<div class='dfkd-headline'>{''.join(figures)}<div class='dfkd-rest'>{used}{line}</div></div>"
+    rest = f"<div>{used}{line}</div>{_reserve(now.get('rounds') or (last.rounds if last else 0))}"
+    return f"{STYLE}<div class='dfkd-headline'>{''.join(figures)}<div class='dfkd-rest'>{rest}</div></div>"
 
 
 def percent(value: float | None) -> str:
@@ -61,6 +68,16 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {unit}"
     return f"{number:,.0f}"
+
+
+def _reserve(rounds: int) -> str:
+    """Room for the longest text that a run of so many rounds comes to, so that nothing below jumps."""
+    if not rounds:
+        return ""
+    verdict = records.verdict({"sessions": [{"sealed_rounds": rounds}]}, rounds)
+    longest = f"finished · round {rounds} of {rounds} · 99 min a round, 99 min in all · agreement 0.000"
+    text = f"{USED}<br>{longest} · the distillation {verdict}<br><progress></progress>"
+    return f"<div class='dfkd-reserve' aria-hidden='true'>{text}</div>"
 
 
 def _figure(value: str, what: str) -> str:

@@ -17,8 +17,7 @@ from dfkd_lab.runs.records import verdict
 from dfkd_lab.runs.timing import duration
 from dfkd_lab.spec import record
 from dfkd_lab.system.files import write_atomically
-from widgets import class_figures, figures, series
-from widgets import samples as grids
+from widgets import class_figures, figures, sample_grid, series
 from widgets.confusion import confusions
 from widgets.memory_figure import buffer
 
@@ -130,9 +129,10 @@ def _samples(folder: RunFolder) -> str:
     if not samples:
         return "<p>No round is finished yet.</p>"
     latest = max(samples)
-    png, facts = grids.read(samples[latest])
-    words = grids.caption(latest, facts, grids.eases_off(folder))
-    return f"<figure>{grids.html(png, facts)}<figcaption>{words}</figcaption></figure>"
+    png, facts = sample_grid.read(samples[latest])
+    words = sample_grid.caption(latest, facts, sample_grid.eases_off(folder))
+    grid = sample_grid.html(png, facts, sample_grid.class_names(folder))
+    return f"<figure>{grid}<figcaption>{words}</figcaption></figure>"
 
 
 def _seal(seal: Mapping[str, Any], rounds: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from dfkd_lab import methods
+from dfkd_lab import methods, teachers
 from dfkd_lab.cli import notebook
 from dfkd_lab.cli.flags import first_interrupt, parse, read, refuse_twice
 from dfkd_lab.cli.outcome import conclude
@@ -54,9 +54,9 @@ def demo(arguments: list[str]) -> None:
     if not {"-h", "--help"}.isdisjoint(arguments):
         tyro.cli(Demo, prog="dfkd_lab demo", args=["--help"])
     request = read(Demo, arguments, "demo")
-    scenes = {"teacher": "scenes", "student": "unet_12", "data": "scenes"} if request.data == "scenes" else {}
-    out = request.out or f"runs/demo-{'scenes-' if scenes else ''}seed{request.seed}"
-    folder = notebook.execute("10_run", {"method": "ssd_kd", "seed": str(request.seed), "out": out, **scenes})
+    pair = {"teacher": request.data, "student": teachers.BUILT_IN[request.data].student, "data": request.data}
+    out = request.out or f"runs/demo-{'scenes-' if request.data == 'scenes' else ''}seed{request.seed}"
+    folder = notebook.execute("10_run", {"method": "ssd_kd", "seed": str(request.seed), "out": out, **pair})
     assert folder is not None
     print(f"report {folder.path / 'report.html'}")
     conclude(folder)

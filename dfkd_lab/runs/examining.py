@@ -29,6 +29,7 @@ from dfkd_lab.system.faults import reason
 from dfkd_lab.teachers import Card, Teacher, class_order
 
 Say = Callable[[str], object]
+OTHER_PRECISION = "both networks in fp32 here, the run in bf16, so that a probability may differ in its second decimal"
 
 
 @torch.no_grad()
@@ -62,10 +63,10 @@ def examine(folder: RunFolder, trust_code: str = "", say: Say = lambda sentence:
         student_sha256=weights_sha256(student),
         teacher_sha256=teacher.sha256,
         task=teacher.card.task,
-        class_names=_class_names(teacher, split),
+        class_names=class_order.shown_names(teacher.card, split),
         evaluation=None if split is None else pair.on_labels(spec.data, split, say),
         **pair.on_synthetic(chosen, say),
-        remarks=remarks,
+        remarks=(*remarks, *([OTHER_PRECISION] if spec.precision == "bf16" else [])),
         measured=provenance(pair.device),
     )
     _keep(folder, found)
@@ -249,9 +250,3 @@ def _synthetic_images(
         found = replace(found, history=losses, history_rounds=rounds)
     n = min(MOST_IMAGES, max(1, MOST_IMAGE_BYTES // found.images[0].numel()))
     return found if len(found.images) <= n else replace(found.spread(n), origin=f"{n:,} of {found.origin}")
-
-
-def _class_names(teacher: Teacher, split: data.Split | None) -> tuple[str, ...]:
-    """Of the outputs: the teacher's, else those of the evaluation set, else their numbers."""
-    own = split.class_names if split and len(split.class_names) == teacher.card.classes else ()
-    return class_order.names_of(teacher.card) or own or teacher.class_names

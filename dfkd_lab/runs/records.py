@@ -14,7 +14,7 @@ from dfkd_lab.nets import python_file
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.seal import Seal
 from dfkd_lab.spec import RunSpec
-from dfkd_lab.teachers import Teacher
+from dfkd_lab.teachers import Measurement, Teacher, class_order
 
 
 def of_plan(spec: RunSpec) -> dict[str, Any]:
@@ -24,6 +24,12 @@ def of_plan(spec: RunSpec) -> dict[str, Any]:
         "method": {"name": spec.method, "certainty": certainty, "replaced": composition.replaced(spec)},
         "seed": spec.seed,
     }
+
+
+def of_teacher(teacher: Teacher, measured: Measurement | None, split: data.Split | None) -> dict[str, Any]:
+    """The teacher, what was measured of it on ``split``, and what its outputs are called."""
+    names = class_order.shown_names(teacher.card, split)
+    return {"accuracy": None, **teacher.describe(measured), "class_names": list(names)}
 
 
 def of_student(spec: RunSpec, student: nn.Module) -> dict[str, Any]:

@@ -284,7 +284,7 @@ class Session:
             **records.of_plan(self.spec),
             "memory": self.memory.record(),
             "notes": [*self.folder.notes(), *(each.reading for each in (self.real, split) if each and each.reading)],
-            "teacher": {"accuracy": None, **self.teacher.describe(self.calibration)},
+            "teacher": records.of_teacher(self.teacher, self.calibration, split),
             "student": records.of_student(self.spec, self.run.student),
             "evaluation": records.of_evaluation(self.spec.data, split),
             "sessions": [*self.folder.manifest().get("sessions", []), session],

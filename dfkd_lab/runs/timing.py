@@ -75,7 +75,7 @@ def _wait(device: torch.device) -> None:
 
 
 LEFT_OUT = 1.25
-"""What losses, views, memories and optimizers add to the passes of the networks, about."""
+"""What losses, views, memories, optimizers and evaluations add to the passes of the networks, about."""
 
 
 def rounds_within(seconds: float, run: ComposedRun, shape: tuple[int, int, int]) -> int:
@@ -95,9 +95,9 @@ def expected(run: Run, shape: tuple[int, int, int]) -> str:
 
 
 def sentence(seconds: float, device: torch.device) -> str:
-    """What is said before a run begins."""
+    """What is said before a run begins whose passes take ``seconds``."""
     where = "this CPU" if device.type == "cpu" else "this GPU"
-    return f"about {duration(seconds)} on {where}, by one timed step"
+    return f"about {duration(LEFT_OUT * seconds)} on {where}, by one timed step"
 
 
 def duration(took: float) -> str:

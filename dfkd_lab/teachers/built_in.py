@@ -22,6 +22,8 @@ class BuiltIn:
     spec: TeacherSpec
     recipe: TrainingRecipe
     file: str
+    student: str
+    """The one that goes with it: half as wide, or less."""
 
     @property
     def path(self) -> Path:
@@ -40,9 +42,14 @@ class BuiltIn:
 
 BUILT_IN = {
     "digits": BuiltIn(
-        TeacherSpec("convnet_32", "digits", epochs=20, device="cpu"), DIGITS, "digits-convnet_32-v1.safetensors"
+        TeacherSpec("convnet_32", "digits", epochs=20, device="cpu"),
+        DIGITS,
+        "digits-convnet_32-v1.safetensors",
+        "convnet_8",
     ),
-    "scenes": BuiltIn(TeacherSpec("unet_24", "scenes", epochs=8, device="cpu"), DENSE, "scenes-unet_24-v1.safetensors"),
+    "scenes": BuiltIn(
+        TeacherSpec("unet_24", "scenes", epochs=8, device="cpu"), DENSE, "scenes-unet_24-v1.safetensors", "unet_12"
+    ),
 }
 
 

@@ -47,6 +47,15 @@ def names_of(card: Card) -> tuple[str, ...]:
     return card.class_names or (row.class_names if row else ())
 
 
+def shown_names(card: Card, split: data.Split | None = None) -> tuple[str, ...]:
+    """What the teacher's outputs are called where they are shown.
+
+    By their names, else by those of the evaluation set if it has as many classes, else by their numbers.
+    """
+    known = (names_of(card), split.class_names if split else ())
+    return next((names for names in known if len(names) == card.classes), tuple(map(str, range(card.classes))))
+
+
 def check(logits: Tensor, split: data.Split, margin: float) -> None:
     """Refuse folders in another order than the outputs, seen by what the teacher says of most images of each class.
 

@@ -47,7 +47,7 @@ class Teacher:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Of its outputs; their numbers where nobody has named them."""
-        return class_order.names_of(self.card) or tuple(map(str, range(self.card.classes)))
+        return class_order.shown_names(self.card)
 
     @property
     def data_at_hand(self) -> str:
@@ -67,7 +67,6 @@ class Teacher:
             "parameters": nets.parameter_count(self.model),
             "task": self.card.task,
             "classes": self.card.classes,
-            **({"class_names": list(self.class_names)} if self.card.task == "segmentation" else {}),
             "shape": list(self.card.shape),
             "batch_norm_layers": len(self.norms),
             "running_mean": _range(means),

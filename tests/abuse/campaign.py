@@ -28,7 +28,7 @@ from tests.support import tiny
 from widgets import report
 from widgets.compare.groups import Run
 from widgets.history import History
-from widgets.samples import read as read_samples
+from widgets.sample_grid import read as read_samples
 
 LONGEST_S = 5.0
 """That anything may take to be read or refused."""

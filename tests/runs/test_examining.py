@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """A run on digits whose memory keeps images, examined; tests only read it."""
-    folder = finished(tmp_path_factory.mktemp("examined") / "kept")
+    folder = finished(tmp_path_factory.mktemp("examined") / "kept", precision="fp32")
     examine(folder)
     return folder
 
@@ -124,7 +124,7 @@ def test_a_run_is_examined_as_it_was_saved_last_and_goes_on_as_if_it_had_not_bee
 
 @pytest.mark.parametrize("method", ["zskt"])
 def test_a_run_that_keeps_no_images_is_examined_on_drawn_ones_without_any_data(method: str, tmp_path: Path) -> None:
-    folder = finished(tmp_path / "live", method, data="none")
+    folder = finished(tmp_path / "live", method, data="none", precision="fp32")
     first, again = examine(folder), examine(folder)
     assert first.evaluation is None
     assert first.remarks == ("it has no evaluation set",)
@@ -372,3 +372,9 @@ def test_a_sample_grid_says_of_each_image_what_the_teacher_sees_on_that_very_ima
     assert probabilities.argmax(1).tolist() == [cell["predicted"] for cell in cells] == [cell["row"] for cell in cells]
     told = torch.tensor([cell["confidence"] for cell in cells])
     assert torch.allclose(probabilities.amax(1), told, atol=0.02), "but for what is lost in 8 bits"
+
+
+def test_that_the_run_had_another_precision_is_said(tmp_path: Path) -> None:
+    found = examine(finished(tmp_path / "half", precision="bf16"))
+    assert found.remarks == (examining.OTHER_PRECISION,)
+    assert examine(finished(tmp_path / "whole", precision="fp32")).remarks == ()

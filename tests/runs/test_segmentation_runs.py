@@ -20,8 +20,7 @@ from dfkd_lab.teachers import dense
 from dfkd_lab.teachers.teacher_spec import TeacherSpec
 from dfkd_lab.teachers.training import TeacherTraining
 from tests.support import events_of, tiny
-from widgets import figures, report
-from widgets import samples as grids
+from widgets import figures, report, sample_grid
 
 DENSE = ("dfad", "dafl", "fast", "ssd_kd", "noise", "untrained", "kd", "alone")
 """Methods that have settings for a class a pixel."""
@@ -107,16 +106,16 @@ def test_maps_are_kept_shown_and_reported(
     assert said.out.startswith("student mIoU 0.")
     assert "round 3 of 3: mIoU 0." in said.err
     folder = RunFolder(out)
-    png, facts = grids.read(folder.samples()[3])
+    png, facts = sample_grid.read(folder.samples()[3])
     assert facts is not None
     assert facts["legend"][0] == {"name": "background", "color": [68, 68, 68]}
     assert [each["name"] for each in facts["legend"]][1:] == list("0123456789")
     with Image.open(folder.samples()[3]) as grid:
         assert grid.size == (3 * 32 + 2 * maps.GAP, 4 * 32 + 3 * maps.GAP)
-    shown = grids.html(png, facts)
+    shown = sample_grid.html(png, facts)
     assert shown.count("rgb(") == CLASSES
     assert "width: min(100%, 200px)" in shown, "100 pixels, enlarged a whole number of times"
-    assert "the teacher's map, the student's map; they agree on" in grids.caption(3, facts)
+    assert "the teacher's map, the student's map; they agree on" in sample_grid.caption(3, facts)
     page = report.page(folder)
     assert "student mIoU, last round" in page
     assert "accuracy, last round" not in page

@@ -97,5 +97,5 @@ def test_rounds_and_minutes_are_one_too_many() -> None:
     ("seconds", "words"), [(12, "12 s"), (200, "3 min"), (9000, "2.5 h"), (165_600, "46 h"), (400_000, "5 days")]
 )
 def test_what_is_ahead_is_said_in_words(seconds: float, words: str) -> None:
-    assert timing.sentence(seconds, CPU) == f"about {words} on this CPU, by one timed step"
+    assert timing.sentence(seconds / timing.LEFT_OUT, CPU) == f"about {words} on this CPU, by one timed step"
     assert "this GPU" in timing.sentence(seconds, torch.device("cuda"))

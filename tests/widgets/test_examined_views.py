@@ -13,7 +13,7 @@ from dfkd_lab.runs import examination, examine
 from dfkd_lab.runs import samples as grids
 from tests.support import finished
 from tests.widgets.test_confusion import COUNTS, found
-from widgets import confusion, enlarged, examining, live, report, samples, views
+from widgets import confusion, enlarged, examining, live, report, sample_grid, samples, views
 from widgets.pressable import markup
 
 pytestmark = pytest.mark.slow
@@ -129,7 +129,7 @@ def test_a_click_on_a_sample_enlarges_it_as_far_as_its_json_knows(mine: RunFolde
     shown.press("0")
     html = markup(*shown.grid.content)
     assert "<td class='student'>unknown</td>" in html
-    assert samples.UNEXAMINED.replace('"', "&quot;") in html or samples.UNEXAMINED in html
+    assert sample_grid.UNEXAMINED.replace('"', "&quot;") in html or sample_grid.UNEXAMINED in html
     shown.press("back")
     assert "data-focus='yes'" in markup(*shown.grid.content)
 

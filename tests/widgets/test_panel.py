@@ -225,15 +225,28 @@ def test_changes_are_named_kept_and_taken_back(make_panel: Any) -> None:
     assert choice.settings.titles == ("Settings of SSD-KD (1 changed)",), "the buffer's size is not in that fold"
     choice.run_form.fields["data"].value = "none"
     assert choice.method_form.value["g_lr"] == 0.5, "other data does not undo what was typed"
-    click(choice, "Reset to preset")
+    click(choice, "Reset to preset 'digits'")
     assert choice.method_form.value == plan(method="ssd_kd", preset="digits").settings
     assert choice.values()["settings"] == {}
     assert "All as in preset" in choice.changes.value
-    click(choice, "Reset to the paper's")
+    click(choice, "Take the paper's")
+    assert choice.reset.description == "Reset to preset 'paper'", "what is reset to is what was chosen last"
     paper = plan(method="ssd_kd", preset="paper")
     assert choice.method_form.value == plan(choice.values()).settings == paper.settings
     assert choice.run_form.value["rounds"] == paper.rounds
     assert choice.run_form.value["preset"] == "paper"
+
+
+def test_a_built_in_teacher_brings_its_student_and_its_data(make_panel: Any) -> None:
+    fields = make_panel().choice.run_form.fields
+    pair = lambda: (fields["student"].value, fields["data"].value)  # noqa: E731
+    fields["teacher"].value = "scenes"
+    assert pair() == ("unet_12", "scenes")
+    fields["teacher"].value = "digits"
+    assert pair() == ("convnet_8", "digits")
+    fields["student"].value = "convnet_16"
+    fields["teacher"].value = "scenes"
+    assert pair() == ("convnet_16", "digits"), "what a person typed is refused, and not replaced"
 
 
 @pytest.fixture

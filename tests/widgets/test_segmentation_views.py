@@ -16,7 +16,7 @@ from dfkd_lab import RunFolder, Session, nets, plan, teachers
 from dfkd_lab.engine.report import Report
 from dfkd_lab.runs import maps, samples
 from tests.widgets.test_pictures import pixels, where
-from widgets import class_figures, compare, confusion, figures, live, pictures, report, sample_maps, views
+from widgets import class_figures, compare, confusion, figures, live, pictures, report, sample_grid, sample_maps, views
 from widgets.choice import Choice
 from widgets.pressable import markup
 
@@ -155,7 +155,7 @@ def test_a_row_of_a_grid_is_enlarged_with_the_pixels_that_each_network_gives_to_
     teacher[1, 0], student[1, 0, 0] = 2, 1
     file = tmp_path / "round_0000001.png"
     samples.write(file, ["sky", "road", "car"], {"images": images, "predicted": teacher, "student": student})
-    _, facts = widgets.samples.read(file)
+    _, facts = sample_grid.read(file)
     first, second = (sample_maps.enlarged(file, facts, place) for place in (0, 1))
     assert first.probabilities == [("sky", 1.0, 1.0)]
     assert second.probabilities == [("sky", 0.75, 0.95), ("road", 0.0, 0.05), ("car", 0.25, 0.0)]
@@ -174,7 +174,7 @@ def test_the_rows_of_a_grid_are_buttons_that_enlarge_them(dense: RunFolder) -> N
     shown = widgets.samples.Samples()
     shown.attach(dense)
     shown.refresh(0)
-    _, facts = widgets.samples.read(dense.samples()[2])
+    _, facts = sample_grid.read(dense.samples()[2])
     html = markup(*shown.grid.content)
     assert html.count("data-press") == facts["images"] == samples.MAPS
     shown.press("1")
@@ -186,4 +186,4 @@ def test_the_rows_of_a_grid_are_buttons_that_enlarge_them(dense: RunFolder) -> N
     assert f"3 of {facts['images']}" in markup(*shown.grid.content)
     shown.press("back")
     assert "data-focus" in markup(*shown.grid.content)
-    assert "data-press" not in widgets.samples.html(b"", facts), "a report has no kernel to press for"
+    assert "data-press" not in sample_grid.html(b"", facts), "a report has no kernel to press for"
