@@ -48,6 +48,11 @@ def keep_freed_memory() -> bool:
     return False
 
 
+def usable_cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def psutil_or_none() -> ModuleType | None:
     """psutil, which Jupyter brings; None on a machine that has torch alone, where memory is then unknown."""
     try:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from plotly.subplots import make_subplots
 
-from dfkd_lab import RunFolder, Session, plan
+from dfkd_lab import RunError, RunFolder, Session, SpecError, plan
 from dfkd_lab.engine.report import Cost, Report
 from dfkd_lab.nets.wrap import Frozen
 from dfkd_lab.primitives.batch import Batch
@@ -32,6 +32,7 @@ from widgets.lessons import (
     inversion,
     lesson_runs,
     pixels,
+    side_by_side,
     small,
 )
 from widgets.status import AMBER
@@ -197,6 +198,58 @@ def test_an_interrupted_run_goes_on(here: Path) -> None:
     folder = lessons.run("99", {"one": spec}, lambda session: rounds.append(session.run.round))["one"]
     assert rounds == [2]
     assert len(events_of(folder)) == 2
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine has, and runs that are long enough."""
+    monkeypatch.setattr(side_by_side, "usable_cores", lambda: 2)
+    monkeypatch.setattr(side_by_side, "FEWEST_STEPS", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_cores")
+def test_longer_runs_are_computed_at_a_time_and_give_what_one_gives(here: Path) -> None:
+    said: list[str] = []
+    arms = lessons.vary({"game": plan(GAME)}, seed=(0, 1, 2))
+    left = {
+        name: each.into(lesson_runs.folder_of("99", each.spec).path, evaluate_every=1) for name, each in arms.items()
+    }
+    assert side_by_side.worthwhile([*left.values()])
+    folders = {name: RunFolder.of(each.spec) for name, each in left.items()}
+    lesson_runs._several(left, folders, said.append)
+    assert [folder.status()["state"] for folder in folders.values()] == ["finished"] * 3
+    assert "3 of 3 runs finished" in said[-1]
+    assert "<progress value='6' max='6'" in said[-1]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        alone = lessons.run("98", {"one": plan(GAME, seed=2)})["one"]
+    finally:
+        torch.set_num_threads(threads)
+    students = [(each.path / "student.safetensors").read_bytes() for each in (alone, folders["game", 2])]
+    assert students[0] == students[1]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_cores")
+def test_what_is_interrupted_or_refused_at_a_time_is_saved_and_goes_on(here: Path) -> None:
+    long = plan(GAME, rounds=4000, checkpoint_s=1000.0).into(here / "long")
+    (here / "held").mkdir(parents=True)
+    (here / "held" / "spec.yaml").write_text("method: nothing")
+    with pytest.raises((SpecError, RunError), match="held"):
+        list(side_by_side.carry_out([long, plan(GAME).into(here / "held")], 0.05))
+    folder = RunFolder(here / "long")
+    assert folder.status()["state"] == "stopped"
+    assert 0 < folder.status()["round"] < 4000
+    assert len(events_of(folder)) == folder.status()["round"]
+
+
+@pytest.mark.parametrize(("cores", "steps", "count"), [(1, 0, 2), (2, 10_000, 2), (2, 0, 1)])
+def test_few_short_runs_start_no_processes(cores: int, steps: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side_by_side, "usable_cores", lambda: cores)
+    monkeypatch.setattr(side_by_side, "FEWEST_STEPS", steps)
+    assert not side_by_side.worthwhile([plan(GAME)] * count)
 
 
 def test_what_a_ring_holds(tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ from dfkd_lab import ResolvedRun, RunFolder, RunSpec, Session
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.runs import resolve
 from dfkd_lab.runs.folder import NOT_IDENTITY, runs_root
+from dfkd_lab.runs.timing import duration
 from dfkd_lab.spec import record
 from widgets import status
+from widgets.lessons import side_by_side
 
 PERIOD_S = 0.5
 ROWS = ("images", "labels", "predicted", "priorities")
@@ -42,31 +44,64 @@ def _with(spec: RunSpec, name: str, value: int) -> ResolvedRun:
 
 
 def run(
-    lesson: str, arms: Mapping[Key, ResolvedRun], keep: Callable[[Session], None] = lambda session: None
+    lesson: str, arms: Mapping[Key, ResolvedRun], keep: Callable[[Session], None] | None = None
 ) -> dict[Key, RunFolder]:
     """Run each plan of ``arms`` that has not finished, below runs/lessons, and show how far it is.
 
-    A folder is named after the plan, so that other settings are another run. ``keep`` is called after every round, and
-    every round is evaluated, because a lesson shows it.
+    A folder is named after the plan, so that other settings are another run. Every round is evaluated, because a lesson
+    shows it. Longer runs on a CPU are computed several at a time, unless ``keep`` is to be called after every round.
     """
     folders = {name: folder_of(lesson, each.spec) for name, each in arms.items()}
+    left: dict[Key, ResolvedRun] = {
+        name: arms[name].into(folder.path, evaluate_every=1)
+        for name, folder in folders.items()
+        if folder.status()["state"] != "finished"
+    }
     handle = display(HTML(""), display_id=True)
-    for number, (name, folder) in enumerate(folders.items(), 1):
-        if folder.status()["state"] == "finished":
-            continue
-        session, shown = Session(arms[name].into(folder.path, evaluate_every=1)), 0.0
-        for _ in session:
-            keep(session)
-            if handle and time.monotonic() - shown > PERIOD_S:
-                shown = time.monotonic()
-                line = status.line(folder.status(), folder.reports(), session.teacher_accuracy)
-                handle.update(HTML(f"Run {number} of {len(folders)}: <b>{escape(words(name))}</b>{line}"))
-    if handle:
-        place = escape(str(runs_root() / "lessons"))
-        handle.update(
-            HTML(f"<div role='status'>{len(folders)} run{'s' * (len(folders) > 1)} finished and kept in {place}.</div>")
-        )
+    say = (lambda text: handle.update(HTML(text))) if handle else (lambda text: None)
+    if keep is None and side_by_side.worthwhile([*left.values()]):
+        _several(left, folders, say)
+    else:
+        for number, name in enumerate(folders, 1):
+            if name in left:
+                title = f"Run {number} of {len(folders)}: <b>{escape(words(name))}</b>"
+                _one(Session(left[name]), keep, title, say)
+    place = escape(str(runs_root() / "lessons"))
+    say(f"<div role='status'>{len(folders)} run{'s' * (len(folders) > 1)} finished and kept in {place}.</div>")
     return folders
+
+
+def _one(session: Session, keep: Callable[[Session], None] | None, title: str, say: Callable[[str], object]) -> None:
+    """A run in this process."""
+    shown = 0.0
+    for _ in session:
+        if keep:
+            keep(session)
+        if time.monotonic() - shown > PERIOD_S:
+            shown = time.monotonic()
+            line = status.line(session.folder.status(), session.folder.reports(), session.teacher_accuracy)
+            say(title + line)
+
+
+def _several(left: Mapping[Key, ResolvedRun], folders: Mapping[Key, RunFolder], say: Callable[[str], object]) -> None:
+    """Runs in processes of their own; how far all are is how many of their rounds are done."""
+    rounds, begun = sum(each.spec.rounds for each in left.values()), time.monotonic()
+    before: int | None = None
+    for _ in side_by_side.carry_out([*left.values()], PERIOD_S):
+        states = {name: folders[name].status() for name in left}
+        done = sum(found["round"] for found in states.values())
+        before = done if before is None else before
+        now = [
+            f"<b>{escape(words(name))}</b> (round {found['round']} of {left[name].spec.rounds})"
+            for name, found in states.items()
+            if found["state"] == "running"
+        ]
+        finished = len(folders) - sum(found["state"] != "finished" for found in states.values())
+        left_s = (rounds - done) * (time.monotonic() - begun) / (done - before) if done > before else None
+        ahead = "" if left_s is None else f" · about {duration(left_s)} left"
+        text = f"{finished} of {len(folders)} runs finished{ahead} · at work: {', '.join(now) or 'starting'}"
+        bar = f"<progress value='{done}' max='{rounds}' aria-label='rounds done' style='width: 100%'></progress>"
+        say(f"<div role='status' aria-live='polite'>{text}<br>{bar}</div>")
 
 
 def folder_of(lesson: str, spec: RunSpec) -> RunFolder:

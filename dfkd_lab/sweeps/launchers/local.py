@@ -9,6 +9,7 @@ import torch
 
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.launching import launch
+from dfkd_lab.system.processes import usable_cores
 
 
 class Local:
@@ -21,7 +22,7 @@ class Local:
     def __init__(self, jobs: int = 0):
         self.devices = _cuda_devices()
         self.jobs = jobs or len(self.devices) or 1
-        self.threads = max(1, _cores() // self.jobs)
+        self.threads = max(1, usable_cores() // self.jobs)
 
     def start(self, folder: RunFolder, place: int) -> subprocess.Popen[bytes]:
         """A process whose threads are its share of the cores, on the CUDA device whose turn it is."""
@@ -40,11 +41,6 @@ class Local:
         """SIGTERM."""
         if unit.poll() is None:
             unit.terminate()
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cuda_devices() -> list[str]:
