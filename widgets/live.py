@@ -258,7 +258,7 @@ class Live:
         over = ipywidgets.Box([self.view, self.smoothing], layout=ipywidgets.Layout(flex_flow="row wrap"))
         shown = [over, self.chart, self.examining.widget]
         left = ipywidgets.VBox(shown, layout=ipywidgets.Layout(flex="1 1 480px", min_width="0"))
-        right = ipywidgets.VBox([self.samples.widget], layout=ipywidgets.Layout(flex="0 1 390px", min_width="0"))
+        right = ipywidgets.VBox([self.samples.widget], layout=ipywidgets.Layout(flex="0 1 402px", min_width="0"))
         row = ipywidgets.Box(
             [left, right], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", width="100%")
         )

@@ -20,11 +20,12 @@ SIDE_PX = 32
 STYLE = f"""
 table.dfkd-samples {{ border-collapse: collapse; line-height: 1; width: auto; }}
 table.dfkd-samples th, table.dfkd-samples td {{ border: 0; padding: 1px 1px 2px; text-align: center; width: auto; }}
-table.dfkd-samples th {{ font-weight: 600; padding-right: 6px; text-align: right; }}
-table.dfkd-samples th small {{ font-weight: 400; max-width: 56px; overflow: hidden; text-overflow: ellipsis; }}
+table.dfkd-samples th {{ font-weight: 600; font-size: 13px; padding-right: 4px; text-align: right; }}
+table.dfkd-samples th small {{ font-weight: 400; max-width: 50px; overflow: hidden; text-overflow: ellipsis; }}
 table.dfkd-samples i {{ display: block; margin: auto; width: var(--wide); height: var(--high);
     background-image: var(--sprites); background-size: var(--size); image-rendering: pixelated; }}
-table.dfkd-samples small {{ font-size: 11px; display: block; margin-top: 2px; white-space: nowrap; }}
+table.dfkd-samples small {{ font-size: 11px; letter-spacing: -0.02em; display: block; margin-top: 2px;
+    white-space: nowrap; }}
 table.dfkd-samples .other i {{ outline: 2px solid {AMBER}; outline-offset: -2px; }}
 table.dfkd-samples .other small {{ color: {WARNING}; }}
 img.dfkd-samples {{ image-rendering: pixelated; width: min(100%, 380px); }}
