@@ -20,6 +20,13 @@ UNKNOWN: dict[str, Any] = {
     **{"metric": "", "why": "", "note": "", "tags": []},
 }
 AT_ONCE = ("state", "note", "tags")
+LESSONS = "lessons/"
+"""Below it are the runs of lessons, which are many and nobody's own."""
+
+
+def is_own(name: str) -> bool:
+    """Whether the run that is called ``name``, as below the folder of all runs, belongs to no lesson."""
+    return not name.startswith(LESSONS)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dfkd_lab.errors import RunError
 from dfkd_lab.runs import RunFolder, keeping, list_runs
 from dfkd_lab.runs.folder import BIN
 from widgets import status, visitor
-from widgets.run_rows import RunRows
+from widgets.run_rows import RunRows, is_own
 
 LISTED_EVERY_S = 1.5
 """How often the folders are read again, for those that other processes begin."""
@@ -42,7 +42,7 @@ class RunTable(anywidget.AnyWidget):
     rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     watched = traitlets.Unicode().tag(sync=True)
     marked = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    """Those to be compared; the newest finished ones until a person chooses others."""
+    """Those to be compared; the newest finished ones of one metric until a person chooses others."""
     hidden = traitlets.List(traitlets.Unicode()).tag(sync=True)
     """Columns that are not shown."""
     wanted = traitlets.Unicode().tag(sync=True)
@@ -92,13 +92,12 @@ class RunTable(anywidget.AnyWidget):
         with self._lock:
             self._looked = time.monotonic()
             rows = self._rows.read()
-            finished = [row["name"] for row in rows if row["state"] == "finished" and "/" not in row["name"]]
             if rows != self.rows:
                 self.rows = rows
             if (binned := [_name(each, self.root / BIN) for each in list_runs(self.root / BIN)]) != self.binned:
                 self.binned = binned
             kept = [each for each in self.marked if each in self.folders]
-            self._mark(kept if self._by_hand else finished[:MOST_PRESELECTED])
+            self._mark(kept if self._by_hand else _preselected(rows))
 
     def watch(self, name: str) -> None:
         """Show a run in the panel.
@@ -229,6 +228,12 @@ class RunTable(anywidget.AnyWidget):
 
     def _name_of(self, folder: RunFolder) -> str:
         return _name(folder, self.root)
+
+
+def _preselected(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The newest run that finished, and the next of its metric: accuracy and mIoU say nothing of each other."""
+    finished = [row for row in rows if row["state"] == "finished" and is_own(row["name"])]
+    return [row["name"] for row in finished if row["metric"] == finished[0]["metric"]][:MOST_PRESELECTED]
 
 
 def _name(folder: RunFolder, root: Path) -> str:

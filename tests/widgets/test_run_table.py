@@ -41,8 +41,8 @@ def make(spec: RunSpec, tmp_path: Path) -> Make:
     return one
 
 
-def write(found: RunFolder, state: str, last: float | None) -> None:
-    result = {"rounds": 1, "seconds": 1.0, "last": last, "mu": last}
+def write(found: RunFolder, state: str, last: float | None, metric: str = "accuracy") -> None:
+    result = {"rounds": 1, "seconds": 1.0, "last": last, "mu": last, "metric": metric}
     process = {"pid": os.getpid(), "host": socket.gethostname()}
     status = {"state": state, "round": 1, "rounds": 2, "message": "why", **process, "result": result}
     (found.path / "status.json").write_text(json.dumps(status))
@@ -148,19 +148,20 @@ def test_rows_are_sent_when_one_changed_and_five_hundred_are_kilobytes(
 
 
 def test_at_most_the_two_newest_that_finished_are_marked_until_a_person_does(table: RunTable, make: Make) -> None:
-    for name in ("a", "b", "c", "lesson/d"):
+    for name in ("a", "over-seed/b", "dense", "c", "lessons/d"):
         make(name)
+    write(RunFolder(table.root / "dense"), "finished", 0.5, metric="mIoU")
     make("on", "running")
     table.refresh()
-    assert table.marked == ["c", "b"]
+    assert table.marked == ["c", "over-seed/b"], "none of another metric, and of a lesson only if somebody asks for it"
     write(table.folders["on"], "finished", 0.5)
     table.refresh()
     assert table.marked == ["on", "c"]
-    table.set_state({"marked": ["a", "b"]})
+    table.set_state({"marked": ["a", "over-seed/b"]})
     make("e")
     table.refresh()
-    assert table.marked == ["a", "b"]
-    do(table, "delete", name="b")
+    assert table.marked == ["a", "over-seed/b"]
+    do(table, "delete", name="over-seed/b")
     do(table, "change", name="a", to="better", note="", tags="")
     assert table.marked == ["better"]
 

@@ -19,6 +19,7 @@ from widgets import figures, form, status, visitor
 from widgets.chart import Chart
 from widgets.compare.figures import COSTS, STYLE, by_class, cost_against_accuracy, overlay, results, sentences, settings
 from widgets.compare.groups import Group, Run, grouped, to_csv
+from widgets.run_rows import is_own
 
 NONE_HERE = "No run folder in {} yet. Start a run in the workbench, or with: python -m dfkd_lab demo"
 NONE_FINISHED = "No run in {} is finished yet; name others to compare them as they stand."
@@ -106,9 +107,8 @@ class Compare:
                 self.unreadable.append(f"{folder.name} cannot be read: {error}")
 
     def _finished(self) -> list[str]:
-        """Those of folders of folders, as a lesson's, are compared where they are asked for."""
-        here = (name for name in self.runs if "/" not in name)
-        return [name for name in here if self.runs[name].result["state"] == "finished"]
+        """Those of lessons are compared where they are asked for."""
+        return [name for name, run in self.runs.items() if is_own(name) and run.result["state"] == "finished"]
 
     def _still(self) -> Iterator[Any]:
         groups = self.groups
@@ -163,6 +163,8 @@ class Compare:
         return button
 
     def _choose_finished(self) -> None:
+        """Also those that have finished since the folders were read."""
+        self._read()
         self.choose(self._finished())
 
     def _save(self) -> None:

@@ -290,10 +290,12 @@ def test_references_are_never_shown_without_their_remark(make: Make, tmp_path: P
 
 
 def test_all_finished_are_chosen_unless_names_are_given(make: Make, tmp_path: Path) -> None:
-    for name, state in (("one", "finished"), ("two", "finished"), ("on", "running")):
+    for name, state in (("one", "finished"), ("over-seed/seed0", "finished"), ("on", "running")):
         make(name, state=state)
+    lesson = make("lessons/23/arm-seed0")
     root = tmp_path / "runs"
-    assert set(compare.Compare(root, live=False).chosen) == {"one", "two"}
+    assert set(compare.Compare(root, live=False).chosen) == {"one", "over-seed/seed0"}
+    assert compare.Compare(lesson.path.parent, live=False).chosen == ["arm-seed0"]
     assert compare.Compare(root, live=False, names=" on, one ").chosen == ["on", "one"]
     with pytest.raises(SpecError, match="did you mean 'one'"):
         compare.Compare(root, live=False, names="onne")
@@ -313,7 +315,7 @@ def test_empty_states_say_what_to_do(make: Make, tmp_path: Path, monkeypatch: py
     assert "Choose runs above" in view.message.value
 
 
-def test_choosing_draws_again(two: list[RunFolder], tmp_path: Path) -> None:
+def test_choosing_draws_again(two: list[RunFolder], make: Make, tmp_path: Path) -> None:
     view = compare.Compare(tmp_path / "runs", live=True)
     traces = lambda chart: chart.figure["data"]  # noqa: E731
     assert len(view.list.value) == 4
@@ -326,8 +328,10 @@ def test_choosing_draws_again(two: list[RunFolder], tmp_path: Path) -> None:
     assert view.costs.figure["layout"]["xaxis"]["title"]["text"] == "seconds"
     view.list.value = ()
     assert view.curves.layout.display == "none"
+    make("finished meanwhile")
     view.buttons["All finished"].click()
-    assert len(traces(view.curves)) == 4
+    assert len(view.list.value) == 5
+    assert len(traces(view.curves)) == 5
 
 
 def test_refresh_finds_new_runs_and_keeps_the_choice(two: list[RunFolder], make: Make, tmp_path: Path) -> None:
