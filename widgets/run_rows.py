@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder, contents, list_runs
 from dfkd_lab.runs.standing import AT_WORK
+from widgets import wording
 
 AT_WORK_EVERY_S = 15.0
 """How often the figures of a run that is at work change in the table; a change of state shows at once."""
 FILES = ("status.json", "label.json", "manifest.json")
 UNKNOWN: dict[str, Any] = {
-    **{"method": "", "pair": "", "last": None, "mu": None},
+    **{"method": "", "pair": "", "networks": "", "last": None, "mu": None},
     **{"metric": "", "why": "", "note": "", "tags": []},
 }
 AT_ONCE = ("state", "note", "tags")
@@ -83,14 +83,14 @@ def row_of(name: str, folder: RunFolder) -> dict[str, Any]:
 
 
 def _networks(folder: RunFolder) -> dict[str, str]:
-    """Method, and teacher → student: from the record, which is read sooner than the spec, once there is one."""
+    """Method, and teacher → student without and with folders: from the record, which is read sooner than the spec."""
     manifest = folder.manifest()
     parts = (("method", "name"), ("teacher", "name"), ("student", "net"))
     method, teacher, student = (manifest.get(part, {}).get(name, "") for part, name in parts)
     if not (method and teacher and student):
         spec = folder.spec()
-        method, teacher, student = spec.method, Path(spec.teacher).name, python_file.short(spec.student)
-    return {"method": method, "pair": f"{teacher} → {student}"}
+        method, teacher, student = spec.method, spec.teacher, spec.student
+    return {"method": method, "pair": wording.pair(teacher, student), "networks": f"{teacher} → {student}"}
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:

@@ -85,9 +85,15 @@ class Line {
   fill(cell, column, text) {
     if (cell.dataset.text === text) return;
     cell.dataset.text = text;
-    cell.title = text && ({ state: this.row.why, last: this.row.metric, mu: this.row.metric }[column] || text);
+    cell.title = text && (this.about()[column] || text);
     const tags = this.row.tags.map((each) => make("span", { className: "tag", textContent: each }));
     cell.replaceChildren(...(column === "tags" ? tags : [text]));
+  }
+
+  // What a cell does not say itself.
+  about() {
+    const { why, metric, networks } = this.row;
+    return { state: why, last: metric, mu: metric, pair: networks };
   }
 
   unfold() {

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from dfkd_lab import methods
@@ -55,12 +54,22 @@ def paragraph(text: str, warning: str = "") -> str:
     return f"<div style='line-height: 1.35'>{escape(text)}{warned}</div>" if text or warning else ""
 
 
+def without_folders(teacher: str) -> str:
+    """A teacher's name without the folders of its files, as in resnet20.pth, or NET@resnet20.pth."""
+    return "@".join(part.rpartition("/")[2] for part in teacher.split("@"))
+
+
+def pair(teacher: str, student: str) -> str:
+    """Teacher → student, without the folders of their files."""
+    return f"{without_folders(teacher)} → {python_file.short(student)}"
+
+
 def in_short(values: Mapping[str, Any], named: Iterable[str] = ()) -> str:
     """A run in a line, from the values of its spec; of the method's settings the buffer's size, and those ``named``."""
     settings = values["settings"]
     words = [
         str(values["method"]),
-        f"{Path(str(values['teacher'])).name} → {python_file.short(str(values['student']))}",
+        pair(str(values["teacher"]), str(values["student"])),
         *([f"on {values['data']}"] if values["data"] != values["teacher"] else []),
         *([f"buffer {settings['capacity']:,} images"] if isinstance(settings.get("capacity"), int) else []),
         f"{values['rounds']} rounds",

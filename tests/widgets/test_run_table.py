@@ -64,12 +64,17 @@ def test_a_row_says_what_the_folder_keeps(table: RunTable, make: Make) -> None:
     make("old", "failed", None)
     named = make("lesson/new", last=0.98765)
     keeping.write_label(named, HOSTILE, ["paper", "best"])
-    manifest = {"method": {"name": "fast"}, "teacher": {"name": "resnet20@a.pth"}, "student": {"net": "resnet8"}}
+    manifest = {
+        "method": {"name": "fast"},
+        "teacher": {"name": "resnet20@/of/mine/a.pth"},
+        "student": {"net": "resnet8"},
+    }
     (named.path / "manifest.json").write_text(json.dumps(manifest))
     table.refresh()
     new, old = table.rows
     assert new == {
         **{"name": "lesson/new", "method": "fast", "pair": "resnet20@a.pth → resnet8"},
+        **{"networks": "resnet20@/of/mine/a.pth → resnet8"},
         **{"last": 0.98765, "mu": 0.98765, "metric": "accuracy", "state": "finished", "why": "why"},
         **{"note": HOSTILE, "tags": ["paper", "best"]},
     }

@@ -33,3 +33,16 @@ def test_every_method_fits_its_field_and_is_told_apart() -> None:
 @pytest.mark.parametrize("name", methods.METHODS)
 def test_the_name_in_commands_stands_below(name: str) -> None:
     assert wording.described(name).endswith(f"In commands: {name}.</div>")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "shown"),
+    [
+        ("digits", "digits"),
+        ("/some/where/resnet20.pth", "resnet20.pth"),
+        ("timm:resnet18@weights/a.pth", "timm:resnet18@a.pth"),
+        ("mine/net.py:Net@/of/mine/a.pth", "net.py:Net@a.pth"),
+    ],
+)
+def test_a_teacher_is_named_without_the_folders_of_its_files(teacher: str, shown: str) -> None:
+    assert wording.pair(teacher, "of/mine/net.py:Net") == f"{shown} → net.py:Net"

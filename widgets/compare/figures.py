@@ -19,6 +19,7 @@ from widgets.class_figures import class_axis
 from widgets.compare.groups import HINTS, RESULTS, Group, differing, metric, rows
 from widgets.figures import COLORS, TEXT
 from widgets.series import accuracy, agreement, column
+from widgets.wording import without_folders
 
 COSTS = {
     "images": "images synthesized or given",
@@ -29,11 +30,16 @@ COSTS = {
 """What accuracy can be drawn against."""
 
 NOTHING = "Nothing is chosen, or nothing of it has finished a round yet."
+ONE = "One run is chosen; beside another one, the settings in which they differ stand here."
+ALIKE = "All chosen runs have the same settings but the seed."
 DASHES, SYMBOLS = ("solid", "dot", "dashdot", "longdash"), ("circle", "square", "diamond", "cross")
 LONGEST_LINE = 56
 """Letters of a legend's entry beside each other; it is as wide as that on a page of 620 px."""
 MOST_POINTS, FEWEST_POINTS = 2000, 40  # of all lines together, and of one: a still figure stays some kilobytes
-
+SHARE = {"autorangeoptions": {"clipmin": 0, "clipmax": 1.03}}
+"""An axis of accuracies: around a single point it would go up to 1.5."""
+FROM_NOTHING = {"rangemode": "tozero", "autorangeoptions": {"include": 5}}
+"""An axis of what is counted: around a single point, or few of them, its ticks would be halves."""
 
 LINE = "1px solid rgba(128, 128, 128, 0.35)"
 STYLE = f"""<style>
@@ -59,7 +65,7 @@ def overlay(groups: Sequence[Group]) -> go.Figure:
         figure.add_traces(_curve(each, index, most))
     longest = max((len(run.reports) for each in groups for run in each.runs), default=0)
     known = {
-        f"teacher {run.teacher} {run.result['teacher']:.3f}": run.result["teacher"]
+        f"teacher {without_folders(run.teacher)} {run.result['teacher']:.3f}": run.result["teacher"]
         for each in groups
         for run in each.runs
         if run.result["teacher"] is not None
@@ -71,7 +77,7 @@ def overlay(groups: Sequence[Group]) -> go.Figure:
             go.Scatter(x=ends, y=np.full_like(ends, level), name=escape(name, quote=False), mode="lines", line=line)
         )
     figure.update_xaxes(**figures.by_round(1, longest))
-    figure.update_yaxes(title_text=_unit(groups))
+    figure.update_yaxes(title_text=_unit(groups), **SHARE)
     _themed(figure, groups)
     return figure.update_layout(legend_title_text="line: mean over n seeds; band: lowest to highest seed")
 
@@ -100,8 +106,9 @@ def cost_against_accuracy(groups: Sequence[Group], by: str = "images") -> go.Fig
         )
     spent = [value for each in groups for value in each.values(by)]
     wide = bool(spent) and min(spent) > 0 and max(spent) > 8 * min(spent)
-    figure.update_xaxes(title_text=COSTS[by] + (", log scale" if wide else ""), type="log" if wide else "linear")
-    figure.update_yaxes(title_text=f"{_unit(groups)}, last round")
+    scale = {"type": "log"} if wide else {"type": "linear", **FROM_NOTHING}
+    figure.update_xaxes(title_text=COSTS[by] + (", log scale" if wide else ""), **scale)
+    figure.update_yaxes(title_text=f"{_unit(groups)}, last round", **SHARE)
     _themed(figure, groups)
     return figure.update_layout(legend_title_text="a point a run, a color a setting")
 
@@ -166,7 +173,8 @@ def settings(groups: Sequence[Group]) -> str:
     """Only the settings that differ, a column a group; what only some methods have, always alike, is folded away."""
     found = differing(groups)
     if not found:
-        return "<p>All chosen runs have the same settings but the seed.</p>"
+        alone = sum(len(each.runs) for each in groups) == 1
+        return f"<p>{ONE if alone else ALIKE}</p>"
     heads = ["setting", *(_text(each.label) for each in groups)]
     lines = {name: [_text(name), *map(_setting, values)] for name, values in found.items()}
     here = [line for name, line in lines.items() if len({*map(repr, found[name])} - {"None"}) > 1]

@@ -15,7 +15,7 @@ from IPython.display import HTML, display
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs.folder import list_runs
 from dfkd_lab.spec import unknown
-from widgets import figures, form, status, visitor
+from widgets import figures, form, status, visitor, wording
 from widgets.chart import Chart
 from widgets.compare.figures import COSTS, STYLE, by_class, cost_against_accuracy, overlay, results, sentences, settings
 from widgets.compare.groups import Group, Run, grouped, to_csv
@@ -23,7 +23,8 @@ from widgets.run_rows import is_own
 
 NONE_HERE = "No run folder in {} yet. Start a run in the workbench, or with: python -m dfkd_lab demo"
 NONE_FINISHED = "No run in {} is finished yet; name others to compare them as they stand."
-NONE_CHOSEN = "Choose runs above. Ctrl and a click takes one more, Shift and a click all between."
+NONE_CHOSEN = "Choose runs above."
+SEVERAL = "Ctrl (on a Mac ⌘) and a click takes one more or one less, Shift and a click all between."
 FEWEST_ROWS, MOST_ROWS = 3, 10
 
 
@@ -130,7 +131,7 @@ class Compare:
         self.list = ipywidgets.SelectMultiple(
             rows=FEWEST_ROWS,
             description="runs",
-            tooltip=NONE_CHOSEN,
+            tooltip=SEVERAL,
             layout=ipywidgets.Layout(width="auto", min_width="0"),
             style={"description_width": "48px"},
         )
@@ -149,7 +150,8 @@ class Compare:
             "All finished": self._button("All finished", "Choose every finished run", self._choose_finished),
             "Save as CSV": self._button("Save as CSV", "Write the table of results into the runs folder", self._save),
         }
-        row = ipywidgets.Box([*self.buttons.values()], layout=ipywidgets.Layout(flex_flow="row wrap"))
+        beside = [*self.buttons.values(), ipywidgets.HTML(sentences([SEVERAL]))]
+        row = ipywidgets.Box(beside, layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
         charts = [self.curves, self.tables, self.classes, self.by, self.costs]
         parts = [ipywidgets.HTML(STYLE), self.list, row, self.message, *charts]
         self.widget = ipywidgets.VBox(parts, layout=ipywidgets.Layout(width="100%"))
@@ -208,14 +210,15 @@ class Compare:
 
 
 def _options(runs: Mapping[str, Run]) -> list[tuple[str, str]]:
-    """A line a run, in columns; a list collapses spaces, but not those that do not break."""
+    """A line a run, in columns, the result first, as a name may be long; a list collapses spaces that may break."""
     cells = [
-        (name, run.settings["method"], f"teacher {run.teacher}", f"seed {run.seed}", run.result["state"], _last(run))
+        (_last(run), run.result["state"], name, run.settings["method"],
+         f"teacher {wording.without_folders(run.teacher)}", f"seed {run.seed}")
         for name, run in runs.items()
-    ]
+    ]  # fmt: skip
     widths = [max(map(len, each)) for each in zip(*cells, strict=True)]
     lines = ("  ".join(f"{text:{width}}" for text, width in zip(each, widths, strict=True)) for each in cells)
-    return [(line.rstrip().replace(" ", "\u00a0"), each[0]) for line, each in zip(lines, cells, strict=True)]
+    return [(line.rstrip().replace(" ", "\u00a0"), name) for line, name in zip(lines, runs, strict=True)]
 
 
 def _last(run: Run) -> str:

@@ -184,6 +184,15 @@ def test_costs_far_apart_are_on_a_log_scale_unless_one_is_nothing(make: Make) ->
     assert compare.cost_against_accuracy(compare.group([short, long])).layout.xaxis.type == "linear"
 
 
+def test_axes_end_where_accuracies_do_and_count_in_whole_numbers(make: Make) -> None:
+    one = compare.group([make("one", (0.5,))])
+    curves, costs = compare.overlay(one), compare.cost_against_accuracy(one)
+    for axis in (curves.layout.yaxis, costs.layout.yaxis):
+        assert (axis.autorangeoptions.clipmin, axis.autorangeoptions.clipmax) == (0, 1.03)
+    assert costs.layout.xaxis.rangemode == "tozero"
+    assert costs.layout.xaxis.autorangeoptions.include >= 5, "ticks of a few are whole numbers"
+
+
 def test_an_unknown_cost_is_refused() -> None:
     with pytest.raises(SpecError, match="did you mean 'images'"):
         compare.cost_against_accuracy([], "image")
@@ -197,6 +206,7 @@ def test_only_settings_that_differ_are_listed(two: list[RunFolder], make: Make) 
     folded = compare.settings(compare.group([*two, make("other", method="ssd_kd")]))
     assert folded.index("<td>z_dim</td>") < folded.index("<details>") < folded.index("<td>capacity</td>")
     assert "same settings" in compare.settings(compare.group(two[:3]))
+    assert "One run is chosen" in compare.settings(compare.group(two[:1]))
 
 
 def test_the_csv_has_every_number_unrounded_and_the_settings(two: list[RunFolder], tmp_path: Path) -> None:
@@ -345,6 +355,19 @@ def test_refresh_finds_new_runs_and_keeps_the_choice(two: list[RunFolder], make:
     assert view.list.rows == len(view.runs) == 6
     view.choose(["b-seed0", "early"])
     assert "early has no finished round yet" in view.message.value
+
+
+def test_a_line_begins_with_the_result_and_a_long_path_is_a_name(make: Make, tmp_path: Path) -> None:
+    found = make("one")
+    spec = yaml.safe_load((found.path / "spec.yaml").read_text())
+    (found.path / "spec.yaml").write_text(yaml.safe_dump(spec | {"teacher": "/some/where/teachers/resnet20.pth"}))
+    view = compare.Compare(tmp_path / "runs", live=True)
+    ((line, name),) = view.list.options
+    said = "accuracy 0.800  finished  one  dafl  teacher resnet20.pth  seed 0"
+    assert (line.replace("\u00a0", " "), name) == (said, "one")
+    assert [each["name"] for each in view.curves.figure["data"]][1] == "teacher resnet20.pth 0.990"
+    words = " ".join(getattr(each, "value", "") for each in view.widget.children[2].children)
+    assert "Ctrl" in words, "it is said how several are chosen"
 
 
 def test_saving_writes_into_the_runs_folder_and_says_where(two: list[RunFolder], tmp_path: Path) -> None:
