@@ -23,7 +23,7 @@ from widgets.choice import ROW, Choice
 PERIOD_S = 1.0
 SHOWN = 40
 """Runs that have a line; the others are counted."""
-NOTHING = "Nothing waits here. Choose on the first page, say above what to vary, and add the runs."
+NOTHING = "Nothing waits here. Choose on the page Run, say above what to vary, and add the runs."
 JOBS = (1, 2, 3, 4, 6, 8, 12, 16)
 Show = Callable[[RunFolder], None]
 
@@ -137,14 +137,13 @@ class QueuePanel:
         self.widget = ipywidgets.VBox([self.common, first, self.message, second, self.rows], layout=whole)
 
     def _axis(self, name: str, value: str, text: str) -> tuple[ipywidgets.Dropdown, ipywidgets.Text]:
-        names = variations.axes(self.choice)
         axis = ipywidgets.Dropdown(
-            options=names if value == "seed" else (variations.NONE, *names),
+            options=self._offered(may_be_none=value != "seed"),
             value=value,
             description=name,
             tooltip="The setting in which the runs differ",
             style={"description_width": "40px"},
-            layout=ipywidgets.Layout(width="210px"),
+            layout=ipywidgets.Layout(width="250px"),
         )
         values = ipywidgets.Text(
             value=text,
@@ -158,15 +157,18 @@ class QueuePanel:
         """Say what is chosen now, and have its settings to vary."""
         chosen = variations.described(self.choice)
         status.put(
-            self.common, status.sentence(f"Chosen on the first page: {chosen}. What is varied takes the place of that.")
+            self.common, status.sentence(f"Chosen on the page Run: {chosen}. What is varied takes the place of that.")
         )
-        names = variations.axes(self.choice)
         for number, (axis, _) in enumerate(self.axes):
-            options = names if number == 0 else (variations.NONE, *names)
+            options = self._offered(may_be_none=number > 0)
             if axis.options != options:
-                chosen = axis.value
+                before, names = axis.value, [name for _, name in options]
                 axis.options = options
-                axis.value = chosen if chosen in options else options[0]
+                axis.value = before if before in names else names[0]
+
+    def _offered(self, may_be_none: bool) -> tuple[tuple[str, str], ...]:
+        none = [(variations.NONE, variations.NONE)] if may_be_none else []
+        return (*none, *variations.offered(variations.axes(self.choice)))
 
     def tell(self, action: Callable[[], Any]) -> None:
         """Do what a click asks for; an error becomes a sentence."""
@@ -216,7 +218,7 @@ class Line:
             "↑": ("Earlier", lambda: panel.order.move(name, -1)),
             "↓": ("Later", lambda: panel.order.move(name, 1)),
             "Cancel": ("Take out of the queue; what was computed is kept", lambda: panel.order.cancel(name)),
-            "Watch": ("Show it on the first page", lambda: panel.show(panel.order.folder(name))),
+            "Watch": ("Show it on the page Run", lambda: panel.show(panel.order.folder(name))),
         }
         buttons = []
         for label, (tooltip, action) in actions.items():

@@ -14,6 +14,7 @@ from dfkd_lab.runs.contents import from_yaml
 from dfkd_lab.spec import RunSpec, record
 from dfkd_lab.sweeps import Sweep, from_file
 from widgets.choice import Choice
+from widgets.steps import LABELS
 from widgets.wording import in_short
 
 NONE = "(nothing)"
@@ -28,6 +29,16 @@ def axes(choice: Choice) -> tuple[str, ...]:
     found = [name for each in (choice.run_form, choice.method_form, choice.slot_form, choice.more_form)
              for name in each.fields]  # fmt: skip
     return (*FIRST, *(name for name in found if name not in (*FIRST, *NEVER)))
+
+
+def offered(names: Sequence[str]) -> list[tuple[str, str]]:
+    """``names`` as a list shows them, each with what it shows: first the words of the form, with the name behind them.
+
+    A list is searched by how its entries begin, so those that have other words follow once more by their names.
+    """
+    called = {name: LABELS.get(name, name) for name in names}
+    shown = [(name if word == name else f"{word}: {name}", name) for name, word in called.items()]
+    return [*shown, *((f"{name}: {word}", name) for name, word in called.items() if word != name)]
 
 
 def described(choice: Choice) -> str:

@@ -156,8 +156,18 @@ def test_the_settings_to_vary_follow_the_method(shown: Panel) -> None:
     axis.value = "capacity"
     shown.choice.run_form.fields["method"].value = "dafl"
     assert axis.value == variations.NONE
-    assert "capacity" not in axis.options
-    assert "balance" in axis.options
+    names = [name for _, name in axis.options]
+    assert "capacity" not in names
+    assert "balance" in names
+
+
+def test_settings_to_vary_are_called_as_in_the_form_and_found_by_name_too(shown: Panel) -> None:
+    axis, _ = shown.queue.axes[0]
+    for label, name in (("buffer (images): capacity", "capacity"), ("data: evaluated on", "data"), ("gamma", "gamma")):
+        axis.label = label
+        assert axis.value == name
+    labels = [label for label, _ in axis.options]
+    assert len(set(labels)) == len(labels)
 
 
 def test_a_file_that_a_run_folder_names_is_not_executed_from_the_queue_either(
