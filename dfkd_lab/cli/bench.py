@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import tyro
-
 from dfkd_lab.bench import BenchSpec, measure
-from dfkd_lab.cli.flags import read, switched
+from dfkd_lab.cli.flags import read, show_help, switched
 from dfkd_lab.cli.tables import plain_table
 
 
 def run(arguments: list[str]) -> None:
     """Measure, and print tables or JSON."""
     if not {"-h", "--help"}.isdisjoint(arguments):
-        tyro.cli(BenchSpec, prog="dfkd_lab bench", args=["--help"])
+        show_help(BenchSpec, "bench")
     request = read(BenchSpec, switched(BenchSpec, arguments), "bench")
     result = measure(request)
     print(json.dumps(result, indent=1) if request.json else tables(result))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tyro
-
 from dfkd_lab import export
-from dfkd_lab.cli.flags import read
+from dfkd_lab.cli.flags import read, show_help
 from dfkd_lab.cli.runs import folder_named, trusted_text
 from dfkd_lab.errors import SpecError
 from dfkd_lab.system.text import printable
@@ -16,7 +14,7 @@ CALLED = "export RUN [--to FORMATS], as in: export runs/demo-seed0 --to safetens
 def write(arguments: list[str]) -> None:
     """``export RUN`` writes files; ``--trust-code`` is that of ``resume``, for a student from a Python file."""
     if not {"-h", "--help"}.isdisjoint(arguments):
-        tyro.cli(export.ExportSpec, prog="dfkd_lab export RUN [--trust-code]", args=["--help"])
+        show_help(export.ExportSpec, "export RUN [--trust-code]")
     words, trust_code = trusted_text(arguments)
     if not words or words[0].startswith("-"):
         raise SpecError(f"export takes a run folder before its settings: {CALLED}")

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -35,9 +35,20 @@ def parse(name: str, arguments: list[str]) -> dict[str, Any]:
     if not {"-h", "--help"}.isdisjoint(arguments):
         resolved = record(plan(method=name, **given).spec)
         defaults = {**resolved, **resolved["settings"]}
-        filled = flags(**{key: defaults[key] for key in settings_of(flags)})
-        tyro.cli(flags, args=["--help"], default=filled, prog=f"dfkd_lab run {name}")
+        show_help(flags, f"run {name}", {key: defaults[key] for key in settings_of(flags)})
     return given
+
+
+def show_help(flags: type[Any], command: str, values: Mapping[str, Any] | None = None) -> None:
+    """Print every setting with its range or its choices, and its default or what ``values`` has, and end."""
+    rows = []
+    for name, field in settings_of(flags).items():
+        choices = ", ".join(each or "''" for each in field.metadata["choices"])
+        help_ = f"{field.metadata['help']} [{choices}]" if choices else field.metadata["help"]
+        default = values[name] if values else field.default
+        rows.append((name, setting_type(flags, name), dataclasses.field(default=default, metadata={"help": help_})))
+    shown = dataclasses.make_dataclass(flags.__name__, rows, namespace={"__doc__": flags.__doc__})
+    tyro.cli(shown, args=["--help"], prog=f"dfkd_lab {command}")
 
 
 def switched(flags: type[Any], arguments: list[str]) -> list[str]:

@@ -9,11 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from dfkd_lab import methods, teachers
 from dfkd_lab.cli import notebook
-from dfkd_lab.cli.flags import first_interrupt, parse, read, refuse_twice
+from dfkd_lab.cli.flags import first_interrupt, parse, read, refuse_twice, show_help
 from dfkd_lab.cli.outcome import conclude
 from dfkd_lab.cli.progress import Progress
 from dfkd_lab.cli.tables import plain_table
@@ -52,7 +50,7 @@ class Demo:
 def demo(arguments: list[str]) -> None:
     """The main job, through papermill: run folder, executed notebook, report."""
     if not {"-h", "--help"}.isdisjoint(arguments):
-        tyro.cli(Demo, prog="dfkd_lab demo", args=["--help"])
+        show_help(Demo, "demo")
     request = read(Demo, arguments, "demo")
     pair = {"teacher": request.data, "student": teachers.BUILT_IN[request.data].student, "data": request.data}
     out = request.out or f"runs/demo-{'scenes-' if request.data == 'scenes' else ''}seed{request.seed}"

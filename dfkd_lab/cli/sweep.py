@@ -10,9 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
-
-from dfkd_lab.cli.flags import read
+from dfkd_lab.cli.flags import read, show_help
 from dfkd_lab.cli.outcome import conclude_all
 from dfkd_lab.cli.report import drawing
 from dfkd_lab.cli.tables import plain_table
@@ -54,7 +52,7 @@ class Flags:
 def run(arguments: list[str]) -> None:
     """``sweep SPEC.yaml``. The first interrupt ends it after the rounds that run, the second waits no longer."""
     if not {"-h", "--help"}.isdisjoint(arguments):
-        tyro.cli(Flags, prog="dfkd_lab sweep SPEC.yaml", args=["--help"])
+        show_help(Flags, "sweep SPEC.yaml")
     if not arguments or arguments[0].startswith("-"):
         raise SpecError("sweep takes a YAML file before its settings, as in: sweep ladder.yaml --jobs 2")
     flags = read(Flags, arguments[1:], "sweep")

@@ -6,10 +6,8 @@ import contextlib
 from dataclasses import dataclass
 from itertools import takewhile
 
-import tyro
-
 from dfkd_lab import teachers
-from dfkd_lab.cli.flags import first_interrupt, read
+from dfkd_lab.cli.flags import first_interrupt, read, show_help
 from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import build, record, setting
 from dfkd_lab.system.signals import CALL_AGAIN, terminating_at
@@ -27,7 +25,7 @@ class Measured:
 def show(arguments: list[str]) -> None:
     """The teachers at hand, measured now; or those given by name or file, before the flags."""
     if not {"-h", "--help"}.isdisjoint(arguments):
-        tyro.cli(Measured, prog="dfkd_lab teachers [FILE...]", args=["--help"])
+        show_help(Measured, "teachers [FILE...]")
     names = list(takewhile(lambda word: not word.startswith("-"), arguments))
     request = read(Measured, arguments[len(names) :], "teachers")
     for name in names or teachers.BUILT_IN:
@@ -66,7 +64,7 @@ def train(arguments: list[str]) -> None:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         raise SpecError("train-teacher takes a network, as in: train-teacher convnet_32 --data cifar10")
     if not {"-h", "--help"}.isdisjoint(arguments):
-        tyro.cli(TeacherSpec, prog="dfkd_lab train-teacher", args=["--help"])
+        show_help(TeacherSpec, "train-teacher")
     flags = read(TeacherSpec, ["--net", *arguments], "train-teacher")
     spec = build(TeacherSpec, record(flags))
     if card := finished(spec):

@@ -140,6 +140,12 @@ def test_every_command_has_help(command: str, flag: str, capsys: pytest.CaptureF
     assert re.search(rf"(?<!\w){command} ", capsys.readouterr().out)
 
 
+def test_help_of_other_commands_names_choices_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["sweep", "--help"])
+    assert "[local, slurm, ray]" in re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+
+
 def test_help_of_a_notebook_lists_its_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["notebook", "10_run", "--help"]) == 0
     said = capsys.readouterr().out
@@ -150,10 +156,12 @@ def test_help_of_a_notebook_lists_its_parameters(capsys: pytest.CaptureFixture[s
 def test_help_shows_every_setting_with_its_range(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", name, "--help"])
-    shown = capsys.readouterr().out
-    for setting in settings_of(METHODS[name]):
+    shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+    for setting, field in settings_of(METHODS[name]).items():
         assert f"--{setting.replace('_', '-')}" in shown
-    assert METHODS[name].citation in shown.replace("\n", " ")
+        assert not field.metadata["choices"] or f"[{', '.join(field.metadata['choices'])}]" in shown
+    assert "[auto, fp32, bf16]" in shown, "also the choices of a setting of every run"
+    assert METHODS[name].citation in shown
 
 
 @pytest.mark.parametrize("name", METHODS)
