@@ -17,7 +17,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   resume RUN [--trust-code]     continue a run folder; a Python file that it names is executed only with the flag
   sweep SPEC.yaml [--jobs N]    a grid of runs, planned as a whole; the same command continues it
   queue [--root FOLDER]         compute what was put into the panel's queue; the panel begins this itself
-  list                          the run folders below runs/
+  list [FOLDER] [--all]         the run folders below runs/, or FOLDER; those of lessons too with the flag
   compare RUN...                results side by side, and the settings that differ
   report RUN                    report.html of a run folder; of a folder that holds some, sweep.html about them all
   examine RUN [--trust-code]    which class is taken for which, on the evaluation set and on the synthetic images

@@ -35,6 +35,7 @@ from dfkd_lab.system.signals import CALL_AGAIN
 from dfkd_lab.system.text import printable
 
 TRUST = "--trust-code"
+ALL = "--all"
 FINISHED_BEFORE = "it has finished before: more --rounds go on with it, another --seed or --out begins anew"
 
 
@@ -126,14 +127,23 @@ def execute(resolved: ResolvedRun, trust_code: str = "") -> None:
 
 
 def show(arguments: list[str]) -> None:
-    """The run folders below runs/, newest first, with their tags and notes where there are any."""
-    if len(arguments) > 1 or not all(Path(name).is_dir() for name in arguments):
-        raise SpecError(f"list takes one folder that holds run folders, not {' '.join(arguments)}")
-    folders = list_runs(*arguments)
-    if not folders:
+    """The run folders below runs/, newest first, with their tags and notes where there are any.
+
+    Those of lessons, which are many, are only counted; ``--all`` lists them too.
+    """
+    refuse_twice(word for word in arguments if word == ALL)
+    named = [word for word in arguments if word != ALL]
+    if len(named) > 1 or not all(Path(name).is_dir() for name in named):
+        raise SpecError(f"list takes one folder that holds run folders, not {' '.join(named)}")
+    lessons = (Path(named[0]) if named else runs_root()) / "lessons"
+    found = list_runs(*named)
+    shown = [each for each in found if ALL in arguments or not each.path.is_relative_to(lessons)]
+    if not found:
         print("no runs yet; begin with: python -m dfkd_lab demo")
-    for sentence in filter(None, _print_results([(str(folder.path), folder) for folder in folders], RunFolder.result)):
+    for sentence in filter(None, _print_results([(str(folder.path), folder) for folder in shown], RunFolder.result)):
         print(printable(sentence), file=sys.stderr)
+    if aside := len(found) - len(shown):
+        print(printable(f"and {aside} of lessons: {' '.join(['list', *named, ALL])}"), file=sys.stderr)
 
 
 def compare(arguments: list[str]) -> None:

@@ -48,6 +48,7 @@ TINY = ["--rounds", "2", "--cycles", "2", "--batch", "16", "--width", "4"]
         (["run", "ssd_kd", "--rounds=3", "--minutes", "2"], "rounds = 3 and minutes = 2 both say"),
         (["list", "nowhere"], "list takes one folder that holds run folders, not nowhere"),
         (["list", "--json"], "not --json"),
+        (["list", "--all", "--all"], "--all is given twice"),
         (["check", "--foo"], "check takes nothing, not --foo"),
         (["notebook", str(README)], "README.md is not a notebook (NotJSONError"),
         (["resume", "nowhere"], "is not a run folder"),
@@ -348,6 +349,26 @@ def test_a_report_is_written_of_a_run_and_of_many(tmp_path: Path, capfd: pytest.
     with pytest.raises(SystemExit, match="2"):
         main(["report", str(tmp_path / "empty")])
     assert "there is no run folder in" in capfd.readouterr().err
+
+
+def test_the_list_counts_the_runs_of_lessons_and_shows_them_if_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    prepare(plan(method="dafl", out="lessons/23/arm"))
+    assert main(["list"]) == 0
+    assert capsys.readouterr() == ("\n", "and 1 of lessons: list --all\n")
+    prepare(plan(method="dafl", out="over-seed/seed0"))
+    for words, runs, counted in (
+        (["list"], ["runs/over-seed/seed0"], "and 1 of lessons: list --all\n"),
+        (["list", "runs"], ["runs/over-seed/seed0"], "and 1 of lessons: list runs --all\n"),
+        (["list", "--all", "runs"], ["runs/lessons/23/arm", "runs/over-seed/seed0"], ""),
+        (["list", "runs/lessons"], ["runs/lessons/23/arm"], ""),
+    ):
+        assert main(words) == 0
+        shown = capsys.readouterr()
+        assert sorted(re.findall(r"^runs/\S+", shown.out, re.MULTILINE)) == runs
+        assert shown.err == counted
 
 
 def test_the_list_shows_tags_and_notes_where_there_are_any(
