@@ -43,6 +43,8 @@ class QueuePanel:
         """Which works it off, if it was begun here."""
         self.lines: dict[str, Line] = {}
         self._looked, self._drawing = 0.0, 0
+        self._asked = False
+        """Whether a person is asked below the fields if all are to be cancelled."""
         self._lock, self._adding = threading.RLock(), threading.Lock()
         self._make_widgets()
 
@@ -69,7 +71,8 @@ class QueuePanel:
         finished = sum(each.status()["state"] == "finished" for each in folders)
         held = "; the queue is held" if self.order.read().held else ""
         known = f", {finished} of them finished before" if finished else ""
-        self.say(f"{len(folders)} runs are in the queue as {sweep.name}{known}{held}.")
+        told = f" ({other})" if (other := variations.unlike(sweep.path)) else ""
+        self.say(f"{len(folders)} runs are in the queue as {sweep.name}{told}{known}{held}.")
         self.refresh(at_once=True)
 
     def refresh(self, at_once: bool = False) -> None:
@@ -86,7 +89,8 @@ class QueuePanel:
             self._draw(row)
 
     def say(self, text: str, *, alert: bool = False) -> None:
-        """A sentence below the fields."""
+        """A sentence below the fields; a question that stood there is taken back."""
+        self._asked = False
         status.put(self.message, status.sentence(text, alert=alert) if text else "")
 
     def _draw(self, row: Row) -> None:
@@ -105,7 +109,8 @@ class QueuePanel:
         at_work = self._is_worked_off()
         status.put(self.standing, status.sentence(standing(row, names, found, at_work)))
         status.put(self.hold, "Hold" if at_work and not row.held else "Go on", "description")
-        status.put(self.hold, not waiting, "disabled")
+        for button in (self.hold, self.clear):
+            status.put(button, not waiting, "disabled")
         if self.jobs.value != row.jobs:
             self._drawing = threading.get_ident()
             self.jobs.options = sorted({*JOBS, row.jobs})
@@ -119,6 +124,9 @@ class QueuePanel:
         self.button.on_click(lambda button: self.tell(self._add_apart))
         self.hold = form.button("Hold", "Begin no more runs, or go on; what runs goes on")
         self.hold.on_click(lambda button: self.tell(self._hold))
+        self.clear = form.button(
+            "Cancel all", "Take all out of the queue; what was computed is kept", self._ask_to_clear
+        )
         self.jobs = ipywidgets.Dropdown(
             options=JOBS,
             description="at a time",
@@ -132,7 +140,9 @@ class QueuePanel:
         self.rows = ipywidgets.VBox(layout=ipywidgets.Layout(width="100%"))
         fields = [each for axis in self.axes for each in axis]
         first = ipywidgets.Box([*fields, self.button], layout={**ROW, "align_items": "center"})
-        second = ipywidgets.Box([self.hold, self.jobs, self.standing], layout={**ROW, "align_items": "center"})
+        second = ipywidgets.Box(
+            [self.hold, self.clear, self.jobs, self.standing], layout={**ROW, "align_items": "center"}
+        )
         whole = ipywidgets.Layout(width="100%")
         self.widget = ipywidgets.VBox([self.common, first, self.message, second, self.rows], layout=whole)
 
@@ -188,6 +198,21 @@ class QueuePanel:
             self._begin()
         self.refresh(at_once=True)
 
+    def _ask_to_clear(self) -> None:
+        """The first press asks, the second cancels, the last run first, so that none begins meanwhile."""
+        if self._asked:
+            self.tell(self._clear)
+        else:
+            self.say("Press Cancel all again to take all runs out of the queue; what was computed is kept.", alert=True)
+            self._asked = True
+
+    def _clear(self) -> None:
+        names = [name for name in self.order.read().runs if self.order.folder(name).status()["state"] != "finished"]
+        for name in reversed(names):
+            self.order.cancel(name)
+        self.say(f"{len(names)} runs are out of the queue.")
+        self.refresh(at_once=True)
+
     def _is_worked_off(self) -> bool:
         return self.order.is_begun() or (self.child is not None and self.child.poll() is None)
 
@@ -213,6 +238,7 @@ class Line:
 
     def __init__(self, name: str, panel: QueuePanel):
         self.name, self.panel = name, panel
+        self.unlike = variations.unlike(panel.order.folder(name).path.parent)
         self.text = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 320px", min_width="0"))
         actions = {
             "↑": ("Earlier", lambda: panel.order.move(name, -1)),
@@ -233,7 +259,8 @@ class Line:
         message = f" · {escape(found['message'])}" if found.get("message") else ""
         begun = (self.panel.order.folder(self.name).path / "log.txt").exists()
         state = found["state"] if found["state"] != "new" else "starting" if begun else "waits"
-        words = f"<b>{escape(state)}</b> {escape(self.name)}{rounds}{message}"
+        told = f" ({escape(self.unlike)})" if self.unlike else ""
+        words = f"<b>{escape(state)}</b> {escape(self.name)}{told}{rounds}{message}"
         status.put(self.text, f"<div style='line-height: 1.35'>{words}</div>")
 
     def _do(self, action: Callable[[], Any]) -> None:

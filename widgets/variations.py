@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ FIRST = ("seed", "method", "student", "teacher", "rounds")
 NEVER = ("out", "minutes", "checkpoint_s", "device")
 RANGE = re.compile(r"(-?\d+)\s*\.\.\s*(-?\d+)")
 MOST_VALUES = 1000
+NUMBER = re.compile(r"-\d+$")
 
 
 def axes(choice: Choice) -> tuple[str, ...]:
@@ -79,6 +80,24 @@ def sweep_of(choice: Choice, varied: Sequence[tuple[str, str]], root: Path) -> S
         number += 1
         sweep = Sweep(f"{_name(choice, grid)}-{number}", grid, common, root)
     return sweep
+
+
+def unlike(grid: Path) -> str:
+    """What the grid in the folder ``grid`` has otherwise than the older one from which a number tells its name.
+
+    Empty of any other grid, and where one of the two cannot be read.
+    """
+    older = grid.with_name(NUMBER.sub("", grid.name))
+    with contextlib.suppress(SpecError):
+        if older != grid and (older / "sweep.yaml").exists():
+            ours, theirs = (_flat(from_file(each / "sweep.yaml").settings) for each in (grid, older))
+            changed = [name for name in {**theirs, **ours} if repr(ours.get(name)) != repr(theirs.get(name))]
+            return ", ".join(f"{name} = {ours.get(name, 'as in the preset')}" for name in changed)
+    return ""
+
+
+def _flat(common: Mapping[str, Any]) -> dict[str, Any]:
+    return {**common, **common.get("settings", {}), "settings": None}
 
 
 def values_of(name: str, text: str) -> list[Any]:

@@ -64,8 +64,11 @@ def test_the_choice_is_put_there_over_seeds_and_a_setting(shown: Panel, begun: l
     assert len(queue.order.read().runs) == 4, "the same again is no other"
     shown.choice.method_form.value = {"cycles": 8}
     queue.tell(queue.add)
-    assert "as dafl-over-seed-balance-2" in queue.message.value
+    assert "as dafl-over-seed-balance-2 (cycles = 8)" in queue.message.value
     assert len(queue.order.read().runs) == 8
+    lines = {name: line.text.value for name, line in queue.lines.items()}
+    told = [name for name, text in lines.items() if "(cycles = 8)" in text]
+    assert told == [name for name in lines if name.startswith("dafl-over-seed-balance-2/")]
 
 
 def test_methods_may_be_varied(shown: Panel) -> None:
@@ -135,6 +138,25 @@ def test_the_row_is_moved_cancelled_held_and_watched(shown: Panel, begun: list[P
     assert shown.live.folder is not None
     assert shown.live.folder.path.name == "seed1"
     assert shown.widget.selected_index == 0
+
+
+def test_all_are_cancelled_by_two_presses(shown: Panel) -> None:
+    queue = shown.queue
+    assert queue.clear.disabled
+    vary(queue, ("seed", "0, 1"))
+    queue.tell(queue.add)
+    runs = [queue.order.folder(name) for name in queue.order.read().runs]
+    queue.clear.click()
+    assert "Press Cancel all again" in queue.message.value
+    press(queue, queue.order.read().runs[0], "↓")
+    assert not queue.message.value
+    queue.clear.click()
+    assert len(queue.order.read().runs) == 2, "a question is answered only while it stands there"
+    queue.clear.click()
+    assert queue.order.read().runs == []
+    assert not any(each.exists() for each in runs)
+    assert queue.message.value.count("2 runs are out of the queue")
+    assert queue.clear.disabled
 
 
 def test_what_another_panel_changes_is_shown(shown: Panel) -> None:
