@@ -13,7 +13,7 @@ const COLUMNS = {
 };
 const SHOWN = ["rows", "watched", "marked", "hidden"];
 const SETTLED_MS = 300; // until a form that is folded is
-const LONGEST_NAME = 40; // characters that are shown of one
+const LONGEST_NAME = 32; // characters that are shown of one
 
 function make(tag, properties = {}, ...children) {
   const { aria = {}, ...others } = properties;

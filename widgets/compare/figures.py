@@ -53,7 +53,7 @@ STYLE = f"""<style>
 .dfkd-table th {{ font-weight: 600; white-space: normal; min-width: 4em; }}
 .dfkd-table tr {{ background: none !important; }}
 .dfkd-table small {{ font-size: 13px; opacity: 0.75; white-space: normal; }}
-.dfkd-runs select {{ font-family: var(--jp-code-font-family, monospace); font-size: 13px; }}
+.dfkd-runs select {{ font-family: var(--jp-code-font-family, monospace); font-size: 13px; padding-block: 0; }}
 </style>"""
 
 
