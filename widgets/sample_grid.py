@@ -85,7 +85,7 @@ def caption(round: int, facts: Mapping[str, Any] | None, eased: bool = False) ->
     text += ", below each image its confidence in %."
     if targets:
         mark = f"<span style='color: {WARNING}'>≠ 7</span>"
-        text += f" {mark} would be a target of 7 that it does not see: {other} of {len(targets)} miss theirs."
+        text += f" {mark} means that the target was class 7: {other} of {len(targets)} miss their target."
     if eased and 3 * other > len(targets):
         text += " Where the teacher is sure of any class, SSD-KD eases off the target."
     return text

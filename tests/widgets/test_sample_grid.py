@@ -26,14 +26,14 @@ def test_an_image_has_its_place_in_the_one_png_and_its_confidence_in_words() -> 
     assert "<small>97</small>" in html
     assert "title='target class 1, the teacher sees 1 with confidence 97%'" in html
     assert "<th scope='row'>0</th><td><small>none</small></td>" in html
-    assert "0 of 1 miss theirs" in sample_grid.caption(7, facts())
+    assert "0 of 1 miss their target" in sample_grid.caption(7, facts())
 
 
 def test_what_is_not_of_the_target_class_is_marked_and_counted() -> None:
     html = sample_grid.html(PNG, facts(asked=5))
     assert "class='other'" in html
     assert "<small>97≠5</small>" in html
-    assert "1 of 1 miss theirs" in sample_grid.caption(7, facts(asked=5))
+    assert "1 of 1 miss their target" in sample_grid.caption(7, facts(asked=5))
 
 
 def test_where_there_was_no_target_nothing_is_marked() -> None:
