@@ -16,11 +16,14 @@ STYLE = """<style>
 .jp-OutputArea-output .widget-html-content p, .jp-RenderedHTMLCommon h1 { margin: 0; }
 .jp-OutputArea-output .jupyter-button { font-size: 20px; }
 .jp-OutputArea-output .dfkd-headline { min-height: 118px; }
+.jp-OutputArea-output .dfkd-reserve { display: none; }
 .jp-OutputArea-output .dfkd-headline b.dfkd-figure { font-size: 64px; line-height: 1; }
 .jp-OutputArea-output .dfkd-headline span.dfkd-what,
 .jp-OutputArea-output .dfkd-headline div.dfkd-rest { font-size: 20px; }
 .dfkd-samples { zoom: 1.4; }
-.widget-vbox:has(> .widget-vbox > .widget-html .dfkd-samples) { flex-basis: 550px !important; }
+.dfkd-beside { flex-basis: 565px !important; }
+.jp-OutputArea-output .widget-gridbox {
+    grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)) !important; }
 </style>"""
 
 

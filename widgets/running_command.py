@@ -48,7 +48,7 @@ class RunningCommand:
         output = tempfile.TemporaryFile()  # noqa: SIM115 - read at its end; a pipe that nobody reads fills up
         self._outputs[folder.path] = output
         self.children[folder.path] = subprocess.Popen(
-            [sys.executable, "-m", "dfkd_lab", self.name, str(folder.path.absolute()), *words, *trust],
+            [sys.executable, "-m", "dfkd_lab", self.name, str(folder.path.resolve()), *words, *trust],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
         self.said[folder.path] = self.working, False
