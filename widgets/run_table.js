@@ -320,12 +320,19 @@ class Table {
     this.undo.setAttribute("aria-label", `Undo: bring back ${deleted}`);
   }
 
+  // The page grows shorter when it is the watched run that went, and what had the focus would be out of view.
+  focusUndo() {
+    this.undo.focus();
+    const keep = () => document.activeElement === this.undo && this.undo.scrollIntoView({ block: "center" });
+    for (const delay of [0, 400, 1200]) setTimeout(keep, delay);
+  }
+
   // What was asked for is done: the form has served, and the focus goes to what came of it.
   answer({ done, now }) {
     this.lines.get(done)?.fold();
     const line = this.lines.get(now);
     if (line) line.edit.focus();
-    else if (!this.undo.hidden) this.undo.focus();
+    else if (!this.undo.hidden) this.focusUndo();
   }
 }
 

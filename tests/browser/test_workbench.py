@@ -476,6 +476,8 @@ def delete_and_undo(page: Page, table: Any, root: Path) -> None:
     assert not (root / "renamed").exists()
     undo = page.get_by_role("button", name="Undo: bring back renamed")
     expect(undo).to_be_focused()
+    page.wait_for_timeout(1500)  # the page grows shorter when the view sees that its run went
+    expect(undo).to_be_in_viewport()
     undo.press("Space")
     expect(row).to_be_visible()
     assert RunFolder(root / "renamed").exists()
