@@ -204,7 +204,7 @@ def thumb(found: Examination, place: int, number: int, offset: tuple[int, int], 
     assert found.images is not None
     teacher, student = int(found.images.seen_by_teacher[place]), int(found.images.seen_by_student[place])
     words = [["small", {}, found.class_names[teacher]]]
-    words += [["small", {}, f"≠ {found.class_names[student]}"]] if student != teacher else []
+    words += [["small", {}, f"student {found.class_names[student]}"]] if student != teacher else []
     said = described(found, place)
     return [
         "button",

@@ -27,12 +27,12 @@ TRAIN = "import sys; from dfkd_lab.teachers import train_built_in; train_built_i
 class Cards:
     """The teacher's card and the student's; ``show`` comes back at once, and a thread measures what is not known.
 
-    ``problem`` is why the evaluation set cannot be read, once that is known; ``on_problem`` is called then. ``task`` is
-    the teacher's, as far as one was found.
+    ``problem`` is why the evaluation set cannot be read, once that is known; ``on_found`` is called then, and when a
+    built-in teacher was trained. ``task`` is the teacher's, as far as one was found.
     """
 
-    def __init__(self, on_problem: Callable[[], None] = lambda: None) -> None:
-        self.problem, self.on_problem, self.task = "", on_problem, "classification"
+    def __init__(self, on_found: Callable[[], None] = lambda: None) -> None:
+        self.problem, self.on_found, self.task = "", on_found, "classification"
         self.teacher, self.student = (
             ipywidgets.HTML(layout=ipywidgets.Layout(min_width="0", margin="2px 0")) for _ in range(2)
         )
@@ -95,6 +95,7 @@ class Cards:
             try:
                 if not teacher.sha256:
                     _train(teacher.name)
+                    self.on_found()
                 teacher = teachers.load(teacher.name, shown[1], shown[2])  # the shown one belongs to the planned run
                 facts = teacher.describe()
                 measured, warning = accuracy(teacher, shown[2])
@@ -110,7 +111,7 @@ class Cards:
     def _report(self, problem: str) -> None:
         self.problem = problem
         if problem:
-            self.on_problem()
+            self.on_found()
 
     def _say(self, shown: tuple[str, ...], teacher: str, student: str) -> None:
         if shown == self._shown:

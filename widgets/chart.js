@@ -22,11 +22,14 @@ async function plotly(model) {
 
 // The figure's text is a grey that reads on any ground; here it takes the color of the page's text, which reads best.
 const GREY = /#7f7f7f/g;
+// What plotly's column of tools needs at the right edge; in a smaller margin it would lie on the data.
+const TOOLBAR_PX = 34;
 
 function inPageColors(figure, color) {
   const layout = JSON.parse(JSON.stringify(figure.layout).replace(GREY, color));
   const bar = { bgcolor: "rgba(0, 0, 0, 0)", color: "rgba(128, 128, 128, 0.6)", activecolor: color };
   layout.modebar = { ...layout.modebar, ...bar };
+  layout.margin = { ...layout.margin, r: Math.max(layout.margin?.r ?? 80, TOOLBAR_PX) };
   const data = figure.data.map((trace) => {
     const inks = {};
     for (const ink of ["line", "textfont"]) {

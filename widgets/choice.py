@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,12 +23,10 @@ from widgets.commands import Commands
 from widgets.forecast import Forecast
 from widgets.steps import LABELS, Steps
 from widgets.trust import Trust
-from widgets.wording import described, offered, paragraph, proper_name
+from widgets.wording import described, offered, paragraph, proper_name, sentences
 
 FIRST = ("method", "teacher", "student", "data", "preset", "rounds", "seed", "out")
 SLOTS = (*composition.KINDS, "terms")
-SETTING = re.compile(r"\w+ = ")
-"""How a note on a setting begins, whose name stays as it is."""
 APART = ("capacity",)
 """Settings of methods that are seen without unfolding."""
 ROW = {"flex_flow": "row wrap", "align_items": "flex-start", "width": "100%"}
@@ -43,7 +40,7 @@ class Choice:
     """
 
     def __init__(self, on_change: Callable[[], None], root: Path):
-        self.problem, self.on_change, self.root, self._busy = "", on_change, root, False
+        self.problem, self.on_change, self.root, self._busy, self._expected = "", on_change, root, False, ""
         self._found: RunSpec | None = None
         self.resolved: ResolvedRun | None = None
         self.run_form = form.Form(
@@ -58,11 +55,8 @@ class Choice:
             labels=LABELS,
         )
         self.run_form.fields["out"].control.placeholder = "automatic"
-        rest = [
-            name
-            for name in settings_of(RunSpec)
-            if name not in (*FIRST, *SLOTS) and setting_type(RunSpec, name) is not dict
-        ]
+        others = [name for name in settings_of(RunSpec) if name not in (*FIRST, *SLOTS)]
+        rest = [name for name in others if setting_type(RunSpec, name) is not dict]
         normalizations = ("auto", *teachers.NORMALIZATIONS)
         self.more_form = form.Form(RunSpec, rest, choices={"normalization": normalizations})
         self.slot_form = form.Form(RunSpec, SLOTS, suggestions=composition.KINDS)
@@ -189,14 +183,14 @@ class Choice:
         """Find out whether the choice can be run, and show what is known of that run."""
         fields = self._fields()
         status.put(self.ahead, "")
-        self.resolved, self.problem = None, ""
+        self.resolved = None  # what was said before stands until it is known anew
         self.commands.show(None)
         try:
             if problems := [field.problem for field in fields.values() if field.problem]:
                 raise SpecError("; ".join(problems))
             visitor.check_inside(fields["out"].value, self.root)
             self.trust.check(self.values())
-            self.resolved = plan(self.values())
+            self.resolved, self.problem = plan(self.values()), ""
             self._show(self.resolved)
         except (SpecError, RunError) as error:
             self.problem = str(error)
@@ -230,6 +224,8 @@ class Choice:
 
     def _cards_found(self) -> None:
         """What only measuring the teacher shows, as that there is no data, keeps a run from being started too."""
+        if self.resolved:  # whose teacher may have been trained meanwhile
+            self._look_ahead(self.resolved, self._expected)
         if self.resolved and self.cards.problem:
             self.resolved, self.problem = None, self.cards.problem
             self._blame()
@@ -247,10 +243,9 @@ class Choice:
     def _look_ahead(self, resolved: ResolvedRun, forecast: str = "") -> None:
         if self.resolved is resolved:
             rounds, schedule = resolved.spec.rounds, resolved.composed.recipe.schedule
-            training = "" if resolved.teacher.sha256 else "Before that its teacher is trained, once."
-            notes = " ".join(
-                f"{each if SETTING.match(each) else each[0].upper() + each[1:]}." for each in resolved.notes
-            )
+            self._expected, trained = forecast, resolved.teacher.sha256 or resolved.teacher.path.exists()
+            training = "" if trained else "Before that its teacher is trained, once."
+            notes = sentences(resolved.notes)
             said, warning = ("", notes) if schedule.warm_up >= rounds else (notes, "")
             parts = [status.cost_ahead(rounds, schedule), forecast, training, said]
             status.put(self.ahead, paragraph(" ".join(filter(None, parts)), warning))
@@ -273,7 +268,11 @@ class Choice:
             ipywidgets.HTML(layout=ipywidgets.Layout(min_width="0", margin="2px 0")) for _ in range(3)
         )
         self.reset = form.button("Reset to preset", "Take back every change of rounds, settings and slots", self.fill)
-        paper = form.button("Take the paper's", "Choose the preset that the paper gives", lambda: self.fill("paper"))
+        paper = form.button(
+            "Take the paper's",
+            "Choose the preset that the paper gives; settings as for: auto takes it back",
+            lambda: self.fill("paper"),
+        )
         self.commands = Commands()
         self.steps = Steps({
             "Teacher": [self.cards.teacher],

@@ -20,7 +20,9 @@ STYLE = """<style>
 .jp-OutputArea-output .dfkd-headline span.dfkd-what,
 .jp-OutputArea-output .dfkd-headline div.dfkd-rest { font-size: 20px; }
 .dfkd-samples { zoom: 1.4; }
-.widget-vbox:has(> .widget-vbox > .widget-html .dfkd-samples) { flex-basis: 550px !important; }
+.dfkd-beside { flex-basis: 565px !important; }
+.jp-OutputArea-output .widget-gridbox {
+    grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)) !important; }
 </style>"""
 
 

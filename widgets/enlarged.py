@@ -14,7 +14,7 @@ UNKNOWN = "unknown"
 STYLE = f"""
 .dfkd-enlarged {{ display: flex; flex-wrap: wrap; gap: 8px 20px; align-items: flex-start; line-height: 1.4; }}
 .dfkd-enlarged img {{ image-rendering: pixelated; max-width: 100%; }}
-.dfkd-enlarged > div {{ flex: 1 1 280px; min-width: 0; }}
+.dfkd-enlarged > div {{ flex: 1 1 190px; min-width: 0; }}
 .dfkd-enlarged table {{ border-collapse: collapse; }}
 .dfkd-enlarged th, .dfkd-enlarged td {{ text-align: left; padding: 1px 10px 1px 0; border: 0; font-weight: 400; }}
 .dfkd-enlarged thead th {{ font-weight: 600; min-width: 110px; }}
@@ -61,7 +61,7 @@ def nodes(shown: Enlarged, at: int, of: int) -> list[Node]:
     facts = [part for name, words in shown.facts.items() for part in (["dt", {}, name], ["dd", {}, words])]
     right: list[Node] = [_bars(shown)] if shown.probabilities else []
     right += [["dl", {}, *facts], *([["div", {}, shown.remark]] if shown.remark else [])]
-    width = f"width: {shown.columns * SIDE_PX}px"
+    width = f"width: min({shown.columns * SIDE_PX}px, {45 if shown.columns == 1 else 100}%)"
     image: Node = ["img", {"src": thumbnails.uri(shown.png), "alt": shown.words, "style": width}]
     return [
         ["style", {}, STYLE],

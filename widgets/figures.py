@@ -103,13 +103,13 @@ def cost(reports: Reports) -> go.Figure:
 def smoothed(figure: go.Figure, weight: float) -> go.Figure:
     """``figure`` with its lines as moving means (:func:`widgets.series.smoothed`), and pale what they are means of.
 
-    Bars, sums that are stacked, and lines of two ends stay as they are.
+    Bars, sums that are stacked, lines of two ends, and what is a mean already stay as they are.
     """
     if not weight:
         return figure
     pale = []
     for trace in figure.data:
-        if trace.type != "scatter" or trace.stackgroup or len(trace.x) < 3:
+        if trace.type != "scatter" or trace.stackgroup or len(trace.x) < 3 or trace.name == series.MEAN_OVER_ROUNDS:
             continue
         raw = go.Scatter(trace).update(opacity=0.25, showlegend=False, hoverinfo="skip", mode="lines")
         pale.append(raw)

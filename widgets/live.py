@@ -62,6 +62,8 @@ class Live:
     _next_chart: float
     _empty: str
     """What stands where no point is yet."""
+    _pid_before: int | None
+    """Of the process that wrote the run when it was attached."""
 
     def __init__(self, on_state: Callable[[str], None] = lambda state: None):
         self.on_state = on_state
@@ -98,6 +100,7 @@ class Live:
         """Show ``folder`` from now on; ``child`` is its process, if it was started here."""
         with self._lock:
             self.folder, self.child = folder, child
+            self._pid_before = folder.status().get("pid") if folder else None
             self.samples.attach(folder)
             self.exporting.attach(folder)
             self.examining.attach(folder)
@@ -148,7 +151,8 @@ class Live:
         found = self.folder.status()
         if found["state"] == "gone":
             return found
-        if self.child is None or found.get("pid") == self.child.pid:
+        begun = found.get("pid") != self._pid_before  # by the child, or by another process since
+        if self.child is None or begun or found.get("pid") == self.child.pid:
             return found
         if code is None:
             built_in = teachers.BUILT_IN.get(self.folder.spec().teacher)
@@ -259,6 +263,7 @@ class Live:
         shown = [over, self.chart, self.examining.widget]
         left = ipywidgets.VBox(shown, layout=ipywidgets.Layout(flex="1 1 480px", min_width="0"))
         right = ipywidgets.VBox([self.samples.widget], layout=ipywidgets.Layout(flex="0 1 402px", min_width="0"))
+        right.add_class("dfkd-beside")
         row = ipywidgets.Box(
             [left, right], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start", width="100%")
         )

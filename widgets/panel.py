@@ -31,7 +31,7 @@ HEADLESS = (
 )
 
 OWN = (
-    "<p>You see your own runs here; other visitors do not, who runs this server does. "
+    "<p>You see your own runs here. Other visitors do not see them; whoever runs this server does. "
     "<a href='{}' style='color: inherit; text-decoration: underline'>This address</a> leads back to them.</p>"
 )
 

@@ -76,15 +76,16 @@ def caption(round: int, facts: Mapping[str, Any] | None, eased: bool = False) ->
     if facts is not None and "legend" in facts:
         agreement = f"they agree on {facts['agreement']:.0%} of these pixels"
         return f"Round {round}: {sample_maps.WORDS}; {agreement}."
-    text = f"Round {round}: a row for each class the teacher sees"
+    rows = grids.ROWS if facts and int(facts["rows"]) >= grids.ROWS else 0
+    text = f"Round {round}: a row for each {f'of the first {rows} classes' if rows else 'class'} the teacher sees"
     if facts is None:
         return text + "."
     targets = [cell for cell in facts["cells"] if cell["asked"] is not None]
     other = sum(cell["asked"] != cell["predicted"] for cell in targets)
     text += ", below each image its confidence in %."
     if targets:
-        mark = f"<span style='color: {WARNING}'>≠</span>"
-        text += f" {mark} marks another class than the target: {other} of {len(targets)}."
+        mark = f"<span style='color: {WARNING}'>≠ 7</span>"
+        text += f" {mark} would be a target of 7 that it does not see: {other} of {len(targets)} miss theirs."
     if eased and 3 * other > len(targets):
         text += " Where the teacher is sure of any class, SSD-KD eases off the target."
     return text

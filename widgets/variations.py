@@ -34,6 +34,8 @@ def described(choice: Choice) -> str:
     """What is chosen, in a line; what was changed of the method's settings is named."""
     values = {name: field.value for name, field in choice.run_form.fields.items()}
     changed = {name: field.value for name, field in choice.method_form.fields.items() if field.changed}
+    if choice.resolved:  # which knows how many fit into the minutes
+        values["rounds"] = choice.resolved.spec.rounds
     capacity = choice.method_form.fields.get("capacity")
     return in_short({**values, "settings": {"capacity": capacity and capacity.value, **changed}}, changed)
 

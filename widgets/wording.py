@@ -55,6 +55,15 @@ def paragraph(text: str, warning: str = "") -> str:
     return f"<div style='line-height: 1.35'>{escape(text)}{warned}</div>" if text or warning else ""
 
 
+SETTING = re.compile(r"\w+ = ")
+"""How a note on a setting begins, whose name stays as it is."""
+
+
+def sentences(notes: Iterable[str]) -> str:
+    """Notes of a plan as sentences."""
+    return " ".join(f"{each if SETTING.match(each) else each[0].upper() + each[1:]}." for each in notes)
+
+
 def in_short(values: Mapping[str, Any], named: Iterable[str] = ()) -> str:
     """A run in a line, from the values of its spec; of the method's settings the buffer's size, and those ``named``."""
     settings = values["settings"]

@@ -63,7 +63,7 @@ def examine(folder: RunFolder, trust_code: str = "", say: Say = lambda sentence:
         student_sha256=weights_sha256(student),
         teacher_sha256=teacher.sha256,
         task=teacher.card.task,
-        class_names=class_order.shown_names(teacher.card, split),
+        class_names=class_order.shown_names(teacher.card, split, spec.data),
         evaluation=None if split is None else pair.on_labels(spec.data, split, say),
         **pair.on_synthetic(chosen, say),
         remarks=(*remarks, *([OTHER_PRECISION] if spec.precision == "bf16" else [])),

@@ -125,12 +125,13 @@ def resolve(spec: RunSpec, trust_code: str = "") -> ResolvedRun:
     minutes, known = spec.minutes, _settle(spec)
     spec, teacher, device = known.spec, known.teacher, known.device
     method, seal = composition.method_of(spec, mirrors=known.mirrors), Seal([teacher.path])
+    begun: list[str] = []
     if minutes:
-        spec = _laid_out(spec, minutes, _compose(spec, method, teacher, device, seal), teacher)
+        spec, begun = _laid_out(spec, minutes, _compose(spec, method, teacher, device, seal), teacher)
         seal = Seal([teacher.path])
     composed = _compose(spec, method, teacher, device, seal)
     calibration = teachers.kept_measurement(teacher, spec.data)
-    notes = [*known.notes, *_short_of_rounds(spec.rounds, composed.recipe.schedule.warm_up)]
+    notes = [*known.notes, *begun, *_short_of_rounds(spec.rounds, composed.recipe.schedule.warm_up)]
     return ResolvedRun(spec, method, device, teacher, calibration, seal, notes, composed, code)
 
 
@@ -211,8 +212,10 @@ def _settle(spec: RunSpec) -> Settled:
     return Settled(spec, teacher, device, notes, mirrors=defaults.keeps_meaning(about[1:]))
 
 
-def _laid_out(spec: RunSpec, minutes: float, composed: ComposedRun, teacher: Teacher) -> RunSpec:
+def _laid_out(spec: RunSpec, minutes: float, composed: ComposedRun, teacher: Teacher) -> tuple[RunSpec, list[str]]:
     """``spec`` with the rounds that fit into ``minutes`` here; those of its folder, if it was begun by such a command.
+
+    And what a person who gave the minutes should know of it.
 
     Raises:
         RunError: if the folder's rounds are so many, or so few, that it was not.
@@ -227,8 +230,9 @@ def _laid_out(spec: RunSpec, minutes: float, composed: ComposedRun, teacher: Tea
                 "now; resume it, or give another folder (out)"
             )
         if is_same_run(folder, begun):
-            return begun
-    return dataclasses.replace(spec, rounds=rounds)
+            why = f"{folder.path} was begun with as many, and goes on with them whatever minutes = {minutes:g} would be"
+            return begun, [f"rounds = {begun.rounds}: {why}"]
+    return dataclasses.replace(spec, rounds=rounds), []
 
 
 def _refuse_other_task(spec: RunSpec, teacher: Teacher) -> None:

@@ -26,9 +26,11 @@ def of_plan(spec: RunSpec) -> dict[str, Any]:
     }
 
 
-def of_teacher(teacher: Teacher, measured: Measurement | None, split: data.Split | None) -> dict[str, Any]:
-    """The teacher, what was measured of it on ``split``, and what its outputs are called."""
-    names = class_order.shown_names(teacher.card, split)
+def of_teacher(
+    teacher: Teacher, measured: Measurement | None, split: data.Split | None, evaluated_on: str
+) -> dict[str, Any]:
+    """The teacher, what was measured of it on ``split`` of a data set, and what its outputs are called."""
+    names = class_order.shown_names(teacher.card, split, evaluated_on)
     return {"accuracy": None, **teacher.describe(measured), "class_names": list(names)}
 
 

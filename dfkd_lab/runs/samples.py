@@ -29,7 +29,9 @@ def prepare() -> None:
 
 
 def shown(batch: Batch, student: Tensor | None = None) -> dict[str, Tensor | None]:
-    """What of a batch is shown, for :func:`write`: images as bytes, and what is known of each.
+    """What of a batch is shown, for :func:`write`: images as bytes, each once, and what is known of each.
+
+    A batch that is read from a buffer may have an image more than once.
 
     Args:
         batch: Of a round.
@@ -37,10 +39,19 @@ def shown(batch: Batch, student: Tensor | None = None) -> dict[str, Tensor | Non
     """
     assert batch.predicted is not None
     images = to_uint8(batch.images[: len(batch.predicted)])
+    rows = _first_of_each(images)
     if student is not None:
-        rows = slice(0, MAPS)
+        rows = rows[:MAPS]
         return {"images": images[rows], "predicted": batch.predicted[rows], "student": student[rows]}
-    return {"images": images, **{name: getattr(batch, name) for name in ("labels", "predicted", "confidence")}}
+    known = {name: getattr(batch, name) for name in ("labels", "predicted", "confidence")}
+    return {"images": images[rows], **{name: each if each is None else each[rows] for name, each in known.items()}}
+
+
+def _first_of_each(images: Tensor) -> Tensor:
+    """The places of images [N, C, H, W] at which none before is the same."""
+    _, which = images.flatten(1).unique(dim=0, return_inverse=True)
+    places = torch.arange(len(which), device=which.device)
+    return places.new_full((int(which.max()) + 1,), len(which)).scatter_reduce(0, which, places, "amin").sort().values
 
 
 def write(path: Path, names: Sequence[str], shown: dict[str, Tensor]) -> None:

@@ -218,7 +218,7 @@ class Session:
             grid = self.folder.sample(report.round)
             if (losses := loss_history.known_to(self.run.recipe.memory.state_dict())) is not None:
                 self.writer.put("losses", partial(loss_history.write, loss_history.file_of(grid)), losses)
-            job = partial(samples.write, grid, self.teacher.class_names)
+            job = partial(samples.write, grid, self.manifest["teacher"]["class_names"])
             self.writer.put("samples", job, samples.shown(report.samples, report.seen.student))
         now = time.monotonic()
         due = now - self._saved >= self.spec.checkpoint_s or now - self._reported >= GRACE_S
@@ -284,7 +284,7 @@ class Session:
             **records.of_plan(self.spec),
             "memory": self.memory.record(),
             "notes": [*self.folder.notes(), *(each.reading for each in (self.real, split) if each and each.reading)],
-            "teacher": records.of_teacher(self.teacher, self.calibration, split),
+            "teacher": records.of_teacher(self.teacher, self.calibration, split, self.spec.data),
             "student": records.of_student(self.spec, self.run.student),
             "evaluation": records.of_evaluation(self.spec.data, split),
             "sessions": [*self.folder.manifest().get("sessions", []), session],

@@ -47,12 +47,18 @@ def names_of(card: Card) -> tuple[str, ...]:
     return card.class_names or (row.class_names if row else ())
 
 
-def shown_names(card: Card, split: data.Split | None = None) -> tuple[str, ...]:
+def shown_names(card: Card, split: data.Split | None = None, evaluated_on: str = "") -> tuple[str, ...]:
     """What the teacher's outputs are called where they are shown.
 
     By their names, else by those of the evaluation set if it has as many classes, else by their numbers.
+
+    Args:
+        card: Of the teacher.
+        split: The images that its student is evaluated on.
+        evaluated_on: Their data set.
     """
-    known = (names_of(card), split.class_names if split else ())
+    published = data.find(evaluated_on)
+    known = (names_of(card), split.class_names if split else (), published.class_names if published else ())
     return next((names for names in known if len(names) == card.classes), tuple(map(str, range(card.classes))))
 
 

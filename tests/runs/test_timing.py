@@ -81,6 +81,9 @@ def test_the_same_command_goes_on_with_the_rounds_it_began_with(
     monkeypatch.setattr(timing, "time_a_step", lambda run, shape: timing.Speed(2e9, 2e9))
     again = plan(words)
     assert again.rounds == RunFolder(tmp_path / "run").spec().rounds
+    assert any(
+        f"rounds = {again.rounds}: " in note and "whatever minutes = 0.1 would be" in note for note in again.notes
+    )
     monkeypatch.setattr(timing, "time_a_step", lambda run, shape: timing.Speed(1e12, 1e12))
     with pytest.raises(
         RunError, match=r"holds this run with \d+ rounds, and minutes = 0\.1 would be \d+ now; resume it"

@@ -169,11 +169,12 @@ def test_smoothing_draws_moving_means_over_what_they_are_means_of(finished: RunF
     plain = figures.curves(reports, 0.9)
     assert figures.smoothed(figures.curves(reports, 0.9), 0).to_json() == plain.to_json()
     smooth = figures.smoothed(figures.curves(reports, 0.9), 0.9)
-    student, _, teacher, _, *pale = smooth.data
+    student, mean, teacher, _, *pale = smooth.data
     assert student.y[-1] == pytest.approx(0.5, abs=0.06)
     assert student.y[0] == plain.data[0].y[0], "the first value is not drawn towards 0"
     assert list(teacher.y) == list(plain.data[2].y)
-    assert [list(each.y) for each in pale] == [list(plain.data[place].y) for place in (0, 1, 3)]
+    assert list(mean.y) == list(plain.data[1].y), "it is a mean already"
+    assert [list(each.y) for each in pale] == [list(plain.data[place].y) for place in (0, 3)]
     assert not any(each.showlegend for each in pale)
     assert all(0 < each.opacity < 0.5 for each in pale)
 

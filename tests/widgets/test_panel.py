@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from dfkd_lab import METHODS, RunFolder, RunSpec, nets, plan, prepare, teachers
+from dfkd_lab.runs import timing
 from dfkd_lab.spec import record, settings_of
 from tests.support import events_of
-from widgets import Panel, cards, forecast, live, panel, run_table, status, views
+from widgets import Panel, cards, choice, forecast, live, panel, run_table, status, views
 from widgets.choice import Choice
 from widgets.form import INVALID
 
@@ -101,6 +102,60 @@ def test_start_begins_the_planned_run(make_panel: Any, launched: list[RunFolder]
     assert enabled(shown) == ["Stop"]
     shown.buttons["Stop"].click()
     assert shown.live.child.terminated
+
+
+def test_a_run_that_another_process_continues_has_not_failed(make_panel: Any, tmp_path: Path) -> None:
+    shown = make_panel()
+    folder = prepare(plan(method="dafl", rounds=2, out=str(tmp_path / "runs" / "mine")))
+    shown.live.attach(folder, Child())
+    shown.live.refresh()
+    assert shown.live.now()["state"] == "starting"
+    shown.live.child.code = 0
+    assert shown.live.now()["state"] == "failed", "it has ended and never wrote"
+    (folder.path / "status.json").write_text(RUNNING % os.getpid())
+    assert shown.live.now()["state"] == "running"
+    (folder.path / "status.json").write_text((RUNNING % os.getpid()).replace("running", "finished"))
+    shown.live.refresh()
+    assert "failed" not in shown.live.status.value + shown.live.alarms.value
+
+
+def test_the_line_beside_start_has_the_rounds_that_fit_into_the_minutes(
+    make_panel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "rounds_within", lambda seconds, run, shape: 7)
+    shown = make_panel()
+    shown.choice.more_form.fields["minutes"].control.value = "0.2"
+    assert shown.choice.resolved.spec.rounds == 7
+    assert "7 rounds" in shown.bar.summary.value
+
+
+def test_a_refusal_stands_until_the_next_choice_is_known(make_panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = make_panel()
+    shown.choice.run_form.fields["student"].value = "nosuch"
+    said: list[str] = []
+
+    def look(values: Any) -> Any:
+        said.append(shown.choice.problem)
+        return plan(values)
+
+    monkeypatch.setattr(choice, "plan", look)
+    shown.choice.run_form.fields["student"].value = "convnet_8"
+    assert "nosuch" in said[-1], "Start stays disabled while it is looked at"
+    assert shown.choice.problem == ""
+    assert enabled(shown) == ["Start"]
+
+
+def test_that_the_teacher_will_be_trained_is_said_until_it_is(
+    make_panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "cache"))
+    shown = make_panel()
+    assert "its teacher is trained, once" in shown.choice.ahead.value
+    built_in = teachers.BUILT_IN["digits"].path
+    built_in.parent.mkdir()
+    built_in.touch()
+    shown.choice.cards.on_found()
+    assert "its teacher is trained" not in shown.choice.ahead.value
 
 
 def test_the_form_shows_what_the_preset_gives(make_panel: Any) -> None:

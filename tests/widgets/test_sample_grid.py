@@ -26,14 +26,14 @@ def test_an_image_has_its_place_in_the_one_png_and_its_confidence_in_words() -> 
     assert "<small>97</small>" in html
     assert "title='target class 1, the teacher sees 1 with confidence 97%'" in html
     assert "<th scope='row'>0</th><td><small>none</small></td>" in html
-    assert "≠" not in sample_grid.caption(7, facts()).replace("≠</span> marks", "")
+    assert "0 of 1 miss theirs" in sample_grid.caption(7, facts())
 
 
 def test_what_is_not_of_the_target_class_is_marked_and_counted() -> None:
     html = sample_grid.html(PNG, facts(asked=5))
     assert "class='other'" in html
     assert "<small>97≠5</small>" in html
-    assert "1 of 1" in sample_grid.caption(7, facts(asked=5))
+    assert "1 of 1 miss theirs" in sample_grid.caption(7, facts(asked=5))
 
 
 def test_where_there_was_no_target_nothing_is_marked() -> None:
@@ -99,3 +99,22 @@ def test_an_enlarged_image_says_the_name_of_its_class(tmp_path: Path) -> None:
     shown = sample_grid.of_cell(path, known["cells"], 0, None, ["cat", "dog"])
     assert shown.facts == {"the teacher sees": "class 1 (dog), 0.974", "target class": "0 (cat)"}
     assert shown.probabilities == [("class 1 (dog)", 0.974, None)]
+
+
+def test_an_image_that_a_batch_has_twice_is_shown_once() -> None:
+    images = torch.randint(0, 255, (5, 1, 4, 4)) / 255
+    batch = Batch(images=images[[3, 0, 3, 4, 0]], labels=torch.tensor([3, 0, 3, 4, 0]), predicted=torch.arange(5) % 2)
+    shown = samples.shown(batch)
+    assert shown["labels"] is not None
+    assert shown["labels"].tolist() == [3, 0, 4], "in their order"
+    assert shown["predicted"] is not None
+    assert shown["predicted"].tolist() == [0, 1, 1]
+    assert shown["confidence"] is None
+
+
+def test_of_many_classes_the_caption_says_which_are_shown() -> None:
+    many = Batch(images=torch.zeros(60, 1, 4, 4), labels=torch.zeros(60).long(), predicted=torch.arange(60) % 30)
+    assert "a row for each of the first 20 classes the teacher sees" in sample_grid.caption(
+        1, samples.sample_facts(many, 30)
+    )
+    assert "a row for each class the teacher sees" in sample_grid.caption(1, facts())

@@ -1,6 +1,7 @@
 """What the views show of a run whose networks label every pixel, and of no other run."""
 
 import io
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import widgets.samples
 from dfkd_lab import RunFolder, Session, nets, plan, teachers
 from dfkd_lab.engine.report import Report
 from dfkd_lab.runs import maps, samples
+from dfkd_lab.spec import record
 from tests.widgets.test_pictures import pixels, where
 from widgets import class_figures, compare, confusion, figures, live, pictures, report, sample_grid, sample_maps, views
 from widgets.choice import Choice
@@ -32,6 +34,18 @@ def dense(tmp_path_factory: pytest.TempPathFactory, scenes_teacher: str) -> RunF
     session = Session(plan(method="dafl", **pair, **sizes, out=str(out)))
     list(session)
     return session.folder
+
+
+def test_colors_have_the_names_of_the_data_where_the_teacher_has_none(
+    tmp_path: Path, scenes_teacher: str, dense: RunFolder
+) -> None:
+    torch.save(teachers.load(scenes_teacher).model.net.state_dict(), tmp_path / "bare.pth")
+    values = {**record(dense.spec()), "teacher": f"unet_8@{tmp_path / 'bare.pth'}", "normalization": "scenes"}
+    session = Session(plan({**values, "rounds": 1, "out": str(tmp_path / "run")}))
+    list(session)
+    facts = json.loads(session.folder.samples()[1].with_suffix(".json").read_text())
+    assert [each["name"] for each in facts["legend"]] == NAMES
+    assert session.folder.manifest()["teacher"]["class_names"] == NAMES
 
 
 def evaluated(iou: list[float | None], round: int = 1) -> Report:

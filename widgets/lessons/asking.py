@@ -107,7 +107,7 @@ def figure(answers: Answers, class_: int) -> go.Figure:
         row_heights=[0.34, 0.34, 0.32], vertical_spacing=0.09, horizontal_spacing=0.025,
         subplot_titles=[f"target class {class_}, the same noise by round", "image",
                         *(f"stage {stage}" for stage in range(1, 1 + stages)), *[""] * (1 + stages),
-                        "share of right answers, by round"],
+                        "share that is the target class, or the digit, by round"],
     )  # fmt: skip
     _add_answers(drawn, answers, class_)
     for row, (who, maps) in enumerate(answers.maps.items(), 1):

@@ -58,9 +58,9 @@ def kinds(model: Frozen, digits: Tensor, seed: int) -> dict[str, Tensor]:
         "digits with their pixels shuffled": digits.flatten(1).gather(1, order).view_as(digits),
         "noise with a quarter of the contrast": units / 4 * model.std + model.mean,
         "noise with four times the contrast, not clipped": units * 4 * model.std + model.mean,
-        "a quarter digit, the rest noise": 0.25 * digits + 0.75 * noise,
+        "a quarter digit, blended with noise": 0.25 * digits + 0.75 * noise,
         "half digit, half noise": 0.5 * digits + 0.5 * noise,
-        "three quarters digit, the rest noise": 0.75 * digits + 0.25 * noise,
+        "three quarters digit, blended with noise": 0.75 * digits + 0.25 * noise,
     }
 
 
