@@ -9,9 +9,10 @@ from typing import Any
 
 import ipywidgets
 
+from dfkd_lab.errors import RunError
 from dfkd_lab.runs import Examination, RunFolder
 from dfkd_lab.system.files import stamp
-from widgets import enlarged, sample_grid, sample_maps
+from widgets import enlarged, sample_grid, sample_maps, status
 from widgets.loss_history import LossHistory
 from widgets.pressable import Node, Pressable
 
@@ -130,7 +131,14 @@ class Samples:
         """The grid of the round, or one image of it."""
         if self._shown not in self._files:
             return
-        png, facts = sample_grid.read(path := self._files[self._shown])
+        try:
+            png, facts = sample_grid.read(path := self._files[self._shown])
+        except RunError as error:  # the chart and the headline are shown all the same
+            self._opened = -1
+            self.caption.value = status.sentence(str(error), alert=True)
+            self.losses.show({})
+            self.grid.show()
+            return
         self.caption.value = (
             f"<div style='line-height: 1.3'>{sample_grid.caption(self._shown, facts, self._eased)}</div>"
         )
