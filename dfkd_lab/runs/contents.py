@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import yaml
-
 from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import DamagedFile, SpecError
 from dfkd_lab.runs.maps import GAP
+from dfkd_lab.system.plain_yaml import from_yaml
 from dfkd_lab.system.stored import Fields, misfit, opened, parsed, read_json, read_text
 
 T = TypeVar("T")
@@ -255,32 +254,6 @@ def spoken_of(folder: Path, make: Callable[[], T]) -> T:
         return make()
     except SpecError as error:
         raise type(error)(f"{folder / 'spec.yaml'}: {error}") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """No aliases: a few of them are a file of gigabytes, and none is ever written."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has an alias")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """No key twice: YAML itself takes the last one, without a word."""
-        keys = [each.value for each, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        if twice := [each for each in keys if isinstance(each, str) and keys.count(each) > 1]:
-            raise yaml.YAMLError(f"{twice[0]!r} is there twice")
-        return super().construct_mapping(node, deep)
-
-
-def from_yaml(text: str) -> tuple[Any, str]:
-    """The values, or why there are none."""
-    try:
-        return yaml.load(text, _Loader), ""
-    except RecursionError:
-        return None, "nested too deeply"
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        return None, f"no YAML: {' '.join(str(error).split())[:120]}"
 
 
 def _names(values: Any) -> list[Any]:
