@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from results_page import render
 from rows import put, recorded, run_of, runs_of
 
 from dfkd_lab import RunError, RunFolder, SpecError
+from dfkd_lab.errors import said
 from dfkd_lab.spec import unknown
 from dfkd_lab.sweeps import Queue, Sweep
 from dfkd_lab.sweeps.running import launcher_of
@@ -70,10 +72,11 @@ class Benchmark:
         """Run what is not recorded, and render RESULTS.md.
 
         Raises:
-            SpecError: if a run cannot be, before any is started; and at the end, if one was left.
+            SpecError: if a run or a flag cannot be, before any is started; and at the end, if one was left.
             SystemExit: with 75 or 130 if not all are finished.
         """
         launcher_of("local", flags.jobs, flags.minutes)  # which refuses them before a teacher is trained
+        refuse_working_folder(flags.out)
         if not (missing := self.missing(flags)):
             print(f"results/{self.name}.json has all of it; --again replaces it")
         try:
@@ -170,16 +173,37 @@ def minutes_until(end: float) -> float:
     return max(0.1, (end - time.monotonic()) / 60) if end < float("inf") else 0.0
 
 
+def refuse_working_folder(out: Path | None) -> None:
+    """Refuse a folder of runs that has no name, as that of "".
+
+    Raises:
+        SpecError: saying what is allowed.
+    """
+    if out is not None and not out.name:
+        raise SpecError(f"out = '{out}' has no name; allowed: a folder of the benchmark's own")
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """Around a benchmark: a refusal is a sentence, or a line each, and exit status 2.
+
+    Raises:
+        SystemExit: then.
+    """
+    try:
+        yield
+    except (SpecError, RunError) as error:
+        print(*map(printable, said(error)), sep="\n", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
 Given = TypeVar("Given")
 
 
 def command(main: Callable[[Given], object], flags: type[Given]) -> None:
-    """Call ``main`` with what the command line says; a refusal is a sentence, and exit status 2."""
+    """Call ``main`` with what the command line says, as :func:`refused` does."""
     import tyro
 
     tune_process()
-    try:
+    with refused():
         main(tyro.cli(flags, description=(sys.modules["__main__"].__doc__ or "").strip()))
-    except (SpecError, RunError) as error:
-        print(printable(error), file=sys.stderr)
-        raise SystemExit(2) from None

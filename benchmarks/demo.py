@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark import command
+from benchmark import command, refuse_working_folder
 from rows import recorded, run_of, spread, write
 
 from dfkd_lab.cli.sweep import carry_out
@@ -29,6 +29,7 @@ class Flags:
 
 def main(flags: Flags) -> None:
     """Distil digits by SSD-KD once a seed and record every figure with its provenance."""
+    refuse_working_folder(flags.out)
     sweep = Sweep(flags.out.absolute().name, {"seed": flags.seeds}, SETTINGS, flags.out.absolute().parent)
     known = {run["seed"]: run for run in recorded("demo").get("runs", [])}
     known |= {run["seed"]: run for run in map(run_of, carry_out(sweep, jobs=flags.jobs).folders)}

@@ -16,6 +16,7 @@ import argparse
 import fnmatch
 import glob
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,17 @@ TIMED = ("speed", "profile", "large")
 CORE = ("ssd_kd", "fast", "dafl", "pre_dfkd", "cgdd")
 
 
+def finite(text: str) -> float:
+    """The number that ``text`` is.
+
+    Raises:
+        ValueError: if it is none, or has no end.
+    """
+    if not math.isfinite(number := float(text)):
+        raise ValueError
+    return number
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Do what fits into the time; 1 if a task failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -60,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/gpu"), help="run folders, which a later call goes on with"
     )
-    parser.add_argument("--minutes", type=float, default=9.0, help="when to stop, saved")
+    parser.add_argument("--minutes", type=finite, default=9.0, help="when to stop, saved")
     parser.add_argument("--stages", default=",".join(STAGES), help="of %(default)s, with commas")
     parser.add_argument("--device", default="auto", help="cuda or cpu; auto takes a GPU")
     parser.add_argument("--tiny", action="store_true", help="rehearse at tiny sizes; also on a CPU")

@@ -8,7 +8,6 @@ commit is not measured again, unless ``--again``.
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,12 +21,13 @@ tune_process()  # before torch, as the command line does: it says how OpenMP's t
 
 import torch
 import tyro
+from benchmark import refused
 from results_page import render
 
 from dfkd_lab import Session, bench, plan
 from dfkd_lab.bench.overhead import Pair
 from dfkd_lab.engine.loop import Run
-from dfkd_lab.errors import SpecError
+from dfkd_lab.spec import build
 from dfkd_lab.system.device import (
     check_device,
     commit,
@@ -46,12 +46,13 @@ DIGITS = {"warm_up": 0}
 
 def main(repeats: int = 11, methods: str = "", device: str = "auto", again: bool = False) -> None:
     """Measure on ``device``; on a GPU every method by default, on a CPU the three of the bars."""
-    try:
+    with refused():
+        build(bench.BenchSpec, {"repeats": repeats, "device": device})
         check_device(device)
         where = pick_device(device)
         wanted = methods or ("all" if where.type == "cuda" else "ssd_kd,fast,dafl")
         usual: dict[str, Any] = {"repeats": repeats, "least_s": LEAST_S, "methods": wanted, "device": where.type}
-        request = bench.BenchSpec(pairs=PAIRS[where.type], **usual)
+        request = bench.BenchSpec(pairs=PAIRS.get(where.type, PAIRS["cpu"]), **usual)
         parts: dict[str, Callable[[], Any]] = {
             "bench": lambda: bench.measure(request),
             "length": lambda: length(where),
@@ -64,8 +65,6 @@ def main(repeats: int = 11, methods: str = "", device: str = "auto", again: bool
                 row[name] = {**provenance(where), **measure()}
                 found[device_name(where)] = row
                 write_atomically(SPEED, (json.dumps(found, indent=1) + "\n").encode())
-    except SpecError as error:
-        sys.exit(str(error))
     render()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results/two_commits.json"
+FEWEST_TURNS = 2
 
 WORKER = """
 import dataclasses, sys, time
@@ -105,40 +107,63 @@ def checked_out(commit: str) -> Iterator[Path]:
     """A tree of ``commit``, for as long as it is needed."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
-        subprocess.run(["git", "worktree", "add", "-q", "--detach", str(tree), commit], cwd=ROOT, check=True)
         try:
+            subprocess.run(["git", "worktree", "add", "-q", "--detach", str(tree), commit], cwd=ROOT, check=True)
             yield tree
         finally:
-            subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=ROOT, check=True)
+            shutil.rmtree(tree, ignore_errors=True)
+            subprocess.run(["git", "worktree", "prune"], cwd=ROOT, check=True)  # also of one that was half made
 
 
 def full(commit: str) -> str:
-    """The whole name of a commit."""
+    """The whole name of a commit.
+
+    Raises:
+        SpecError: if there is none of that name.
+    """
+    from dfkd_lab import SpecError
+
     done = subprocess.run(["git", "rev-parse", "--verify", f"{commit}^{{commit}}"], cwd=ROOT, capture_output=True,
                           text=True, check=False)  # fmt: skip
     if done.returncode:
-        sys.exit(f"'{commit}' is not a commit of this repository")
+        raise SpecError(f"'{commit}' is not a commit of this repository")
     return done.stdout.strip()
 
 
 def main(before: str, after: str = "HEAD", turns: int = 15, methods: str = "") -> None:
-    """Compare ``after`` with ``before``: all methods that need no real images, or those named with commas between."""
+    """Compare ``after`` with ``before``: all methods that need no real images, or those named with commas between.
+
+    A SIGTERM ends it with what is recorded, and without the trees.
+    """
+    from benchmark import refused
+
+    from dfkd_lab.system.signals import CALL_AGAIN, terminating_at
+
+    with refused(), terminating_at(lambda: sys.exit(CALL_AGAIN)):
+        _main(before, after, turns, methods)
+
+
+def _main(before: str, after: str, turns: int, methods: str) -> None:
     import torch
     from results_page import render
 
-    from dfkd_lab import METHODS
+    from dfkd_lab import METHODS, SpecError
     from dfkd_lab.methods import find, remark
     from dfkd_lab.system.device import provenance
 
+    if turns < FEWEST_TURNS:
+        raise SpecError(f"turns = {turns}; allowed: {FEWEST_TURNS} or more, for there are quartiles of them")
     before, after = full(before), full(after)
     recorded = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     found = recorded if (recorded.get("before"), recorded.get("after")) == (before, after) else {}
     found = {"before": before, "after": after, **provenance(torch.device("cpu")), "threads": 1, "rows": {}, **found}
     wanted = methods.split(",") if methods else [name for name in METHODS if not remark(find(name))]
+    for method in wanted:
+        find(method)
     with ExitStack() as stack:
         trees = [stack.enter_context(checked_out(commit)) for commit in (before, after)]
         for method in wanted:
-            if find(method) and method not in found["rows"]:
+            if method not in found["rows"]:
                 workers = [Worker(tree) for tree in trees]
                 try:
                     found["rows"][method] = row = compare(workers, method, turns)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ tune_process()  # before torch, as the command line does: it says how OpenMP's t
 
 import torch
 import tyro
+from benchmark import refused
 from cifar import BUDGETS
 from reference_loop import ReferenceLoop
 from results_page import render
@@ -41,7 +41,7 @@ from dfkd_lab.engine.metrics import Accuracy
 from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import SpecError
 from dfkd_lab.runs.planning import settled
-from dfkd_lab.spec import unknown
+from dfkd_lab.spec import check, unknown
 from dfkd_lab.system.device import provenance
 from dfkd_lab.system.files import write_atomically
 from dfkd_lab.system.rng import RNGState
@@ -85,9 +85,11 @@ def main(
     seeds: tuple[int, ...] = (0, 1, 2),
 ) -> None:
     """Measure what has not been measured yet, seed by seed, and print the table of everything that has."""
-    try:
+    with refused():
         refuse_unknown("pair", pairs, PAIRS)
         refuse_unknown("variant", variants, VARIANTS)
+        for seed in seeds:
+            check(RunSpec, "seed", seed)
         speeds: dict[str, dict[int, float]] = {}
         for seed, pair in product(seeds, pairs):
             left = [variant for variant in variants if not is_measured(pair, variant, seed)]
@@ -99,8 +101,6 @@ def main(
                 requests = [VARIANTS[variant] for variant in left]
                 for variant, run in zip(left, measure(PAIRS[pair], requests, seed, speeds[pair], field), strict=True):
                     keep(pair, variant, run)
-    except SpecError as error:
-        sys.exit(str(error))
     render()
     print(table(VERSUS, [versus_line(row) for row in load().values()]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from dfkd_lab.errors import EnvironmentProblem, Refusals, RunError, SpecError
+from dfkd_lab.errors import EnvironmentProblem, RunError, SpecError, said
 from dfkd_lab.spec import unknown
 from dfkd_lab.system.processes import tune_process
 from dfkd_lab.system.text import printable
@@ -72,8 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         module, _, function = COMMANDS[arguments[0]].partition(".")
         getattr(import_module(f"dfkd_lab.cli.{module}"), function)(arguments[1:])
     except (SpecError, RunError, EnvironmentProblem) as error:
-        lines = error.lines if isinstance(error, Refusals) else [error]
-        print(*map(printable, lines), sep="\n", file=sys.stderr)
+        print(*map(printable, said(error)), sep="\n", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -27,3 +27,8 @@ class DamagedFile(RunError):
 
 class EnvironmentProblem(RuntimeError):
     """An installation that cannot work; the message names the cure."""
+
+
+def said(error: Exception) -> list[str]:
+    """The lines in which an error is said; each may hold what moves a cursor."""
+    return error.lines if isinstance(error, Refusals) else [str(error)]

@@ -23,11 +23,18 @@ function render({ model, el }) {
     });
     return made;
   };
+  const refusal = document.createElement("div");
+  refusal.setAttribute("role", "alert");
+  refusal.style.cssText = "line-height: 1.35";
   const draw = () => {
     const files = model.get("files");
-    el.replaceChildren(...(files.length ? ["Download: ", ...files.map(link)] : []));
+    el.replaceChildren(...(files.length ? ["Download: ", ...files.map(link)] : []), refusal);
   };
-  const answer = (message, buffers) => asked.delete(message.id) && save(message.name, buffers);
+  const answer = (message, buffers) => {
+    if (!asked.delete(message.id)) return;
+    refusal.textContent = message.refused ?? "";
+    if (!message.refused) save(message.name, buffers);
+  };
   model.on("change:files", draw);
   model.on("msg:custom", answer);
   draw();

@@ -11,7 +11,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from dfkd_lab.errors import DamagedFile
+from dfkd_lab.errors import DamagedFile, RunError, SpecError
 from dfkd_lab.export.destination import CARD, CONFIG, proven
 from dfkd_lab.export.student import PARITY
 from dfkd_lab.runs import RunFolder
@@ -99,5 +99,9 @@ class Downloads(anywidget.AnyWidget):
 
     def _answer(self, widget: Downloads, message: Any, buffers: Any) -> None:
         if self.folder and message["name"] in self.files:
-            content = FILES[message["name"]](self.folder)
+            try:
+                content = FILES[message["name"]](self.folder)
+            except (RunError, SpecError, OSError) as error:
+                self.send({"id": message["id"], "refused": f"{message['name']} cannot be made: {error}"})
+                return
             self.send({"id": message["id"], "name": f"{self.folder.name}-{message['name']}"}, [content])

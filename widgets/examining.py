@@ -8,6 +8,7 @@ from dfkd_lab.errors import DamagedFile
 from dfkd_lab.runs import Examination, RunFolder, examination
 from dfkd_lab.runs.networks import STUDENT
 from dfkd_lab.runs.recorder import CHECKPOINT
+from dfkd_lab.system.files import stamp
 from widgets import form, status
 from widgets.buffer_browser import BufferBrowser
 from widgets.running_command import RunningCommand
@@ -73,11 +74,7 @@ class Examining:
     def _look(self) -> bool:
         """Read the file if it is another one by now."""
         path = self.folder.path / examination.FILE if self.folder else None
-        try:
-            facts = path.stat() if path else None
-            now = (facts.st_ino, facts.st_mtime_ns, facts.st_size) if facts else ()
-        except OSError:
-            now = ()
+        now = stamp(path) if path else ()
         if now == self._read:
             return False
         self._read, self.found, self._damaged = now, None, ""

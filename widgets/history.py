@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dfkd_lab.engine.report import Report
 from dfkd_lab.runs import Examination, RunFolder, contents
+from dfkd_lab.runs.bookmark import Bookmark
 
 MOST_REPORTS = 1000
 """An even number, so that the newest survives when every other one is dropped."""
@@ -55,31 +55,30 @@ class History:
     alarms: dict[str, Alarm]
     _all: Spread
     _evaluated: Spread
-    _offset: int
 
     def __init__(self, folder: RunFolder | None = None):
         self._folder = folder.path if folder else None
         self.examination: Examination | None = None
-        self._file = 0
+        self._place = Bookmark()
         self._forget()
 
     def read(self) -> bool:
         """Read what is new, and all of it again when the file was replaced, as a resumed run does; whether any is."""
-        if self._folder is None or (file := contents.log(self._folder)) is None:
+        if self._folder is None:
             return False
-        with file:
-            number = os.fstat(file.fileno()).st_ino
-            replaced = number != self._file
+        if (log := contents.log(self._folder)) is None:
+            another = self._all.count > 0 and self._folder.is_dir()  # a run that has not begun is in its place
+            if another:
+                self._place = Bookmark()
+                self._forget()
+            return another
+        with log:
+            replaced = not self._place.find(log)
             if replaced:
                 self._forget()
-                self._file = number
             before = self._all.count
-            file.seek(self._offset)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break  # it is being written
-                self._add(contents.report(self._folder, self._all.count + 1, line))
-                self._offset += len(line)
+            for number, line in self._place.new_lines(log):
+                self._add(contents.report(self._folder, number, line))
         by_round = {report.round: report for report in (*self._all, *self._evaluated)}
         self.reports = [by_round[number] for number in sorted(by_round)]
         return replaced or self._all.count > before
@@ -87,7 +86,7 @@ class History:
     def _forget(self) -> None:
         self.reports, self.alarms, self._all, self._evaluated = [], {}, Spread(), Spread()
         self.means: dict[int, float] = {}
-        self._offset, self._sum = 0, 0.0
+        self._sum = 0.0
 
     def _add(self, report: Report) -> None:
         if report.accuracy is not None:

@@ -20,6 +20,7 @@ from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs import RunFolder, records
 from dfkd_lab.runs.launching import last_line
 from dfkd_lab.spec import RunSpec
+from dfkd_lab.system.files import stamp
 from widgets import alarm_help, figures, form, headline, series, status
 from widgets.chart import Chart
 from widgets.commands import Commands
@@ -125,7 +126,8 @@ class Live:
         with self._lock:
             if self._closing.is_set():
                 return
-            self._stale = self._fetch() or self._stale
+            self._know_run()
+            self._stale = self.history.read() or self._stale
             examined = self._examined()
             found = self.now()
             empty = EMPTY.get(found["state"], figures.EMPTY)
@@ -177,16 +179,21 @@ class Live:
         self.teacher: Mapping[str, Any] = {}
         self._alarms: list[tuple[str, tuple[str, str]]] | None = None
         self._announced: set[str] = set()
+        self._stands: list[tuple[int, ...]] = []
         self._drawn = self._stale = False
         self._next_chart, self._empty = 0.0, figures.EMPTY
 
-    def _fetch(self) -> bool:
-        """Read new reports."""
-        if self.folder is None or not self.history.read():
-            return False
+    def _know_run(self) -> None:
+        """Read what run this is if another is in its place by now, or if it has got a teacher since."""
+        if self.folder is None:
+            return
+        stands = [stamp(self.folder.path / name) for name in ("spec.yaml", "manifest.json")]
+        if stands == self._stands or not any(stands):  # one that was moved or removed stays in sight
+            return
+        self._stands, self._stale = stands, True
+        self.commands.show(self._spec())
         self.teacher = self.folder.manifest().get("teacher", {})
         self._offer(offered(dense=self.teacher.get("task") == "segmentation"))
-        return True
 
     def _examined(self) -> bool:
         """Read a new examination, if there is one."""

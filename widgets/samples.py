@@ -9,8 +9,10 @@ from typing import Any
 
 import ipywidgets
 
+from dfkd_lab.errors import RunError
 from dfkd_lab.runs import Examination, RunFolder
-from widgets import enlarged, sample_grid, sample_maps
+from dfkd_lab.system.files import stamp
+from widgets import enlarged, sample_grid, sample_maps, status
 from widgets.loss_history import LossHistory
 from widgets.pressable import Node, Pressable
 
@@ -45,9 +47,11 @@ class Samples:
     def attach(self, folder: RunFolder | None) -> None:
         """Show the latest images of ``folder`` from the next refresh on."""
         with self._lock:
-            self.folder, self._eased = folder, sample_grid.eases_off(folder)
+            self.folder = folder
             self._files: dict[int, Path] = {}
             self._shown, self._drawn_at, self._writing, self._opened = -1, 0.0, False, -1
+            self._stands: tuple[object, ...] = ()
+            self._eased = False
             self._write(self.latest, True)
 
     def refresh(self, period: float) -> None:
@@ -55,15 +59,18 @@ class Samples:
         with self._lock:
             files = self.folder.samples() if self.folder else {}
             waiting = bool(self._shown > 0 and files and time.monotonic() - self._drawn_at < period)
-            if waiting or (files.keys() == self._files.keys() and self._shown >= 0):
+            replaced = self._shown in files and _stands(files[self._shown]) != self._stands
+            if waiting or (files.keys() == self._files.keys() and self._shown >= 0 and not replaced):
                 return
             self._files = files
+            if replaced or self._shown not in files:  # the first of this run
+                self._eased = sample_grid.eases_off(self.folder)
             rounds = list(files) or [0]
             chosen = rounds[-1] if self.latest.value or self.round.value not in files else self.round.value
-            if self._opened >= 0 and self._shown in files:  # a person looks at one of its images
+            if self._opened >= 0 and self._shown in files and not replaced:  # a person looks at one of its images
                 chosen = self._shown
             self._write_rounds(rounds, chosen)
-            self._show(chosen)
+            self._show(chosen, again=replaced)
 
     def _choose(self, change: dict[str, Any]) -> None:
         """A person moved the slider, which leaves the latest round, or pressed the button, which returns to it."""
@@ -110,12 +117,13 @@ class Samples:
         widget.value = value
         self._writing = False
 
-    def _show(self, round: int) -> None:
-        if round == self._shown:
+    def _show(self, round: int, again: bool = False) -> None:
+        if round == self._shown and not again:
             return
         self._shown, self._drawn_at = round, time.monotonic()
         self.widget.layout.display = "" if round else "none"
         if round:
+            self._stands = _stands(self._files[round])
             self._opened = -1
             self._draw()
 
@@ -123,7 +131,14 @@ class Samples:
         """The grid of the round, or one image of it."""
         if self._shown not in self._files:
             return
-        png, facts = sample_grid.read(path := self._files[self._shown])
+        try:
+            png, facts = sample_grid.read(path := self._files[self._shown])
+        except RunError as error:  # the chart and the headline are shown all the same
+            self._opened = -1
+            self.caption.value = status.sentence(str(error), alert=True)
+            self.losses.show({})
+            self.grid.show()
+            return
         self.caption.value = (
             f"<div style='line-height: 1.3'>{sample_grid.caption(self._shown, facts, self._eased)}</div>"
         )
@@ -140,3 +155,8 @@ class Samples:
         self._opened = -1
         self.losses.show({})
         self.grid.show(*sample_grid.nodes(png, facts, names, pressable=True, focus=focus))
+
+
+def _stands(path: Path) -> tuple[object, ...]:
+    """What changes when a grid, or what is known of it, is replaced, as by another run that has its round too."""
+    return stamp(path), stamp(path.with_suffix(".json"))

@@ -10,9 +10,9 @@ from typing import Any
 
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs import commands
-from dfkd_lab.runs.contents import from_yaml
-from dfkd_lab.spec import RunSpec, record
+from dfkd_lab.spec import THOUSANDS, RunSpec, record
 from dfkd_lab.sweeps import Sweep, from_file
+from dfkd_lab.system.plain_yaml import from_yaml
 from widgets.choice import Choice
 from widgets.steps import LABELS
 from widgets.wording import in_short
@@ -21,6 +21,11 @@ NONE = "(nothing)"
 FIRST = ("seed", "method", "student", "teacher", "rounds")
 NEVER = ("out", "minutes", "checkpoint_s", "device")
 RANGE = re.compile(r"(-?\d+)\s*\.\.\s*(-?\d+)")
+PARTS = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^,]*?)\s*(?:,|$)""")
+"""Between commas, but for those in a value that is in quotes as a whole."""
+QUOTES, QUOTED = ("'", '"'), '"balance=5,activation=0.1", "balance=10"'
+OWN_COMMAS = {"terms": "", "data": "folder-pairs:"}
+"""Settings of which a value may have commas, with what such a value has."""
 MOST_VALUES = 1000
 NUMBER = re.compile(r"-\d+$")
 
@@ -103,13 +108,13 @@ def _flat(common: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def values_of(name: str, text: str) -> list[Any]:
-    """The values in "1, 2, 5", in "0..9", or in both.
+    """The values in "1, 2, 5", in "0..9", or in both; one in quotes may have commas.
 
     Raises:
-        SpecError: if there are none, or one is given twice.
+        SpecError: if there are none, one is given twice, or a comma may also be part of a value.
     """
     found: list[Any] = []
-    for part in filter(None, (each.strip() for each in text.split(","))):
+    for part in _parts(name, text):
         if whole := RANGE.fullmatch(part):
             low, high = map(int, whole.groups())
             if not 0 <= high - low < MOST_VALUES:
@@ -125,6 +130,18 @@ def values_of(name: str, text: str) -> list[Any]:
     if len({*map(str, found)}) < len(found):
         raise SpecError(f"{name} = {text!r} has a value twice")
     return found
+
+
+def _parts(name: str, text: str) -> list[str]:
+    """The texts between commas, as far as those can be told from commas in a value."""
+    parts = [each for each in PARTS.findall(text) if each]
+    if len(parts) > 1 and OWN_COMMAS.get(name, "\n") in text and not all(each[0] in QUOTES for each in parts):
+        raise SpecError(f"{name} = {text!r}: a value of it may have commas; write each in quotes, as in {QUOTED}")
+    if THOUSANDS.fullmatch(text.strip()):
+        raise SpecError(
+            f"{name} = {text!r} may be one number or {len(parts)}; write it without commas, or as in 1, 2, 5"
+        )
+    return parts
 
 
 def _common(choice: Choice, grid: dict[str, list[Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import torch
 from dfkd_lab.data import image_file
 from dfkd_lab.errors import SpecError
 from dfkd_lab.system.device import free_memory
-from dfkd_lab.system.text import printable
+from dfkd_lab.system.text import printable, steering
 
 LEFT_BEHIND = {"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini", "lost+found"}
 """By systems and programs; they are no classes and no images, like whatever begins with a dot."""
@@ -47,13 +47,16 @@ class LeftOut:
 
 
 @contextmanager
-def looked_for(name: str) -> Iterator[None]:
-    """Around whatever looks for the folders of the data set ``name``.
+def looked_for(name: str, path: str) -> Iterator[None]:
+    """Around whatever looks in ``path`` for the folders of the data set ``name``.
 
     Raises:
-        SpecError: for a path that is not UTF-8, or a folder that cannot be listed.
+        SpecError: for a path that records and cards cannot hold, or a folder that cannot be listed.
     """
     try:
+        path.encode()
+        if odd := steering(path):
+            raise SpecError(f"{name} has a {odd} in its name; rename the folder, or give a link to it")
         yield
     except UnicodeEncodeError:
         raise SpecError(f"{name} is not UTF-8; rename the folder, or give a link to it") from None

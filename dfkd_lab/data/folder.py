@@ -15,7 +15,7 @@ from dfkd_lab.data import files, image_file
 from dfkd_lab.data.files import LeftOut
 from dfkd_lab.data.split import Split
 from dfkd_lab.errors import SpecError
-from dfkd_lab.system.text import printable
+from dfkd_lab.system.text import printable, steering
 
 TRAINING, EVALUATION = ("train",), ("val", "test")
 BOTH = (*TRAINING, *EVALUATION)
@@ -41,8 +41,7 @@ def find(path: str, splits: Sequence[str]) -> Path:
             something else; or if its name is not UTF-8.
     """
     name = f"data = 'folder:{printable(path)}'"
-    with files.looked_for(name):
-        path.encode()  # for records and screens
+    with files.looked_for(name, path):
         root = Path(path).expanduser()
         present = [root / split for split in splits if (root / split).is_dir()]
         if not present:
@@ -51,22 +50,38 @@ def find(path: str, splits: Sequence[str]) -> Path:
             raise SpecError(
                 f"{name}: there is no {wanted} in {printable(root)}; it must hold a folder for each class{hint}"
             )
-        _check_classes(name, present[0], [each for split in BOTH if (each := root / split).is_dir()])
+        _check_names(name, present[0])
+        _check_splits(name, present[0], [each for split in BOTH if (each := root / split).is_dir()])
     return present[0]
 
 
-def _check_classes(name: str, split: Path, present: list[Path]) -> None:
-    """Refuse ``split`` of the data set ``name`` if it holds no classes, or not those of all ``present`` splits.
+def _check_names(name: str, split: Path) -> None:
+    """Refuse ``split`` of the data set ``name`` if it holds no classes, or one that a teacher's card cannot name.
 
     Raises:
         SpecError: saying which.
-        OSError: if a folder cannot be listed.
+        OSError: if it cannot be listed.
     """
     classes, here = _classes(split), printable(split)
     if not classes:
         raise SpecError(f"{name}: {here} holds no folders; it must hold one for each class")
     if {*classes} <= OTHER_SPLITS:
         raise SpecError(f"{name}: {here} holds splits ({files.few(classes)}), not classes; name that folder")
+    if steered := next(filter(steering, classes), ""):
+        what = f"the class '{printable(steered)}' in {here} has a {steering(steered)} in its name"
+        raise SpecError(f"{name}: {what}; rename the folder")
+    if len(classes) == 1:
+        raise SpecError(f"{name}: {here} holds one class, '{printable(classes[0])}'; a classifier has at least two")
+
+
+def _check_splits(name: str, split: Path, present: list[Path]) -> None:
+    """Refuse ``split`` of the data set ``name`` if another of all ``present`` has other classes, or is the same folder.
+
+    Raises:
+        SpecError: saying which.
+        OSError: if a folder cannot be listed.
+    """
+    classes, here = _classes(split), printable(split)
     for other in present:
         if odd := sorted({*_classes(other)} ^ {*classes}):
             raise SpecError(f"{name}: only one of {here} and {printable(other)} has the class '{printable(odd[0])}'")
@@ -74,8 +89,6 @@ def _check_classes(name: str, split: Path, present: list[Path]) -> None:
             raise SpecError(
                 f"{name}: {here} and {printable(other)} are one folder; images learned from measure nothing"
             )
-    if len(classes) == 1:
-        raise SpecError(f"{name}: {here} holds one class, '{printable(classes[0])}'; a classifier has at least two")
 
 
 def read(path: str, splits: Sequence[str], shape: tuple[int, int, int] | None) -> Split:

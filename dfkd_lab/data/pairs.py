@@ -61,8 +61,7 @@ def find(path: str, splits: Sequence[str]) -> Folders:
             is not UTF-8.
     """
     name = f"data = 'folder-pairs:{printable(path)}'"
-    with files.looked_for(name):
-        path.encode()  # for records and screens
+    with files.looked_for(name, path):
         root = Path(path).expanduser()
         if places := [root / split for split in splits if (root / split).is_dir()]:
             found = Folders.below(name, places[0])

@@ -6,14 +6,14 @@ else, and comes out as what the rest may rely on, or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import yaml
-
 from dfkd_lab.engine.report import Report
 from dfkd_lab.errors import DamagedFile, SpecError
+from dfkd_lab.runs.maps import GAP
+from dfkd_lab.system.plain_yaml import from_yaml
 from dfkd_lab.system.stored import Fields, misfit, opened, parsed, read_json, read_text
 
 T = TypeVar("T")
@@ -58,6 +58,9 @@ SEAL = Fields(
     },
 )
 LABEL = Fields(known={"note": str, "tags": [str]})
+MOST_ROWS, MOST_SIDE = 100, 2**14
+"""Of a grid of samples, whose own are fewer: rows, columns, and the pixels of an image's side."""
+PNG = b"\x89PNG\r\n\x1a\n"
 LONGEST_NOTE, LONGEST_TAG, MOST_TAGS = 500, 40, 20
 """Characters of a note and of a tag; tags of a run."""
 MOST_LABEL_BYTES = 2**14
@@ -166,11 +169,54 @@ def sample(path: Path) -> dict[str, Any]:
         return {}
     found = parsed(text, Fields(), path, cure)
     is_dense = "legend" in found
-    if reason := misfit(found, MAPS if is_dense else SAMPLE):
+    reason = misfit(found, MAPS if is_dense else SAMPLE)
+    reason = reason or (_unfit_maps if is_dense else _unfit_cells)(found)
+    if reason := reason or _unlike(path.with_suffix(".png"), found):
         raise DamagedFile(f"{path} is damaged ({reason}); {cure}")
-    if not is_dense and not (0 < found["rows"] <= 1000 and min(found["width"], found["height"]) > 0):
-        raise DamagedFile(f"{path} is damaged (no such grid); {cure}")
     return found
+
+
+def _unfit_maps(found: Mapping[str, Any]) -> str:
+    """Why no grid of dense predictions is so; empty if one may be."""
+    if not 0 <= found["agreement"] <= 1:
+        return "agreement is no fraction"
+    for number, each in enumerate(found["legend"]):
+        if len(each["color"]) != 3 or not all(0 <= part <= 255 for part in each["color"]):
+            return f"legend[{number}].color is not red, green and blue to 255"
+    return _outside(found, {"images": MOST_ROWS, "height": MOST_SIDE, "width": MOST_SIDE})
+
+
+def _unfit_cells(found: Mapping[str, Any]) -> str:
+    """Why no grid by class is so; empty if one may be."""
+    most = {"rows": MOST_ROWS, "columns": MOST_ROWS, "height": MOST_SIDE, "width": MOST_SIDE}
+    if reason := _outside(found, most):
+        return reason
+    places = [(each["row"], each["column"]) for each in found["cells"]]
+    for number, (each, (row, column)) in enumerate(zip(found["cells"], places, strict=True)):
+        if not (0 <= row < found["rows"] and 0 <= column < found["columns"]):
+            return f"cells[{number}] is outside of the grid"
+        if min(each["predicted"], each["asked"] or 0) < 0 or not 0 <= (each["confidence"] or 0) <= 1:
+            return f"cells[{number}] has a class or a confidence that cannot be"
+    return "two cells are in one place" if len({*places}) < len(places) else ""
+
+
+def _outside(found: Mapping[str, Any], most: Mapping[str, int]) -> str:
+    wrong = next((name for name, high in most.items() if not 0 < found[name] <= high), "")
+    return f"{wrong} = {found[wrong]}, not from 1 to {most[wrong]}" if wrong else ""
+
+
+def _unlike(grid: Path, found: Mapping[str, Any]) -> str:
+    """Why the grid is not of the size that is said; empty if it is, or is no PNG."""
+    if not grid.is_file():
+        return ""
+    with grid.open("rb") as file:
+        start = file.read(24)
+    if not start.startswith(PNG) or len(start) < 24:
+        return ""
+    gap, rows, columns = (GAP, found["images"], 3) if "legend" in found else (1, found["rows"], found["columns"])
+    wide, high = columns * (found["width"] + gap) - gap, rows * (found["height"] + gap) - gap
+    size = int.from_bytes(start[16:20]), int.from_bytes(start[20:24])
+    return "" if size == (wide, high) else f"its grid is {size[0]} x {size[1]} pixels, and not {wide} x {high}"
 
 
 def log(folder: Path) -> BinaryIO | None:
@@ -208,32 +254,6 @@ def spoken_of(folder: Path, make: Callable[[], T]) -> T:
         return make()
     except SpecError as error:
         raise type(error)(f"{folder / 'spec.yaml'}: {error}") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """No aliases: a few of them are a file of gigabytes, and none is ever written."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has an alias")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """No key twice: YAML itself takes the last one, without a word."""
-        keys = [each.value for each, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        if twice := [each for each in keys if isinstance(each, str) and keys.count(each) > 1]:
-            raise yaml.YAMLError(f"{twice[0]!r} is there twice")
-        return super().construct_mapping(node, deep)
-
-
-def from_yaml(text: str) -> tuple[Any, str]:
-    """The values, or why there are none."""
-    try:
-        return yaml.load(text, _Loader), ""
-    except RecursionError:
-        return None, "nested too deeply"
-    except (yaml.YAMLError, ValueError, TypeError, AttributeError, OverflowError) as error:
-        return None, f"no YAML: {' '.join(str(error).split())[:120]}"
 
 
 def _names(values: Any) -> list[Any]:

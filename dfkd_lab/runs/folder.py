@@ -33,6 +33,7 @@ from dfkd_lab.methods import composition
 from dfkd_lab.nets import python_file
 from dfkd_lab.nets.python_file import Code
 from dfkd_lab.runs import contents, older, standing
+from dfkd_lab.runs.bookmark import Bookmark
 from dfkd_lab.spec import RunSpec, build, difference, record
 from dfkd_lab.system.files import write_atomically
 
@@ -60,8 +61,8 @@ class RunFolder:
         self.path = Path(path)
         self.trusted_code = ""
         """For ``--trust-code``: which text of Python files was named when it was prepared, whatever it says now."""
-        self._seen = 0, 0, 0
-        """Of the log as it was last read: lines, bytes, and which file it was."""
+        self._read = Bookmark()
+        """How far the log was read last."""
 
     @classmethod
     def of(cls, spec: RunSpec) -> RunFolder:
@@ -124,22 +125,14 @@ class RunFolder:
         Raises:
             DamagedFile: if a line is no report, or the log no file.
         """
-        reports, (seen, offset, number) = [], self._seen
         if (log := contents.log(self.path)) is None:
             return []
         with log:
-            stands = os.fstat(log.fileno())
-            if start < seen or number != stands.st_ino or offset > stands.st_size:
-                seen = offset = 0
-            log.seek(offset)
-            for line in log:
-                if not line.endswith(b"\n"):
-                    break
-                seen, offset = seen + 1, offset + len(line)
-                if seen > start:
-                    reports.append(contents.report(self.path, seen, line))
-            self._seen = seen, offset, stands.st_ino
-        return reports
+            if start < self._read.count:
+                self._read.forget()
+            self._read.find(log)
+            lines = self._read.new_lines(log)
+            return [contents.report(self.path, number, line) for number, line in lines if number > start]
 
     def sample(self, round: int) -> Path:
         """Where the sample grid of a round is."""

@@ -214,7 +214,7 @@ def launcher_of(on: str, jobs: int, minutes: float) -> Callable[[], Launcher]:
     """
     if on not in LAUNCHERS:
         raise SpecError(f"on = '{on}'; allowed: {', '.join(LAUNCHERS)}")
-    if jobs < 0 or minutes < 0:
+    if jobs < 0 or not 0 <= minutes < math.inf:
         raise SpecError(f"jobs = {jobs} and minutes = {minutes:g}; allowed: 0 or more")
     return partial(LAUNCHERS[on], jobs)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dfkd_lab.errors import RunError, SpecError
-from dfkd_lab.runs.contents import from_yaml
 from dfkd_lab.spec import unknown
 from dfkd_lab.sweeps.grid import EXAMPLE, Sweep
 from dfkd_lab.system.files import no_file
+from dfkd_lab.system.plain_yaml import from_yaml
 from dfkd_lab.system.stored import read_text
 
 KEYS = ("name", "grid", "with")

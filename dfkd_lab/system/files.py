@@ -69,6 +69,15 @@ def _remove_left_behind(path: Path) -> None:
                 file.unlink()
 
 
+def stamp(path: Path) -> tuple[int, ...]:
+    """What changes whenever ``path`` is written or replaced, though its number may stay; () if it is not there."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return ()
+    return facts.st_ino, facts.st_ctime_ns, facts.st_mtime_ns, facts.st_size
+
+
 def set_aside(path: Path, previous: Path) -> None:
     """Keep the file that is about to be replaced, if there is one, as ``previous``.
 

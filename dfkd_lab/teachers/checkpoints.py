@@ -20,7 +20,7 @@ from dfkd_lab import nets
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets.wrap import Classifier
 from dfkd_lab.system.files import write_atomically
-from dfkd_lab.system.text import printable
+from dfkd_lab.system.text import printable, steering
 from dfkd_lab.teachers import file_kinds, state_dicts, torch_files
 from dfkd_lab.teachers.pickle_reader import StandIn
 
@@ -233,7 +233,7 @@ def _card(facts: Any, path: Path) -> Card | None:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= LONGEST_TEXT and value.isprintable()
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT and not steering(value)
 
 
 def _are_texts(value: Any) -> bool:
@@ -258,8 +258,9 @@ def _are_numbers(value: Any, low: float) -> bool:
     )
 
 
+TEXT = f"text of up to {LONGEST_TEXT} characters, none of which is a control character"
 ALLOWED = {
-    "net": (_is_text, f"printable text of up to {LONGEST_TEXT} characters"),
+    "net": (_is_text, TEXT),
     "classes": (lambda value: _is_count(value, MOST_CLASSES), f"a whole number from 1 to {MOST_CLASSES}"),
     "shape": (
         _is_shape,
@@ -267,9 +268,9 @@ ALLOWED = {
     ),
     "mean": (lambda value: _are_numbers(value, -1e6), "a list of numbers, one a channel"),
     "std": (lambda value: _are_numbers(value, 0), "a list of numbers above 0, one a channel"),
-    "data": (_is_text, f"printable text of up to {LONGEST_TEXT} characters"),
-    "recipe": (_is_text, f"printable text of up to {LONGEST_TEXT} characters"),
-    "class_names": (_are_texts, f"a list of up to {MOST_CLASSES} printable texts"),
+    "data": (_is_text, TEXT),
+    "recipe": (_is_text, TEXT),
+    "class_names": (_are_texts, f"a list of up to {MOST_CLASSES} texts without control characters"),
     "task": (lambda value: value in TASKS, " or ".join(TASKS)),
 }
 """Whether a value of a card can be, and what is allowed in words."""

@@ -18,9 +18,12 @@ import ladder_cifar
 import mnist
 import pytest
 import scenes
+import speed
+import two_commits
+import versus
 
-from dfkd_lab import RunFolder, nets, teachers
-from dfkd_lab.errors import SpecError
+from dfkd_lab import RunFolder, bench, nets, teachers
+from dfkd_lab.errors import Refusals, SpecError
 from dfkd_lab.runs import list_runs
 from dfkd_lab.runs.planning import settled
 from tests.benchmarks.conftest import InProcess
@@ -203,8 +206,42 @@ def test_what_cannot_be_is_refused_before_a_teacher_is_trained(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(benchmark, "teacher_of", lambda *_: pytest.fail("it was asked for"))
-    with pytest.raises(SpecError, match="minutes = -1; allowed: 0 or more"):
-        mnist.main(benchmark.Flags(minutes=-1.0, out=tmp_path))
+    for minutes in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(SpecError, match=f"minutes = {minutes:g}; allowed: 0 or more"):
+            mnist.main(benchmark.Flags(minutes=minutes, out=tmp_path))
+    for main in (lambda out: mnist.main(benchmark.Flags(out=out)), lambda out: demo.main(demo.Flags(out=out))):
+        with pytest.raises(SpecError, match=r"out = '\.' has no name; allowed: a folder of the benchmark's own"):
+            main(Path())
+
+
+def test_many_refusals_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse() -> None:
+        raise Refusals(["one", "two \x1b[2J"])
+
+    with pytest.raises(SystemExit), benchmark.refused():
+        refuse()
+    assert capsys.readouterr().err == "one\ntwo \\x1b[2J\n"
+
+
+@pytest.mark.parametrize(("measure", "sentence"), [
+    (lambda: speed.main(device="nosuch"), "device = 'nosuch'"),
+    (lambda: speed.main(repeats=0), "repeats = 0"),
+    (lambda: versus.main(seeds=(-1,)), "seed = -1 is out of range"),
+    (lambda: versus.main(pairs=("nosuch",)), "'nosuch' is not a pair"),
+    (lambda: two_commits.main("HEAD", turns=0), "turns = 0; allowed: 2 or more"),
+    (lambda: two_commits.main("nowhere"), "'nowhere' is not a commit"),
+    (lambda: two_commits.main("HEAD", methods="nosuch"), "'nosuch' is not a method"),
+])  # fmt: skip
+def test_a_flag_that_cannot_be_is_a_sentence_before_anything_is_done(
+    measure: Callable[[], None], sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(two_commits, "checked_out", lambda *_: pytest.fail("a tree was made"))
+    monkeypatch.setattr(versus, "process_of_its_own", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("it was measured"))
+    with pytest.raises(SystemExit) as ended:
+        measure()
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_teacher_that_takes_longer_means_call_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import struct
 import threading
 import zlib
@@ -21,6 +22,7 @@ from dfkd_lab.__main__ import main
 from dfkd_lab.data import files, image_file, registry
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets.wrap import Classifier
+from dfkd_lab.system.text import printable
 from widgets import cards
 
 SIDE = 8
@@ -303,12 +305,12 @@ def test_a_link_to_nothing_is_named(folder: Path) -> None:
 
 def test_names_of_any_bytes_are_read_and_said(folder: Path) -> None:
     for number, name in enumerate((b"\xff\xfe", "\u00fc \u202e".encode(), b"two\nlines\x1b[31m")):
-        (folder / os.fsdecode(name)).mkdir()
-        gray(50 + number).save(folder / os.fsdecode(name) / "x.png")
+        (folder / "a" / os.fsdecode(name)).mkdir()
+        gray(50 + number).save(folder / "a" / os.fsdecode(name) / "x.png")
     (split := read(folder)).reading.encode()
     assert split.reading.isprintable()
     assert len(split.labels) == 5
-    next(folder.glob("two*/x.png")).write_bytes(b"")
+    next(folder.glob("a/two*/x.png")).write_bytes(b"")
     assert r"two\nlines\x1b[31m/x.png is not a readable image" in refusal(folder)
 
 
@@ -381,6 +383,22 @@ def test_folders_that_hold_no_classes_are_refused_with_the_cure(folder: Path) ->
         data.check("folder:~nobody-of-this-name/images")
     with pytest.raises(SpecError, match=r"folder:images.udcff' is not UTF-8; rename the folder"):
         data.check("folder:" + os.fsdecode(b"images\xff"))
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb", "\u202eabc", "\x1b[31m", "a\u2028b", "\u2067abc", os.fsdecode(b"\xff")], ids=ascii
+)
+def test_a_name_that_no_card_may_have_is_refused_before_anything_is_read(folder: Path, name: str) -> None:
+    (folder / "b").rename(folder / name)
+    named = rf"the class '{re.escape(printable(name))}' in .* has a \\.* in its name; rename the folder"
+    with pytest.raises(SpecError, match=named):
+        data.check(f"folder:{folder.parent}")
+    folder = folder.rename(folder.with_name("train"))
+    with pytest.raises(SpecError, match=named):
+        data.training_set(f"folder:{folder.parent}", (3, SIDE, SIDE))
+    inside = folder.parent.rename(folder.parents[1] / name)
+    with pytest.raises(SpecError, match=r"has a \\.* in its name|is not UTF-8"):
+        data.training_set(f"folder:{inside}", (3, SIDE, SIDE))
 
 
 def test_what_is_learned_from_measures_nothing(folder: Path) -> None:

@@ -107,6 +107,14 @@ def test_every_cell_has_a_folder_that_is_named_by_where_it_stands(tmp_path: Path
         sweeps.Sweep("ladder", {"method": ["dafl", "dfad"], "seed": [0, 1]}, {**TINY, "rounds": 7}, tmp_path).prepare()
 
 
+def test_numbers_of_a_file_are_those_of_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("grid: {seed: [010, 7, -1], gap: [0.5, 1.0e-05, 1e-3], out: [1:30, 2024-01-01, 0x10]}")
+    grid = sweeps.from_file(file).grid
+    assert grid == {"seed": [10, 7, -1], "gap": [0.5, 1e-5, "1e-3"], "out": ["1:30", "2024-01-01", "0x10"]}
+    assert yaml.safe_load(yaml.safe_dump(grid)) == grid
+
+
 def test_settings_have_names_that_stand_in_folders_and_refusals(tmp_path: Path) -> None:
     arms = {"plain": {}, "a VAE, and more": {"memory": "vae", "balance": 2.0}}
     given = {**TINY, "method": "dafl"}

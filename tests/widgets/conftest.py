@@ -34,9 +34,9 @@ def make_folder(tmp_path: Path) -> Callable[[str], RunFolder]:
     return lambda name: run_tiny(tmp_path / "runs" / name)
 
 
-def run_tiny(path: Path) -> RunFolder:
+def run_tiny(path: Path, seed: int = 0) -> RunFolder:
     sizes = {"rounds": 2, "cycles": 2, "batch": 16, "width": 8, "z_dim": 8, "evaluate_every": 1}
-    spec = plan(method="dafl", device="cpu", out=str(path), **sizes)
+    spec = plan(method="dafl", seed=seed, device="cpu", out=str(path), **sizes)
     session = Session(spec)
     list(session)
     return session.folder

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.slow
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], bytes]]:
     """What the kernel sends."""
     found: list[tuple[dict[str, Any], bytes]] = []
-    monkeypatch.setattr(downloads.Downloads, "send", lambda self, message, buffers: found.append((message, *buffers)))
+    monkeypatch.setattr(
+        downloads.Downloads, "send", lambda self, message, buffers=(b"",): found.append((message, *buffers))
+    )
     return found
 
 
@@ -61,6 +63,20 @@ def test_only_what_is_there_is_offered_and_nothing_else_is_sent(
     assert "export.zip" not in links.files
     links.attach(None)
     assert links.files == []
+
+
+def test_a_file_that_cannot_be_made_is_a_sentence(make_folder: Any, sent: list[tuple[dict[str, Any], bytes]]) -> None:
+    folder: RunFolder = make_folder("done")
+    links = downloads.Downloads()
+    links.attach(folder)
+    folder.sample(2).with_suffix(".json").write_text("{")
+    (folder.path / "student.safetensors").unlink()
+    for name in ("report.html", "student.safetensors"):
+        links._answer(links, {"name": name, "id": 7}, [])
+        (message, content), *_ = sent
+        assert (message["id"], content) == (7, b"")
+        assert message["refused"].startswith(f"{name} cannot be made: ")
+        sent.clear()
 
 
 def test_an_export_is_made_by_a_button_and_taken_away(

@@ -219,6 +219,29 @@ def test_numbers_and_ranges() -> None:
         variations.values_of("seed", "0..5000")
 
 
+def test_values_are_read_as_the_fields_read_them() -> None:
+    assert variations.values_of("seed", "010, 7") == [10, 7]
+    assert variations.values_of("rounds", "1:30") == ["1:30"], "which no number is, and is refused as one"
+    assert variations.values_of("student", "2024-01-01") == ["2024-01-01"]
+
+
+def test_a_comma_in_a_value_is_no_comma_between_values() -> None:
+    both = ["balance=5,activation=0.1", "balance=10"]
+    assert variations.values_of("terms", '"balance=5,activation=0.1", "balance=10"') == both
+    assert variations.values_of("terms", "'balance=5,activation=0.1'") == both[:1]
+    assert variations.values_of("terms", "balance=10") == both[1:]
+    assert variations.values_of("data", "'folder-pairs:a,b', 'scenes'") == [
+        "folder-pairs:a,b",
+        "scenes",
+    ]
+    assert variations.values_of("memory", "ring, priority") == ["ring", "priority"]
+    for name, text in (("terms", "balance=5,activation=0.1"), ("data", "folder-pairs:a,b")):
+        with pytest.raises(SpecError, match="may have commas; write each in quotes"):
+            variations.values_of(name, text)
+    with pytest.raises(SpecError, match="may be one number or 2"):
+        variations.values_of("rounds", "10,000")
+
+
 def test_one_addition_at_a_time(shown: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     inner: list[Any] = []
 

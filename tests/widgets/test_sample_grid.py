@@ -1,15 +1,19 @@
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from dfkd_lab import RunFolder, RunSpec
+from dfkd_lab.errors import DamagedFile
 from dfkd_lab.primitives.batch import Batch
-from dfkd_lab.runs import samples
+from dfkd_lab.runs import contents, samples
 from dfkd_lab.runs.folder import prepare
 from widgets import sample_grid
+from widgets.samples import Samples
 
 PNG = b"not drawn here"
 
@@ -118,3 +122,46 @@ def test_of_many_classes_the_caption_says_which_are_shown() -> None:
         1, samples.sample_facts(many, 30)
     )
     assert "a row for each class the teacher sees" in sample_grid.caption(1, facts())
+
+
+def dense_facts(**changed: Any) -> dict[str, Any]:
+    legend = [{"name": "sky", "color": [0, 0, 255]}]
+    return {"height": 4, "width": 5, "images": 2, "legend": legend, "agreement": 0.5} | changed
+
+
+@pytest.mark.parametrize(("damaged", "said"), [
+    (dense_facts(images=3_000_000), "images = 3000000, not from 1 to 100"),
+    (dense_facts(images=0), "images = 0, not from"),
+    (dense_facts(height=0), "height = 0, not from"),
+    (dense_facts(images=3), "its grid is 19 x 10 pixels, and not 19 x 16"),
+    (dense_facts(legend=[{"name": "sky", "color": []}]), r"legend\[0\].color is not red, green and blue"),
+    (dense_facts(legend=[{"name": "sky", "color": [0, 0, 256]}]), r"legend\[0\].color is not"),
+    (dense_facts(agreement=1e9), "agreement is no fraction"),
+    (facts(column=2**60), r"cells\[0\] is outside of the grid"),
+    (facts(row=-1), r"cells\[0\] is outside of the grid"),
+    (facts(predicted=-1), r"cells\[0\] has a class or a confidence that cannot be"),
+    (facts(confidence=2.0), r"cells\[0\] has a class or a confidence that cannot be"),
+    ({**facts(), "height": 0}, "height = 0, not from"),
+    ({**facts(), "columns": 2**40}, "columns = 1099511627776, not from"),
+    ({**facts(), "cells": facts()["cells"] * 2}, "two cells are in one place"),
+    (facts(), "its grid is 19 x 10 pixels, and not 50 x 33"),
+])  # fmt: skip
+def test_what_no_run_writes_of_a_grid_is_a_sentence(tmp_path: Path, damaged: dict[str, Any], said: str) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "samples").mkdir()
+    png = folder.sample(1)
+    Image.new("RGB", (19, 10)).save(png)
+    png.with_suffix(".json").write_text(json.dumps(dense_facts()))
+    contents.sample(png.with_suffix(".json"))
+    png.with_suffix(".json").write_text(json.dumps(damaged))
+    with pytest.raises(DamagedFile, match=rf"{said}.*remove it, and the grid is shown without"):
+        contents.sample(png.with_suffix(".json"))
+    shown = Samples()
+    shown.attach(folder)
+    shown.refresh(0)
+    assert "is damaged" in shown.caption.value
+    shown.press("0")
+    assert shown.grid.content == []
+    png.with_suffix(".json").unlink()
+    shown.refresh(0)
+    assert "damaged" not in shown.caption.value, "it does as it says"

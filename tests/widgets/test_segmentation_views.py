@@ -20,6 +20,7 @@ from dfkd_lab.spec import record
 from tests.widgets.test_pictures import pixels, where
 from widgets import class_figures, compare, confusion, figures, live, pictures, report, sample_grid, sample_maps, views
 from widgets.choice import Choice
+from widgets.compare.groups import Run
 from widgets.pressable import markup
 
 NAMES = ["background", *"0123456789"]
@@ -182,6 +183,26 @@ def test_a_row_of_a_grid_is_enlarged_with_the_pixels_that_each_network_gives_to_
     for wrong in ({**facts, "width": 6}, {**facts, "height": 40}):
         assert "another grid" in sample_maps.enlarged(file, wrong, 1).remark
     assert "another grid" in sample_maps.enlarged(file, facts, 2).remark
+
+
+def test_runs_of_other_classes_have_a_panel_of_their_own() -> None:
+    def of(label: str, names: tuple[str, ...]) -> compare.Group:
+        run = Run(label, 0, {}, [evaluated([0.1, 0.2, 0.3])], {}, "", "", "", "", names)
+        return compare.Group(label, (run,))
+
+    groups = [
+        of("a", ("sky", "road", "car")),
+        of("b", ("cat", "dog", "cow")),
+        of("c", ("sky", "road", "car")),
+        of("d", ()),
+    ]
+    drawn = compare.by_class(groups)
+    labels = {axis: getattr(drawn.layout, axis.replace("x", "xaxis", 1)).ticktext for axis in ("x", "x2", "x3")}
+    assert labels == {"x": ("sky", "road", "car"), "x2": ("cat", "dog", "cow"), "x3": ("0", "1", "2")}
+    assert [bar.xaxis for bar in drawn.data] == ["x", "x", "x2", "x3"]
+    assert [bar.name[0] for bar in drawn.data] == ["a", "c", "b", "d"]
+    assert len({bar.marker.color for bar in drawn.data}) == 4
+    assert drawn.layout.height > compare.by_class(groups[:1]).layout.height + 2 * 300
 
 
 def test_the_rows_of_a_grid_are_buttons_that_enlarge_them(dense: RunFolder) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import unknown
@@ -35,6 +36,8 @@ ALIKE = "All chosen runs have the same settings but the seed."
 DASHES, SYMBOLS = ("solid", "dot", "dashdot", "longdash"), ("circle", "square", "diamond", "cross")
 LONGEST_LINE = 56
 """Letters of a legend's entry beside each other; it is as wide as that on a page of 620 px."""
+PANEL_PX = 340
+"""Height of a panel beside its legend."""
 MOST_POINTS, FEWEST_POINTS = 2000, 40  # of all lines together, and of one: a still figure stays some kilobytes
 SHARE = {"autorangeoptions": {"clipmin": 0, "clipmax": 1.03}}
 """An axis of accuracies: around a single point it would go up to 1.5."""
@@ -116,25 +119,34 @@ def cost_against_accuracy(groups: Sequence[Group], by: str = "images") -> go.Fig
 def by_class(groups: Sequence[Group]) -> go.Figure:
     """Of segmentations: the intersection over union of each class in the last evaluation, mean over seeds.
 
-    A line up and down from a bar is one standard deviation.
+    A line up and down from a bar is one standard deviation. Groups whose classes have the same names share a panel.
     """
-    figure, dense = go.Figure(), [(index, each) for index, each in enumerate(groups) if each.iou]
-    names: tuple[str, ...] = ()
+    dense = [(index, each) for index, each in enumerate(groups) if each.iou]
+    panels: dict[tuple[str, ...], list[tuple[int, Group]]] = {}
     for index, each in dense:
-        names = max(names, each.runs[0].class_names or tuple(map(str, range(len(each.iou)))), key=len)
-        means = [statistics.mean(values) if values else math.nan for values in each.iou]
-        deviations = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in each.iou]
-        figure.add_bar(
-            x=np.arange(len(means), dtype=np.float32),
-            y=np.asarray(means, np.float32),
-            error_y={"array": deviations, "visible": any(deviations), "thickness": 1},
-            name=f"{each.title} (n = {len(each.runs)})",
-            marker_color=COLORS[index % len(COLORS)],
-        )
-    figure.update_xaxes(**class_axis(names))
+        panels.setdefault(each.class_names, []).append((index, each))
+    rows = max(1, len(panels))
+    figure = make_subplots(rows=rows, cols=1, vertical_spacing=0.3 / rows)
+    for row, (names, inside) in enumerate(panels.items(), 1):
+        figure.add_traces([_bars(each, index) for index, each in inside], rows=row, cols=1)
+        figure.update_xaxes(**class_axis(names), row=row, col=1)
     figure.update_yaxes(title_text="intersection over union")
     _themed(figure, [each for _, each in dense])
-    return figure.update_layout(barmode="group", legend_title_text="mean over n seeds, ± one standard deviation")
+    more = PANEL_PX * (rows - 1)
+    figure.update_layout(height=figure.layout.height + more, barmode="group")
+    return figure.update_layout(legend_title_text="mean over n seeds, ± one standard deviation")
+
+
+def _bars(group: Group, index: int) -> go.Bar:
+    means = [statistics.mean(values) if values else math.nan for values in group.iou]
+    deviations = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in group.iou]
+    return go.Bar(
+        x=np.arange(len(means), dtype=np.float32),
+        y=np.asarray(means, np.float32),
+        error_y={"array": deviations, "visible": any(deviations), "thickness": 1},
+        name=f"{group.title} (n = {len(group.runs)})",
+        marker_color=COLORS[index % len(COLORS)],
+    )
 
 
 def results(groups: Sequence[Group]) -> str:
@@ -277,7 +289,7 @@ def _themed(figure: go.Figure, groups: Sequence[Group]) -> None:
     below = 84 + figures.legend_height([trace.name for trace in figure.data if trace.showlegend is not False])
     figures.themed(
         figure,
-        340 + below,
+        PANEL_PX + below,
         labels=bool(groups),
         margin={"l": 56, "r": 12, "t": 12, "b": below},
         legend={

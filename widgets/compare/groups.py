@@ -130,6 +130,12 @@ class Group:
         found = [run.iou for run in self.runs if run.iou]
         return [[value for value in each if value is not None] for each in zip_longest(*found)]
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of those of ``iou``; their numbers where no run knows them."""
+        known = next((run.class_names for run in self.runs if run.class_names), ())
+        return known if len(known) >= len(self.iou) else tuple(map(str, range(len(self.iou))))
+
     def values(self, name: str) -> list[float]:
         """One number of the result for each run that has it."""
         found = (run.result.get(name) for run in self.runs)
