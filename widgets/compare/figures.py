@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 import textwrap
 from collections.abc import Sequence
 from html import escape, unescape
@@ -11,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import unknown
 from widgets import figures, form
-from widgets.class_figures import class_axis
 from widgets.compare.groups import HINTS, RESULTS, Group, differing, metric, rows
 from widgets.figures import COLORS, TEXT
 from widgets.series import accuracy, agreement, column
@@ -81,7 +77,7 @@ def overlay(groups: Sequence[Group]) -> go.Figure:
         )
     figure.update_xaxes(**figures.by_round(1, longest))
     figure.update_yaxes(title_text=_unit(groups), **SHARE)
-    _themed(figure, groups)
+    with_legend(figure, groups)
     return figure.update_layout(legend_title_text="line: mean over n seeds; band: lowest to highest seed")
 
 
@@ -112,41 +108,8 @@ def cost_against_accuracy(groups: Sequence[Group], by: str = "images") -> go.Fig
     scale = {"type": "log"} if wide else {"type": "linear", **FROM_NOTHING}
     figure.update_xaxes(title_text=COSTS[by] + (", log scale" if wide else ""), **scale)
     figure.update_yaxes(title_text=f"{_unit(groups)}, last round", **SHARE)
-    _themed(figure, groups)
+    with_legend(figure, groups)
     return figure.update_layout(legend_title_text="a point a run, a color a setting")
-
-
-def by_class(groups: Sequence[Group]) -> go.Figure:
-    """Of segmentations: the intersection over union of each class in the last evaluation, mean over seeds.
-
-    A line up and down from a bar is one standard deviation. Groups whose classes have the same names share a panel.
-    """
-    dense = [(index, each) for index, each in enumerate(groups) if each.iou]
-    panels: dict[tuple[str, ...], list[tuple[int, Group]]] = {}
-    for index, each in dense:
-        panels.setdefault(each.class_names, []).append((index, each))
-    rows = max(1, len(panels))
-    figure = make_subplots(rows=rows, cols=1, vertical_spacing=0.3 / rows)
-    for row, (names, inside) in enumerate(panels.items(), 1):
-        figure.add_traces([_bars(each, index) for index, each in inside], rows=row, cols=1)
-        figure.update_xaxes(**class_axis(names), row=row, col=1)
-    figure.update_yaxes(title_text="intersection over union")
-    _themed(figure, [each for _, each in dense])
-    more = PANEL_PX * (rows - 1)
-    figure.update_layout(height=figure.layout.height + more, barmode="group")
-    return figure.update_layout(legend_title_text="mean over n seeds, ± one standard deviation")
-
-
-def _bars(group: Group, index: int) -> go.Bar:
-    means = [statistics.mean(values) if values else math.nan for values in group.iou]
-    deviations = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in group.iou]
-    return go.Bar(
-        x=np.arange(len(means), dtype=np.float32),
-        y=np.asarray(means, np.float32),
-        error_y={"array": deviations, "visible": any(deviations), "thickness": 1},
-        name=f"{group.title} (n = {len(group.runs)})",
-        marker_color=COLORS[index % len(COLORS)],
-    )
 
 
 def results(groups: Sequence[Group]) -> str:
@@ -282,7 +245,7 @@ def _curve(group: Group, index: int, most: int) -> list[go.Scatter]:
     return [band, line]
 
 
-def _themed(figure: go.Figure, groups: Sequence[Group]) -> None:
+def with_legend(figure: go.Figure, groups: Sequence[Group]) -> None:
     """The look of all figures, with the legend below, where it can be long."""
     for trace in figure.data:
         trace.name = wrapped(trace.name) if trace.name else None

@@ -21,7 +21,8 @@ from dfkd_lab.runs.folder import list_runs
 from dfkd_lab.runs.timing import duration
 from dfkd_lab.system.files import write_atomically
 from widgets import figures, form, report
-from widgets.compare.figures import STYLE, by_class, cost_against_accuracy, overlay, results, settings
+from widgets.compare.class_panels import by_class
+from widgets.compare.figures import STYLE, cost_against_accuracy, overlay, results, settings
 from widgets.compare.groups import Group, Run, chosen, grouped, to_csv
 from widgets.compare.settings_figures import importance_figure, parallel
 

@@ -17,7 +17,8 @@ from dfkd_lab.runs.folder import list_runs
 from dfkd_lab.spec import unknown
 from widgets import figures, form, status, visitor, wording
 from widgets.chart import Chart
-from widgets.compare.figures import COSTS, STYLE, by_class, cost_against_accuracy, overlay, results, sentences, settings
+from widgets.compare.class_panels import by_class
+from widgets.compare.figures import COSTS, STYLE, cost_against_accuracy, overlay, results, sentences, settings
 from widgets.compare.groups import Group, Run, grouped, to_csv
 from widgets.run_rows import is_own
 
