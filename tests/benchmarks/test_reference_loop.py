@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -268,9 +269,13 @@ def test_variants_are_trained_beside_one_reference(versus: ModuleType, monkeypat
     ("wish", "sentence"),
     [({"pairs": ("tiy",)}, "pairs: .*did you mean 'tiny'"), ({"variants": ("lop",)}, "variants: .*mean 'loop'")],
 )
-def test_a_misspelt_wish_is_a_sentence(versus: ModuleType, wish: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(SystemExit, match=sentence):
+def test_a_misspelt_wish_is_a_sentence(
+    versus: ModuleType, wish: dict[str, Any], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
         versus.main(**{"pairs": ("tiny",), **wish})
+    assert refused.value.code == 2
+    assert re.search(sentence, capsys.readouterr().err)
 
 
 @pytest.mark.data

@@ -151,7 +151,11 @@ def context(tmp_path: Path, digits_cache: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/doc/tree/notebooks"
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(PATIENCE_S)
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:  # it waits for a kernel that has not answered since its page was closed
+            server.kill()
+            server.wait(PATIENCE_S)
         for left in (folder.status() for folder in list_runs(tmp_path / "runs")):
             if left["state"] in ("running", "paused"):
                 os.kill(left["pid"], signal.SIGTERM)

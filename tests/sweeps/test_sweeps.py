@@ -307,7 +307,7 @@ def test_what_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
 
 
 def test_cores_and_devices_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_launcher, "_cores", lambda: 8)
+    monkeypatch.setattr(local_launcher, "usable_cores", lambda: 8)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-5")
     local = launchers.Local()
     assert local.jobs == 2

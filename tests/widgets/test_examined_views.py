@@ -181,4 +181,5 @@ def test_a_grid_that_is_not_as_its_json_says_is_a_sentence(mine: RunFolder) -> N
     shown.attach(mine)
     shown.refresh(0)
     shown.press("0")
-    assert "The image cannot be read" in markup(*shown.grid.content)
+    assert "cells[0] is outside of the grid" in shown.caption.value
+    assert shown.grid.content == []
