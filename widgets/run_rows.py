@@ -9,6 +9,7 @@ from typing import Any
 
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.runs import RunFolder, contents, list_runs
+from dfkd_lab.runs.folder import LESSONS
 from dfkd_lab.runs.standing import AT_WORK
 from widgets import wording
 
@@ -20,13 +21,11 @@ UNKNOWN: dict[str, Any] = {
     **{"metric": "", "why": "", "note": "", "tags": []},
 }
 AT_ONCE = ("state", "note", "tags")
-LESSONS = "lessons/"
-"""Below it are the runs of lessons, which are many and nobody's own."""
 
 
 def is_own(name: str) -> bool:
     """Whether the run that is called ``name``, as below the folder of all runs, belongs to no lesson."""
-    return not name.startswith(LESSONS)
+    return not name.startswith(f"{LESSONS}/")
 
 
 @dataclass(frozen=True)

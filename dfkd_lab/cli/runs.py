@@ -29,6 +29,7 @@ from dfkd_lab.runs import (
     runs_root,
     timing,
 )
+from dfkd_lab.runs.folder import LESSONS
 from dfkd_lab.runs.session import COMPILING
 from dfkd_lab.spec import RunSpec, difference, record, setting, unknown
 from dfkd_lab.system.signals import CALL_AGAIN
@@ -135,7 +136,7 @@ def show(arguments: list[str]) -> None:
     named = [word for word in arguments if word != ALL]
     if len(named) > 1 or not all(Path(name).is_dir() for name in named):
         raise SpecError(f"list takes one folder that holds run folders, not {' '.join(named)}")
-    lessons = (Path(named[0]) if named else runs_root()) / "lessons"
+    lessons = (Path(named[0]) if named else runs_root()) / LESSONS
     found = list_runs(*named)
     shown = [each for each in found if ALL in arguments or not each.path.is_relative_to(lessons)]
     if not found:

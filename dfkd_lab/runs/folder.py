@@ -197,6 +197,10 @@ def remark(folder: RunFolder) -> str:
     return methods.remark(methods.METHODS.get(folder.manifest().get("method", {}).get("name")))
 
 
+LESSONS = "lessons"
+"""Below the root of all runs: the folder with those of lessons, which are many and nobody's own."""
+
+
 def runs_root() -> Path:
     """Where runs are kept: runs/, beside the notebooks folder when a notebook asks from inside it."""
     return Path("../runs" if Path.cwd().name == "notebooks" else "runs")

@@ -17,7 +17,7 @@ from torch import Tensor
 from dfkd_lab import ResolvedRun, RunFolder, RunSpec, Session
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.runs import resolve
-from dfkd_lab.runs.folder import NOT_IDENTITY, runs_root
+from dfkd_lab.runs.folder import LESSONS, NOT_IDENTITY, runs_root
 from dfkd_lab.runs.timing import duration
 from dfkd_lab.spec import record
 from widgets import status
@@ -66,7 +66,7 @@ def run(
             if name in left:
                 title = f"Run {number} of {len(folders)}: <b>{escape(words(name))}</b>"
                 _one(Session(left[name]), keep, title, say)
-    place = escape(str(runs_root() / "lessons"))
+    place = escape(str(runs_root() / LESSONS))
     say(f"<div role='status'>{len(folders)} run{'s' * (len(folders) > 1)} finished and kept in {place}.</div>")
     return folders
 
@@ -108,7 +108,7 @@ def folder_of(lesson: str, spec: RunSpec) -> RunFolder:
     """runs/lessons/<lesson>-<method>-<digest of the plan>."""
     identity = {name: value for name, value in record(spec).items() if name not in NOT_IDENTITY}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
-    return RunFolder(runs_root() / "lessons" / f"{lesson}-{spec.method}-{digest}")
+    return RunFolder(runs_root() / LESSONS / f"{lesson}-{spec.method}-{digest}")
 
 
 def accuracies_of(folder: RunFolder) -> list[float]:
