@@ -65,6 +65,8 @@ class Run:
         modules = (self.teacher, self.observer.folded_teacher, self.student, *self.recipe.modules().values())
         for module in modules:
             self.autocast.prepare(module.to(self.device), composed.shape)
+        if not compile and self.observer.folded_teacher is not self.teacher:
+            self.autocast.fuse(self.observer.folded_teacher, composed.shape)
         self.compiled = compilation.compile_networks(self.observer, self.recipe, self.device) if compile else {}
         """Of each network "compiled", or why it is not; empty if none was to be."""
         for module in () if compile else modules:

@@ -5,14 +5,16 @@ Weights, optimizers, batch-norm statistics and every loss stay in 32 bits; bfloa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from dfkd_lab.nets.wrap import Classifier, Frozen, in_eval_mode
 from dfkd_lab.system.onednn_conv import replace_waiting
+from dfkd_lab.system.onednn_fusion import fused
 from dfkd_lab.system.rng import preserved
 
 
@@ -30,6 +32,10 @@ def pick(precision: str, device: torch.device) -> str:
         return "fp32"
     capable: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.11
     return "bf16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "fp32"
+
+
+ROUNDING = {"fp32": 1e-4, "bf16": 0.05}
+"""How far apart logits may be that differ by rounding alone, as a share of the largest."""
 
 
 class Autocast:
@@ -55,6 +61,28 @@ class Autocast:
             module.is_contiguous = True
         if self.device.type == "cpu" and self.precision == "bf16":
             replace_waiting(module)
+
+    def fuse(self, network: Frozen, shape: tuple[int, int, int]) -> None:
+        """Have the convolutions of a folded network add and rectify as they write their maps, on a CPU.
+
+        The logits are those of before but for rounding, which is checked here on two images; else it stays as it is.
+
+        Args:
+            network: Prepared, and asked for nothing but logits; no gradient passes it afterwards.
+            shape: Of its images, [C, H, W].
+        """
+        before, images = network.net, torch.linspace(0, 1, 2 * math.prod(shape)).view(2, *shape)
+        if self.device.type != "cpu" or not isinstance(before, fx.GraphModule):
+            return
+        with torch.no_grad(), self:
+            wanted = network(images).float()
+            try:
+                network.net = fused(before)
+                apart = float((network(images).float() - wanted).abs().max())
+            except (AttributeError, RuntimeError):  # a torch without oneDNN, or maps that it does not take
+                apart = math.inf
+        if not apart <= ROUNDING[self.precision] * float(wanted.abs().max()):
+            network.net = before
 
     def _passes_channels_last(self, network: Classifier, shape: tuple[int, int, int]) -> bool:
         """Whether ``network`` takes images and maps with their channels last: one that calls ``view`` may not."""

@@ -16,9 +16,10 @@ from dfkd_lab.engine import metrics, precision
 from dfkd_lab.engine.composed import ComposedRun
 from dfkd_lab.engine.loop import Run
 from dfkd_lab.engine.precision import Autocast, channels_last, hold_in_bfloat16
-from dfkd_lab.nets.wrap import Frozen
+from dfkd_lab.nets.wrap import Frozen, folded
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.spec import build
+from dfkd_lab.system.onednn_fusion import FusedConv2d
 
 
 def run_of(teacher: teachers.Teacher, method: Any, held: str, rounds: int = 2, **more: Any) -> Run:
@@ -202,3 +203,38 @@ def test_a_frozen_network_that_leaves_autocast_inside_stays_as_it_is() -> None:
     hold_in_bfloat16(network, torch.rand(2, 3, 8, 8), Autocast(torch.device("cpu"), "bf16"))
     after = network.state_dict()
     assert all(torch.equal(before[name], after[name]) and before[name].dtype == after[name].dtype for name in before)
+
+
+@pytest.mark.parametrize("held", ["fp32", "bf16"])
+def test_a_folded_teacher_on_a_cpu_does_in_one_pass_what_follows_a_convolution(held: str) -> None:
+    teacher = Frozen(nets.classifier("resnet8", 3, 10), [0.5] * 3, [0.25] * 3)
+    network, images = folded(teacher, (3, 16, 16)), torch.rand(4, 3, 16, 16)
+    autocast = Autocast(torch.device("cpu"), held)
+    autocast.prepare(network, (3, 16, 16))
+    autocast.fuse(network, (3, 16, 16))
+    assert any(isinstance(layer, FusedConv2d) for layer in network.modules())
+    with torch.no_grad(), autocast:
+        logits = network(images).float()
+    apart = precision.ROUNDING[held] * float(logits.abs().max())
+    torch.testing.assert_close(logits, teacher(images), rtol=0, atol=apart)
+
+
+@pytest.mark.parametrize("fault", ["refuses", "is wrong", "is not there"])
+def test_where_that_does_not_work_the_teacher_stays_as_it_is(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    def forward(self: nn.Module, input: Tensor, summand: Tensor | None = None) -> Tensor:
+        if fault == "is wrong":
+            return nn.Conv2d.forward(self, input)  # type: ignore[arg-type]
+        raise RuntimeError if fault == "refuses" else AttributeError
+
+    monkeypatch.setattr(FusedConv2d, "forward", forward)
+    network = folded(Frozen(nets.classifier("resnet8", 3, 10), [0.5] * 3, [0.25] * 3), (3, 16, 16))
+    before = network.net
+    Autocast(torch.device("cpu"), "fp32").fuse(network, (3, 16, 16))
+    assert network.net is before
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_run_that_is_not_compiled_asks_such_a_teacher(teacher: teachers.Teacher, compile: bool) -> None:
+    run = run_of(teacher, methods.METHODS["fast"](), "fp32", compile=compile)
+    layers = [type(layer) for layer in run.observer.folded_teacher.modules()]
+    assert (FusedConv2d in layers) is not compile

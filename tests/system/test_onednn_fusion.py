@@ -1,0 +1,65 @@
+"""Convolutions do what follows them in the same pass, where nobody else reads what is between."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from dfkd_lab import nets
+from dfkd_lab.nets.wrap import Frozen, folded
+from dfkd_lab.system.onednn_fusion import RELUS, SUMS, FusedConv2d, fused
+
+SHAPE = (3, 32, 32)
+
+
+def traced(net: nn.Module) -> fx.GraphModule:
+    """``net`` as a run has its teacher when nothing but logits is wanted."""
+    torch.manual_seed(0)
+    found = folded(Frozen(net, [0.5] * 3, [0.25] * 3), SHAPE).net
+    assert isinstance(found, fx.GraphModule)
+    return found
+
+
+def passes(net: fx.GraphModule) -> int:
+    """Additions and ReLUs that read their maps once more."""
+    relus = [node for node in net.graph.nodes if node.op == "call_module"]
+    return sum(node.target in (*RELUS, *SUMS) for node in net.graph.nodes) + sum(
+        isinstance(net.get_submodule(node.target), nn.ReLU) for node in relus
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [("convnet_8", 0), ("resnet20", 0), ("resnet18", 0), ("wrn16_1", 7), ("vgg11", 0), ("torchvision:resnet18", 0)],
+)
+@torch.no_grad()
+def test_the_logits_are_those_of_before(name: str, left: int) -> None:
+    net, images = traced(nets.classifier(name, 3, 10)), torch.randn(4, *SHAPE)
+    found = fused(net)
+    assert passes(found) == left < passes(net)
+    wanted = net(images)
+    torch.testing.assert_close(found(images), wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+    assert {id(each) for each in found.parameters()} == {id(each) for each in net.parameters()}
+
+
+class ReadTwice(nn.Module):
+    """What a convolution gives is read by two; a ReLU takes the sum of a map and itself; a sum has a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.first(x)
+        kept = F.relu(maps) + maps
+        doubled = self.second(kept)
+        x = F.relu(doubled + doubled)
+        return self.third(x) + 1.0
+
+
+@torch.no_grad()
+def test_what_is_read_elsewhere_is_left_as_it_is() -> None:
+    net = ReadTwice()
+    found, images = fused(fx.symbolic_trace(net)), torch.randn(2, 3, 8, 8)
+    assert not [layer for layer in found.modules() if isinstance(layer, FusedConv2d)]
+    assert torch.equal(found(images), net(images))
