@@ -151,7 +151,7 @@ def settings(groups: Sequence[Group]) -> str:
         alone = sum(len(each.runs) for each in groups) == 1
         return f"<p>{ONE if alone else ALIKE}</p>"
     heads = ["setting", *(_text(each.label) for each in groups)]
-    lines = {name: [_text(name), *map(_setting, values)] for name, values in found.items()}
+    lines = {name: [_text(name), *_settings(name, values)] for name, values in found.items()}
     here = [line for name, line in lines.items() if len({*map(repr, found[name])} - {"None"}) > 1]
     there = [line for line in lines.values() if line not in here]
     table = html_table("Settings that differ", heads, here) if here else ""
@@ -180,8 +180,16 @@ def wrapped(name: str) -> str:
     return "<br>".join(escape(line, quote=False) for line in textwrap.wrap(unescape(name), LONGEST_LINE))
 
 
-def _setting(value: Any) -> str:
-    return "–" if value is None else _text(form.written(value))
+def _settings(name: str, values: Sequence[Any]) -> list[str]:
+    """A cell a value; a teacher without its folders where that tells the teachers apart, its path under the pointer."""
+    given = ["–" if value is None else form.written(value) for value in values]
+    short = [without_folders(each) if name == "teacher" else each for each in given]
+    if len({*short}) < len({*given}):
+        short = given
+    return [
+        _text(each) if each == whole else f"<span title='{_text(whole)}'>{_text(each)}</span>"
+        for each, whole in zip(short, given, strict=True)
+    ]
 
 
 def _text(value: Any) -> str:

@@ -209,6 +209,16 @@ def test_only_settings_that_differ_are_listed(two: list[RunFolder], make: Make) 
     assert "One run is chosen" in compare.settings(compare.group(two[:1]))
 
 
+@pytest.mark.parametrize(("names", "told"), [(("a", "b"), "<span title='/x/1/a.pth'>a.pth</span>"),
+                                            (("a", "a"), "<td>/x/1/a.pth</td>")])  # fmt: skip
+def test_a_teacher_has_no_folders_where_its_name_tells_it(make: Make, names: tuple[str, str], told: str) -> None:
+    folders = [make("first"), make("second")]
+    for folder, number, name in zip(folders, (1, 2), names, strict=True):
+        path = folder.path / "spec.yaml"
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "teacher": f"/x/{number}/{name}.pth"}))
+    assert told in compare.settings(compare.group(folders))
+
+
 def test_the_csv_has_every_number_unrounded_and_the_settings(two: list[RunFolder], tmp_path: Path) -> None:
     path = compare.to_csv(compare.group(two), tmp_path / "table.csv")
     with path.open(newline="") as file:
