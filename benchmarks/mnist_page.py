@@ -26,8 +26,8 @@ INTRODUCTION = """## LeNet-5 → half of it on MNIST
 DAFL's pair (`python benchmarks/mnist.py`), at minutes of one core a run. The student has no batch norm and learns by
 Adam at 4e-3 where no paper says otherwise; the teacher keeps no statistics, so that `bn_gap` is 0 with `balance` and
 `activation` in its place. Top-1 in percent of the *last* student on the 10,000 test images; published figures are best
-epochs, at the share of whose steps the next column stands. Seconds are those of one thread beside other work: compare
-them with nothing.
+epochs, at the share of whose steps the next column stands. Seconds are those of one thread beside other work, some of
+them of a run that was halted meanwhile: compare them with nothing.
 
 """
 LADDER = """## SSD-KD taken apart on CIFAR-10
