@@ -74,7 +74,7 @@ def _fuse(net: fx.GraphModule, node: fx.Node, name: str) -> None:
     if relu is not None and not _is_relu(net, relu):
         relu = None
     last = relu or last
-    if last is node:
+    if last is node or _is_changed_before(net, node, last):
         return
     net.add_submodule(name, FusedConv2d(net.get_submodule(str(node.target)), relu is not None))  # type: ignore[arg-type]
     with net.graph.inserting_before(last):
@@ -82,6 +82,22 @@ def _fuse(net: fx.GraphModule, node: fx.Node, name: str) -> None:
         last.replace_all_uses_with(net.graph.call_module(name, inputs))
     for each in dict.fromkeys(part for part in (relu, sum_, node) if part is not None):
         net.graph.erase_node(each)
+
+
+def _is_changed_before(net: fx.GraphModule, node: fx.Node, last: fx.Node) -> bool:
+    """Whether something between the two changes, in place, what ``node`` reads: it would then read that later."""
+    between = node
+    while (between := between.next) is not last:
+        if node.args[0] in between.all_input_nodes and _is_in_place(net, between):
+            return True
+    return False
+
+
+def _is_in_place(net: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return bool(getattr(net.get_submodule(str(node.target)), "inplace", False))
+    name = str(getattr(node.target, "__name__", node.target))
+    return bool(node.kwargs.get("inplace")) or (name.endswith("_") and not name.startswith("_"))
 
 
 def _sum_of(node: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:

@@ -1,5 +1,7 @@
 """Convolutions do what follows them in the same pass, where nobody else reads what is between."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -63,3 +65,25 @@ def test_what_is_read_elsewhere_is_left_as_it_is() -> None:
     found, images = fused(fx.symbolic_trace(net)), torch.randn(2, 3, 8, 8)
     assert not [layer for layer in found.modules() if isinstance(layer, FusedConv2d)]
     assert torch.equal(found(images), net(images))
+
+
+class ReadBeforeItChanges(nn.Module):
+    """What a convolution has read is rectified in place, and only then added."""
+
+    def __init__(self, in_place: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.in_place = nn.Conv2d(3, 3, 3, padding=1), in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x - 0.5
+        maps = self.layer(x)
+        return maps + self.in_place(x)
+
+
+@pytest.mark.parametrize(
+    "in_place", [nn.ReLU(inplace=True), F.relu_, lambda x: x.relu_(), lambda x: F.relu(x, inplace=True)]
+)
+@torch.no_grad()
+def test_a_convolution_reads_before_its_input_is_changed(in_place: Callable[[Tensor], Tensor]) -> None:
+    net, images = ReadBeforeItChanges(in_place), torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(fused(fx.symbolic_trace(net))(images), net(images))
