@@ -79,7 +79,9 @@ class Autocast:
             try:
                 network.net = fused(before)
                 apart = float((network(images).float() - wanted).abs().max())
-            except (AttributeError, RuntimeError):  # a torch without oneDNN, or maps that it does not take
+            except (
+                Exception
+            ):  # a torch without oneDNN, maps that it does not take, or whatever a user's own network does
                 apart = math.inf
         if not apart <= ROUNDING[self.precision] * float(wanted.abs().max()):
             network.net = before

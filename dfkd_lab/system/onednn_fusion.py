@@ -62,8 +62,11 @@ def fused(net: fx.GraphModule) -> fx.GraphModule:
 
 
 def _is_plain(net: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether ``node`` passes its one input through an ordinary convolution, whose weights nothing else computes."""
     layer = net.get_submodule(str(node.target))
-    return type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    if type(layer) is not nn.Conv2d or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        return False
+    return len(node.args) == 1 and not node.kwargs and isinstance(layer._parameters.get("weight"), nn.Parameter)
 
 
 def _fuse(net: fx.GraphModule, node: fx.Node, name: str) -> None:

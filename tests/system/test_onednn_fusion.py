@@ -87,3 +87,41 @@ class ReadBeforeItChanges(nn.Module):
 def test_a_convolution_reads_before_its_input_is_changed(in_place: Callable[[Tensor], Tensor]) -> None:
     net, images = ReadBeforeItChanges(in_place), torch.rand(2, 3, 8, 8)
     torch.testing.assert_close(fused(fx.symbolic_trace(net))(images), net(images))
+
+
+class Called(nn.Module):
+    """A convolution, rectified, that is called in some way."""
+
+    def __init__(self, layer: nn.Module, call: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.call = layer, call
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.call(self.layer, x))
+
+
+def of_buffer() -> nn.Conv2d:
+    """A convolution whose filters are no parameter."""
+    layer = nn.Conv2d(3, 3, 3)
+    filters = layer.weight.detach()
+    del layer.weight
+    layer.register_buffer("weight", filters)
+    return layer
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        Called(nn.Conv2d(3, 3, 3), lambda layer, x: layer(input=x)),
+        Called(nn.utils.spectral_norm(nn.Conv2d(3, 3, 3)), lambda layer, x: layer(x)),
+        Called(of_buffer(), lambda layer, x: layer(x)),
+        Called(nn.Conv2d(3, 3, 3, padding="same"), lambda layer, x: layer(x)),
+        Called(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), lambda layer, x: layer(x)),
+    ],
+    ids=["by keyword", "spectral norm", "no parameter", "same", "reflected"],
+)
+@torch.no_grad()
+def test_a_convolution_that_is_not_an_ordinary_one_is_left_as_it_is(net: nn.Module) -> None:
+    found, images = fused(fx.symbolic_trace(net.eval())), torch.randn(2, 3, 8, 8)
+    assert not [layer for layer in found.modules() if isinstance(layer, FusedConv2d)]
+    assert torch.equal(found(images), net(images))
