@@ -156,7 +156,7 @@ def _fold(teacher: Frozen, images: Tensor) -> Frozen | None:
     hooks = [each for layer in teacher.modules() for each in (layer._forward_hooks, layer._forward_pre_hooks)]
     # whoever listens to the teacher is not copied with it
     fused: Frozen = copied(teacher, {id(each): OrderedDict() for each in hooks})
-    wanted, layers = fused(images), sum(isinstance(layer, nn.BatchNorm2d) for layer in fused.modules())
+    wanted, layers = teacher(images), sum(isinstance(layer, nn.BatchNorm2d) for layer in fused.modules())
     fused.net = fuse(fused.net, inplace=True)
     is_folded = sum(isinstance(layer, nn.BatchNorm2d) for layer in fused.modules()) < layers
     same = torch.allclose(fused(images), wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))

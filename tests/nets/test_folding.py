@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_lab import nets
+from dfkd_lab.nets.pooling import GlobalAverage
 from dfkd_lab.nets.wrap import Frozen, folded
 from dfkd_lab.primitives.observer import Observer
 
@@ -110,3 +111,10 @@ def test_it_is_asked_where_nobody_looks_inside(needs: frozenset[str], graph: boo
         torch.rand(2, *SHAPE), None, needs, graph
     )
     assert calls == [asked]
+
+
+def test_the_answer_is_held_against_the_teacher_not_against_a_copy_of_it() -> None:
+    spectral = nn.utils.spectral_norm(nn.Conv2d(3, 4, 3))  # its hook, which makes the filters, is not copied
+    teacher = frozen(nn.Sequential(spectral, nn.Conv2d(4, 10, 3), nn.BatchNorm2d(10), GlobalAverage()))
+    images = torch.rand(4, *SHAPE)
+    torch.testing.assert_close(folded(teacher, SHAPE)(images), teacher(images), rtol=1e-3, atol=1e-3)
