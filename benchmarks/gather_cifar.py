@@ -12,6 +12,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from rows import typed_folder
+
 from dfkd_lab.data.published import files_of
 
 
@@ -19,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Gather what there is; 1 while something is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("folders", type=Path, nargs="+", help="where pieces are")
-    parser.add_argument("--into", type=Path, required=True, help="the folder that DFKD_DATA will name")
+    parser.add_argument("--into", type=typed_folder, required=True, help="the folder that DFKD_DATA will name")
     given = parser.parse_args(arguments)
     if absent := [str(folder) for folder in given.folders if not folder.is_dir()]:
         parser.error(f"folders: {absent[0]} is no folder")

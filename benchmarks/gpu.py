@@ -36,7 +36,7 @@ from filelock import FileLock
 from gpu_profile import launches, profiled
 from gpu_tasks import Request, Task
 from results_page import render
-from rows import FOLDER
+from rows import FOLDER, typed_folder
 
 from dfkd_lab import METHODS, Session, SpecError, plan, teachers
 from dfkd_lab.bench.overhead import Pair, measure_overhead
@@ -54,25 +54,31 @@ TIMED = ("speed", "profile", "large")
 CORE = ("ssd_kd", "fast", "dafl", "pre_dfkd", "cgdd")
 
 
-def finite(text: str) -> float:
-    """The number that ``text`` is.
+def minutes(text: str) -> float:
+    """The time that ``text`` says.
 
     Raises:
-        ValueError: if it is none, or has no end.
+        ArgumentTypeError: if it is none, or has no end.
     """
-    if not math.isfinite(number := float(text)):
-        raise ValueError
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; allowed: a number of minutes, 0 or more")
     return number
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what fits into the time; 1 if a task failed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/gpu-out"), help="gets rows and networks, all small")
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs/gpu"), help="run folders, which a later call goes on with"
+        "--out", type=typed_folder, default=Path("runs/gpu-out"), help="gets rows and networks, all small"
     )
-    parser.add_argument("--minutes", type=finite, default=9.0, help="when to stop, saved")
+    parser.add_argument(
+        "--runs", type=typed_folder, default=Path("runs/gpu"), help="run folders, which a later call goes on with"
+    )
+    parser.add_argument("--minutes", type=minutes, default=9.0, help="when to stop, saved")
     parser.add_argument("--stages", default=",".join(STAGES), help="of %(default)s, with commas")
     parser.add_argument("--device", default="auto", help="cuda or cpu; auto takes a GPU")
     parser.add_argument("--tiny", action="store_true", help="rehearse at tiny sizes; also on a CPU")
@@ -142,7 +148,7 @@ def _in_a_process(request: Request, task: Task) -> bool:
     """As :func:`_do`, beside others."""
     words = [
         f"--only={glob.escape(task.key)}",
-        f"--minutes={request.left / 60}",
+        f"--minutes={max(0.0, request.left) / 60}",
         f"--out={request.out}",
         f"--runs={request.runs}",
     ]

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,19 @@ from dfkd_lab.system.files import write_atomically
 
 FOLDER = Path(__file__).parent / "results"
 """Where the benchmarks write what they measured."""
+
+
+def typed_folder(text: str) -> Path:
+    """The folder that a flag names, which need not be there yet.
+
+    Raises:
+        ArgumentTypeError: if it can be none, as there is a file.
+    """
+    path = Path(text)
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise ArgumentTypeError(f"{there} is a file; allowed: a folder")
+    return path
 
 
 def run_of(folder: RunFolder) -> dict[str, Any]:

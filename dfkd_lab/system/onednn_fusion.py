@@ -77,7 +77,7 @@ def _fuse(net: fx.GraphModule, node: fx.Node, name: str) -> None:
     if relu is not None and not _is_relu(net, relu):
         relu = None
     last = relu or last
-    if last is node or _is_changed_before(net, node, last):
+    if last is node or _has_change_between(net, node, last):
         return
     net.add_submodule(name, FusedConv2d(net.get_submodule(str(node.target)), relu is not None))  # type: ignore[arg-type]
     with net.graph.inserting_before(last):
@@ -87,11 +87,11 @@ def _fuse(net: fx.GraphModule, node: fx.Node, name: str) -> None:
         net.graph.erase_node(each)
 
 
-def _is_changed_before(net: fx.GraphModule, node: fx.Node, last: fx.Node) -> bool:
-    """Whether something between the two changes, in place, what ``node`` reads: it would then read that later."""
+def _has_change_between(net: fx.GraphModule, node: fx.Node, last: fx.Node) -> bool:
+    """Whether something is changed in place after ``node`` and before ``last``: ``node`` would then read it later."""
     between = node
     while (between := between.next) is not last:
-        if node.args[0] in between.all_input_nodes and _is_in_place(net, between):
+        if _is_in_place(net, between):
             return True
     return False
 

@@ -50,3 +50,6 @@ def test_a_folder_that_is_none_is_said(tmp_path: Path, capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         gather_cifar.main([str(tmp_path / "nowhere"), "--into", str(tmp_path)])
     assert "nowhere is no folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        gather_cifar.main([str(tmp_path), "--into", __file__])
+    assert "test_gather_cifar.py is a file; allowed: a folder" in capsys.readouterr().err

@@ -140,6 +140,23 @@ def test_without_a_gpu_it_says_so_unless_it_is_a_rehearsal(
     assert "--only smoke/fast*: no such task; allowed: large/*" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--minutes", "-1"], "'-1' is no time; allowed: a number of minutes, 0 or more"),
+        (["--minutes", "inf"], "'inf' is no time"),
+        (["--out", __file__], "test_gpu.py is a file; allowed: a folder"),
+        (["--runs", f"{__file__}/below"], "test_gpu.py is a file; allowed: a folder"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_task(
+    flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        gpu.main(["--tiny", *flags])
+    assert said in capsys.readouterr().err
+
+
 def test_tasks_are_chosen_by_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen: list[Task] = []
     monkeypatch.setattr(gpu, "work", lambda request, tasks, again, jobs: chosen.extend(tasks) or 0)

@@ -125,3 +125,23 @@ def test_a_convolution_that_is_not_an_ordinary_one_is_left_as_it_is(net: nn.Modu
     found, images = fused(fx.symbolic_trace(net.eval())), torch.randn(2, 3, 8, 8)
     assert not [layer for layer in found.modules() if isinstance(layer, FusedConv2d)]
     assert torch.equal(found(images), net(images))
+
+
+class ChangesWhatWasAdded(nn.Module):
+    """Between a sum and its ReLU, what was added is clipped in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x - 0.5
+        total = self.layer(x) + x
+        clipped = F.relu6(x, inplace=True)
+        return F.relu(total) + clipped
+
+
+@torch.no_grad()
+def test_a_sum_is_of_what_was_there_when_it_was_added() -> None:
+    net, images = ChangesWhatWasAdded(), torch.rand(2, 3, 8, 8)
+    torch.testing.assert_close(fused(fx.symbolic_trace(net))(images), net(images))
