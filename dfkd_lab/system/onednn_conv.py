@@ -76,8 +76,8 @@ def convolution(
     return F.conv2d(input, filters, bias, stride, padding, dilation, groups)
 
 
-class SteadyConv2d(nn.Conv2d):
-    """``layer``, trained by :func:`convolution`; its parameters stay the objects they are, under the same names."""
+class ReplacingConv2d(nn.Conv2d):
+    """Takes the place of ``layer``; its parameters stay the objects they are, under the same names."""
 
     def __init__(self, layer: nn.Conv2d):
         padding: Any = layer.padding
@@ -87,6 +87,10 @@ class SteadyConv2d(nn.Conv2d):
         )  # fmt: skip
         self.weight, self.bias = layer.weight, layer.bias
         self.train(layer.training)
+
+
+class SteadyConv2d(ReplacingConv2d):
+    """``layer``, trained by :func:`convolution`."""
 
     def forward(self, input: Tensor) -> Tensor:
         padding: Any = self.padding

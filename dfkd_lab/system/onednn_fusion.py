@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import operator
 from copy import deepcopy
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from dfkd_lab.system.onednn_conv import ReplacingConv2d
+
 RELUS = (F.relu, torch.relu)
 SUMS = (operator.add, torch.add)
 
 
-class FusedConv2d(nn.Conv2d):
-    """``layer``, and the addition and ReLU behind it; no gradient passes it. Its parameters are those of ``layer``."""
+class FusedConv2d(ReplacingConv2d):
+    """``layer``, and the addition and ReLU behind it; no gradient passes it."""
 
     def __init__(self, layer: nn.Conv2d, rectifies: bool):
-        padding: Any = layer.padding
-        super().__init__(
-            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, padding,  # type: ignore[arg-type]
-            layer.dilation, layer.groups, layer.bias is not None, device="meta",  # type: ignore[arg-type]
-        )  # fmt: skip
-        self.weight, self.bias, self.rectifies = layer.weight, layer.bias, rectifies
-        self.train(layer.training)
+        super().__init__(layer)
+        self.rectifies = rectifies
 
     def forward(self, input: Tensor, summand: Tensor | None = None) -> Tensor:
         """Feature maps [N, C, H, W] and, if something is added, that [N, O, H', W'] -> [N, O, H', W']."""
