@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from dfkd_lab.system.onednn_conv import convolution
+from dfkd_lab.system.onednn_conv import SteadyConv2d, convolution
 
 Output = Literal["sigmoid", "tanh_bn", "bn"]
 
@@ -65,7 +65,7 @@ class Generator(ImageGenerator):
         self.head = nn.Linear(z_dim, 2 * width * math.prod(self.first_size))
         layers = [_block(2 * width, 2 * width, eps, squeeze) for _ in range(blocks - 1)]
         layers.append(_block(2 * width, width, eps, squeeze))
-        last = nn.Conv2d(width, channels, 3, padding=1)
+        last = SteadyConv2d(width, channels, 3, padding=1)
         self.body = nn.Sequential(nn.BatchNorm2d(2 * width), *chain.from_iterable(layers), last)
         self.ends = tuple(1 + number * len(layers[0]) for number in range(blocks + 1))
         for layer in [each for each in self.body if spectral and isinstance(each, nn.Conv2d)]:

@@ -1,44 +1,86 @@
-"""Convolutions whose filters get their gradient in 32 bits although the passes are in bfloat16.
+"""Convolutions in bfloat16 whose filters get their gradient without threads that wait for each other.
 
-Some kernels that oneDNN has for this gradient in bfloat16 let all threads wait for each other at every image of the
+Where oneDNN shares out the channels of one image to several threads, they wait for each other at every image of the
 batch, and they wait spinning. Where another process needs a core too, a step then waits for the scheduler some hundred
-times and takes seconds instead of milliseconds. The kernels for 32 bits wait once.
+times and takes seconds instead of milliseconds. Here each thread has a part of the batch and all channels of it; what
+is rounded is the sum of a part. In 32 bits threads wait once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+CAPABLE: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.11
+AMX = bool(CAPABLE.get("amx_bf16"))
+CHANNELS_AT_ONCE = 32 if AMX else 16
+"""How many oneDNN has in a block; it shares out blocks."""
+
 
 class SteadyConvolution(torch.autograd.Function):
-    """A convolution, or a transposed one, of inputs and filters that are cast to ``half`` precision."""
+    """A convolution, or a transposed one, of inputs and filters that are cast to ``half`` precision.
+
+    The gradient of the filters is a sum over ``parts`` of the batch, one for each thread.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, input: Tensor, filters: Tensor, bias: Tensor | None, half: torch.dtype, geometry: tuple[Any, ...]
+        ctx: Any,
+        input: Tensor,
+        filters: Tensor,
+        bias: Tensor | None,
+        half: torch.dtype,
+        parts: int,
+        geometry: tuple[Any, ...],
     ) -> Tensor:
-        input, half_filters = input.to(half), filters.to(half)
-        ctx.save_for_backward(input, half_filters, filters)
-        ctx.geometry = geometry
-        return torch.convolution(input, half_filters, None if bias is None else bias.to(half), *geometry)
+        ctx.dtype, ctx.parts, ctx.geometry = filters.dtype, parts, geometry
+        input, filters = input.to(half), filters.to(half)
+        ctx.save_for_backward(input, filters)
+        return torch.convolution(input, filters, None if bias is None else bias.to(half), *geometry)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        input, half_filters, filters = ctx.saved_tensors
+        input, filters = ctx.saved_tensors
+        *geometry, groups = ctx.geometry
         of_input, of_filters, of_bias = ctx.needs_input_grad[:3]
-        backward, sizes = torch.ops.aten.convolution_backward, [grad_output.shape[1]]
-        grad_input, _, _ = backward(
-            grad_output, input, half_filters, sizes, *ctx.geometry, [of_input, False, False]
-        )  # fmt: skip
-        _, grad_filters, grad_bias = backward(
-            grad_output.float(), input.float(), filters, sizes, *ctx.geometry, [False, of_filters, of_bias]
-        )
-        return grad_input, grad_filters, grad_bias, None, None
+        backward = torch.ops.aten.convolution_backward
+        grad_filters = None
+        if of_filters:
+            shared_out = [side_by_side(maps, ctx.parts) for maps in (grad_output, input)]
+            several = torch.cat([filters] * ctx.parts)
+            _, grads, _ = backward(*shared_out, several, None, *geometry, groups * ctx.parts, [False, True, False])
+            grad_filters = grads.unflatten(0, (ctx.parts, -1)).sum(0, dtype=ctx.dtype)
+        mask = [of_input, False, False]
+        grad_input, _, _ = backward(grad_output, input, filters, None, *geometry, groups, mask)
+        grad_bias = grad_output.sum((0, 2, 3), dtype=ctx.dtype) if of_bias else None
+        return grad_input, grad_filters, grad_bias, None, None, None
+
+
+def side_by_side(maps: Tensor, parts: int) -> Tensor:
+    """Equal parts of a batch as more channels: [N, C, H, W] -> [N / parts, parts * C, H, W], N filled up with zeros."""
+    maps = F.pad(maps, (0,) * 7 + (-len(maps) % parts,))
+    rows = maps.permute(0, 2, 3, 1).unflatten(0, (parts, -1))
+    return rows.permute(1, 2, 3, 0, 4).flatten(3).permute(0, 3, 1, 2)
+
+
+def waits(filters: Tensor, groups: int = 1) -> bool:
+    """Whether oneDNN's threads would wait at every image for the gradient of ``filters`` in bfloat16.
+
+    Found by timing two processes side by side on two cores, with 1 to 256 channels, 2 to 8 threads and oneDNN 3.12.
+
+    Args:
+        filters: [O, C / groups, h, w], or [C, O / groups, h, w] of a transposed convolution.
+        groups: Number of groups of channels that do not mix.
+    """
+    outputs, inputs, *kernel = filters.shape
+    if AMX:
+        return inputs > CHANNELS_AT_ONCE
+    return max(kernel) > 1 and max(inputs, outputs // groups) > CHANNELS_AT_ONCE
 
 
 def convolution(
@@ -68,29 +110,18 @@ def convolution(
         Feature maps [N, O, H', W'].
     """
     geometry = (stride, padding, dilation, transposed, (0, 0), groups)
-    if input.device.type == "cpu" and torch.is_autocast_enabled("cpu") and filters.requires_grad:
-        output: Tensor = SteadyConvolution.apply(input, filters, bias, torch.get_autocast_dtype("cpu"), geometry)
+    halved = input.device.type == "cpu" and torch.is_autocast_enabled("cpu") and filters.requires_grad
+    if halved and (threads := torch.get_num_threads()) > 1 and waits(filters, groups):
+        half = torch.get_autocast_dtype("cpu")
+        output: Tensor = SteadyConvolution.apply(input, filters, bias, half, threads, geometry)
         return output
     if transposed:
         return F.conv_transpose2d(input, filters, bias, stride, padding, 0, groups, dilation)
     return F.conv2d(input, filters, bias, stride, padding, dilation, groups)
 
 
-class ReplacingConv2d(nn.Conv2d):
-    """Takes the place of ``layer``; its parameters stay the objects they are, under the same names."""
-
-    def __init__(self, layer: nn.Conv2d):
-        padding: Any = layer.padding
-        super().__init__(
-            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, padding,  # type: ignore[arg-type]
-            layer.dilation, layer.groups, layer.bias is not None, device="meta",  # type: ignore[arg-type]
-        )  # fmt: skip
-        self.weight, self.bias = layer.weight, layer.bias
-        self.train(layer.training)
-
-
-class SteadyConv2d(ReplacingConv2d):
-    """``layer``, trained by :func:`convolution`."""
+class SteadyConv2d(nn.Conv2d):
+    """A layer with zeros around its maps, trained by :func:`convolution`."""
 
     def forward(self, input: Tensor) -> Tensor:
         padding: Any = self.padding
@@ -105,20 +136,10 @@ class SteadyConv2d(ReplacingConv2d):
         )
 
 
-def waits(layer: nn.Conv2d) -> bool:
-    """Whether oneDNN's threads would wait at every image for the gradient of this layer's filters in bfloat16.
-
-    Found by timing two processes side by side on two cores, with 1 to 256 channels and oneDNN 3.12: kernels larger than
-    1x1 that have a stride, or many channels on one side and few on the other.
-    """
-    fewer, more = sorted((layer.in_channels // layer.groups, layer.out_channels // layer.groups))
-    return max(layer.kernel_size) > 1 and (max(layer.stride) > 1 or more > max(31, 2 * fewer))
-
-
 def replace_waiting(network: nn.Module) -> None:
-    """Replace the layers of ``network`` that are trained and would make threads wait by :class:`SteadyConv2d`."""
-    for name, layer in list(network.named_modules()):
-        if not name or type(layer) is not nn.Conv2d or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+    """Have layers of ``network`` that are trained and would make threads wait be :class:`SteadyConv2d` from here on."""
+    for layer in network.modules():
+        if type(layer) is not nn.Conv2d or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
             continue
-        if layer.weight.requires_grad and waits(layer) and not layer._forward_hooks and not layer._forward_pre_hooks:
-            network.set_submodule(name, SteadyConv2d(layer))
+        if layer.weight.requires_grad and waits(layer.weight, layer.groups):
+            layer.__class__ = SteadyConv2d  # with its parameters and hooks

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import operator
 from copy import deepcopy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from dfkd_lab.system.onednn_conv import ReplacingConv2d
-
 RELUS = (F.relu, torch.relu)
 SUMS = (operator.add, torch.add)
 
 
-class FusedConv2d(ReplacingConv2d):
-    """``layer``, and the addition and ReLU behind it; no gradient passes it."""
+class FusedConv2d(nn.Conv2d):
+    """``layer`` with its parameters, and the addition and ReLU behind it; no gradient passes it."""
 
     def __init__(self, layer: nn.Conv2d, rectifies: bool):
-        super().__init__(layer)
+        padding: Any = layer.padding
+        super().__init__(
+            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, padding,  # type: ignore[arg-type]
+            layer.dilation, layer.groups, layer.bias is not None, device="meta",  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.weight, self.bias = layer.weight, layer.bias
+        self.train(layer.training)
         self.rectifies = rectifies
 
     def forward(self, input: Tensor, summand: Tensor | None = None) -> Tensor:
