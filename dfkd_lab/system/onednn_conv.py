@@ -19,6 +19,8 @@ CAPABLE: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # n
 AMX = bool(CAPABLE.get("amx_bf16"))
 CHANNELS_AT_ONCE = 32 if AMX else 16
 """How many oneDNN has in a block; it shares out blocks."""
+MOST_BYTES = 2**27
+"""Of sums over parts of a batch; filters that would need more, of many threads, are left to oneDNN."""
 
 
 class SteadyConvolution(torch.autograd.Function):
@@ -63,7 +65,8 @@ class SteadyConvolution(torch.autograd.Function):
 
 def side_by_side(maps: Tensor, parts: int) -> Tensor:
     """Equal parts of a batch as more channels: [N, C, H, W] -> [N / parts, parts * C, H, W], N filled up with zeros."""
-    maps = F.pad(maps, (0,) * 7 + (-len(maps) % parts,))
+    if missing := -len(maps) % parts:
+        maps = F.pad(maps, (0,) * 7 + (missing,))
     rows = maps.permute(0, 2, 3, 1).unflatten(0, (parts, -1))
     return rows.permute(1, 2, 3, 0, 4).flatten(3).permute(0, 3, 1, 2)
 
@@ -111,10 +114,11 @@ def convolution(
     """
     geometry = (stride, padding, dilation, transposed, (0, 0), groups)
     halved = input.device.type == "cpu" and torch.is_autocast_enabled("cpu") and filters.requires_grad
-    if halved and (threads := torch.get_num_threads()) > 1 and waits(filters, groups):
-        half = torch.get_autocast_dtype("cpu")
-        output: Tensor = SteadyConvolution.apply(input, filters, bias, half, threads, geometry)
-        return output
+    if halved and waits(filters, groups):
+        half, threads = torch.get_autocast_dtype("cpu"), torch.get_num_threads()
+        if threads > 1 and threads * filters.numel() * half.itemsize <= MOST_BYTES:
+            output: Tensor = SteadyConvolution.apply(input, filters, bias, half, threads, geometry)
+            return output
     if transposed:
         return F.conv_transpose2d(input, filters, bias, stride, padding, 0, groups, dilation)
     return F.conv2d(input, filters, bias, stride, padding, dilation, groups)

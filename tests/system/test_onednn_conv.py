@@ -96,14 +96,20 @@ def test_threads_wait_where_more_channels_than_one_block_are_shared_out(
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_one_thread_waits_for_nobody() -> None:
+def test_one_thread_waits_for_nobody_and_many_sums_are_left_to_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     filters = torch.randn(64, 64, 3, 3).requires_grad_()
-    with HALF:
-        shared = convolution(torch.rand(2, 64, 4, 4), filters, None, stride=(1, 1), padding=(1, 1))
-        torch.set_num_threads(1)
-        alone = convolution(torch.rand(2, 64, 4, 4), filters, None, stride=(1, 1), padding=(1, 1))
-    assert "Steady" in type(shared.grad_fn).__name__
-    assert "Steady" not in type(alone.grad_fn).__name__
+
+    def is_shared_out() -> bool:
+        with HALF:
+            maps = convolution(torch.rand(2, 64, 4, 4), filters, None, stride=(1, 1), padding=(1, 1))
+        return "Steady" in type(maps.grad_fn).__name__
+
+    assert is_shared_out()
+    monkeypatch.setattr(onednn_conv, "MOST_BYTES", 2 * 2 * filters.numel() - 1)
+    assert not is_shared_out()
+    monkeypatch.undo()
+    torch.set_num_threads(1)
+    assert not is_shared_out()
 
 
 def test_only_what_would_wait_is_changed_and_keeps_its_parameters() -> None:

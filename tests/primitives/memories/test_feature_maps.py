@@ -66,9 +66,9 @@ def test_maps_are_behind_the_first_norm_and_both_blocks_and_each_decodes_to_the_
 def test_layers_and_their_first_weights_are_those_of_the_plain_generator_unless_squeezed() -> None:
     kinds = [type(layer).__name__ for layer in net_of().body]
     block = ["Identity", "UpsamplingConv2d", "BatchNorm2d", "LeakyReLU"]
-    assert kinds == ["BatchNorm2d", *block, *block, "Conv2d"]
+    assert kinds == ["BatchNorm2d", *block, *block, "SteadyConv2d"]
     block = [*block, "SqueezeExcitation"]
-    assert [type(layer).__name__ for layer in net_of("squeeze").body] == ["BatchNorm2d", *block, *block, "Conv2d"]
+    assert [type(layer).__name__ for layer in net_of("squeeze").body] == ["BatchNorm2d", *block, *block, "SteadyConv2d"]
 
 
 def test_channel_attention_scales_each_channel_by_what_all_channels_hold() -> None:
