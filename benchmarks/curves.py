@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 
 def draw(rows: dict[str, list[dict[str, Any]]], path: Path) -> str:
@@ -22,7 +23,8 @@ def draw(rows: dict[str, list[dict[str, Any]]], path: Path) -> str:
     curves = {name: runs[0]["curve"] for name, runs in rows.items() if runs and len(runs[0].get("curve", [])) > 1}
     if not curves:
         return "No curve has been measured yet."
-    with mpl.rc_context({"svg.hashsalt": "dfkd_lab", "font.size": 9}):
+    looks = cycler(linestyle=["-", "--", ":"]) * mpl.rcParams["axes.prop_cycle"]  # ten colors are not enough
+    with mpl.rc_context({"svg.hashsalt": "dfkd_lab", "font.size": 9, "axes.prop_cycle": looks}):
         figure = Figure(figsize=(8, 4), layout="constrained", facecolor="white")
         axes = figure.add_subplot(xlabel="share of the run's rounds", ylabel="accuracy on the test set")
         for name, curve in curves.items():
