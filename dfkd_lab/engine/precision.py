@@ -6,13 +6,12 @@ Weights, optimizers, batch-norm statistics and every loss stay in 32 bits; bfloa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from dfkd_lab.nets.wrap import Classifier, Frozen, in_eval_mode
+from dfkd_lab.system.device import cpu_capabilities
 from dfkd_lab.system.onednn_conv import replace_waiting
 from dfkd_lab.system.onednn_fusion import fused
 from dfkd_lab.system.rng import preserved
@@ -30,7 +29,7 @@ def pick(precision: str, device: torch.device) -> str:
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
     if device.type != "cpu":
         return "fp32"
-    capable: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.11
+    capable = cpu_capabilities()
     return "bf16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "fp32"
 
 

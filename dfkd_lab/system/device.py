@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,12 @@ def reproducible(device: torch.device, requested: bool) -> Iterator[None]:
         raise RunError(f"deterministic = True, and {operator} has no such kernel here; allowed: False") from None
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+def cpu_capabilities() -> Mapping[str, Any]:
+    """What this CPU's instructions can do, by name ("amx_bf16"); nothing is known before torch 2.12."""
+    found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return found
 
 
 def device_name(device: torch.device) -> str:

@@ -8,17 +8,15 @@ is rounded is the sum of a part. In 32 bits threads wait once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CAPABLE: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.11
-AMX = bool(CAPABLE.get("amx_bf16"))
-CHANNELS_AT_ONCE = 32 if AMX else 16
-"""How many oneDNN has in a block; it shares out blocks."""
+from dfkd_lab.system.device import cpu_capabilities
+
+AMX = bool(cpu_capabilities().get("amx_bf16"))
 MOST_BYTES = 2**27
 """Of sums over parts of a batch; filters that would need more, of many threads, are left to oneDNN."""
 
@@ -63,6 +61,12 @@ class SteadyConvolution(torch.autograd.Function):
         return grad_input, grad_filters, grad_bias, None, None, None
 
 
+@torch.compiler.assume_constant_result
+def number_of_threads() -> int:
+    """Those of an operator, which a compiler may take for granted."""
+    return torch.get_num_threads()
+
+
 def side_by_side(maps: Tensor, parts: int) -> Tensor:
     """Equal parts of a batch as more channels: [N, C, H, W] -> [N / parts, parts * C, H, W], N filled up with zeros."""
     if missing := -len(maps) % parts:
@@ -74,7 +78,8 @@ def side_by_side(maps: Tensor, parts: int) -> Tensor:
 def waits(filters: Tensor, groups: int = 1) -> bool:
     """Whether oneDNN's threads would wait at every image for the gradient of ``filters`` in bfloat16.
 
-    Found by timing two processes side by side on two cores, with 1 to 256 channels, 2 to 8 threads and oneDNN 3.12.
+    It shares out blocks of channels: of 32 inputs with AMX, of 16 on either side without. Found by timing two processes
+    side by side on two cores, with 1 to 256 channels, 2 to 8 threads and oneDNN 3.12.
 
     Args:
         filters: [O, C / groups, h, w], or [C, O / groups, h, w] of a transposed convolution.
@@ -82,8 +87,8 @@ def waits(filters: Tensor, groups: int = 1) -> bool:
     """
     outputs, inputs, *kernel = filters.shape
     if AMX:
-        return inputs > CHANNELS_AT_ONCE
-    return max(kernel) > 1 and max(inputs, outputs // groups) > CHANNELS_AT_ONCE
+        return inputs > 32
+    return max(kernel) > 1 and max(inputs, outputs // groups) > 16
 
 
 def convolution(
@@ -115,7 +120,7 @@ def convolution(
     geometry = (stride, padding, dilation, transposed, (0, 0), groups)
     halved = input.device.type == "cpu" and torch.is_autocast_enabled("cpu") and filters.requires_grad
     if halved and waits(filters, groups):
-        half, threads = torch.get_autocast_dtype("cpu"), torch.get_num_threads()
+        half, threads = torch.get_autocast_dtype("cpu"), number_of_threads()
         if threads > 1 and threads * filters.numel() * half.itemsize <= MOST_BYTES:
             output: Tensor = SteadyConvolution.apply(input, filters, bias, half, threads, geometry)
             return output

@@ -60,6 +60,23 @@ def test_the_pass_is_the_same_and_the_gradients_are_those_of_32_bits_rounded(
     torch.testing.assert_close(ours[3], exact[3])  # a sum in 32 bits
 
 
+@pytest.mark.usefixtures("two_threads")
+def test_a_compiler_traces_it_and_the_gradients_are_the_same() -> None:
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1))
+    replace_waiting(layer)
+    images = torch.rand(4, 64, 8, 8)
+
+    def gradients(network: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        with HALF:
+            maps = network(images)
+        return list(torch.autograd.grad(maps.float().square().sum(), list(layer.parameters())))
+
+    traced = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    for one, other in zip(gradients(layer), gradients(traced), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_without_half_precision_it_is_the_convolution_itself() -> None:
     images, filters = torch.rand(2, 4, 9, 9), torch.randn(6, 2, 3, 3).requires_grad_()
     maps = convolution(images, filters, None, stride=(2, 2), padding=(1, 1), dilation=(2, 2), groups=2)
@@ -89,9 +106,8 @@ def test_without_half_precision_it_is_the_convolution_itself() -> None:
 def test_threads_wait_where_more_channels_than_one_block_are_shared_out(
     layer: nn.Conv2d | nn.ConvTranspose2d, with_amx: bool, without: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for amx, block, expected in ((True, 32, with_amx), (False, 16, without)):
+    for amx, expected in ((True, with_amx), (False, without)):
         monkeypatch.setattr(onednn_conv, "AMX", amx)
-        monkeypatch.setattr(onednn_conv, "CHANNELS_AT_ONCE", block)
         assert waits(layer.weight, layer.groups) == expected
 
 
@@ -120,8 +136,9 @@ def test_only_what_would_wait_is_changed_and_keeps_its_parameters() -> None:
     assert "layer3.0.conv2" in steady  # 64 channels
     assert "layer1.0.conv1" not in steady  # 16
     assert all(before[name] is each for name, each in net.named_parameters())
-    circular = nn.Conv2d(3, 64, 3, padding=1, padding_mode="circular")
-    odd = nn.Sequential(nn.Conv2d(3, 64, 3, padding="same"), circular, nn.Conv2d(3, 64, 3).requires_grad_(False))
+    circular = nn.Conv2d(64, 64, 3, padding=1, padding_mode="circular")
+    odd = nn.Sequential(nn.Conv2d(64, 64, 3, padding="same"), circular, nn.Conv2d(64, 64, 3).requires_grad_(False))
+    assert all(waits(layer.weight) for layer in odd if isinstance(layer, nn.Conv2d))
     replace_waiting(odd)
     assert {type(layer) for layer in odd} == {nn.Conv2d}
 
