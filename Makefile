@@ -8,6 +8,8 @@ BUILDING := $(VENV)/.building
 PORT ?= 8866
 # What of a GPU's results is small, to carry away.
 OUT ?= runs/gpu-out
+# Long tests may take as long as they need (pyproject.toml times the others).
+UNTIMED := -o faulthandler_timeout=0
 # Tests run side by side, a thread each; "make test WORKERS=" runs them one after the other.
 WORKERS ?= -n auto --maxprocesses 4
 DOCUMENTED := dfkd_lab dfkd_lab.spec dfkd_lab.primitives dfkd_lab.engine dfkd_lab.methods dfkd_lab.nets \
@@ -59,13 +61,13 @@ test: lint  ## lint, types and all tests but the long ones, as CI does
 	$(BIN)/python -m pytest $(WORKERS)
 
 test-long: setup  ## the tests that take minutes each
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest $(UNTIMED) -m long
 
 abuse: setup  ## damaged files, full disks and killed processes: an hour, and benchmarks/results/abuse.json
 	$(BIN)/python -m tests.abuse --mutations 10000 --exports 1000 --limits 500 --kills 200 --processes 2 --out benchmarks/results/abuse.json
 
 compile-check: setup  ## every method as a compiled run through the seal, the compiler's cache cold: half an hour
-	$(BIN)/python -m pytest $(WORKERS) -m "slow or long" tests/runs/test_compiled_runs.py
+	$(BIN)/python -m pytest $(WORKERS) $(UNTIMED) -m "slow or long" tests/runs/test_compiled_runs.py
 
 lint: setup  ## ruff and mypy, notebooks too
 	$(BIN)/ruff check
