@@ -52,6 +52,8 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "paper": {},
 }
+SLOWER = {"resnet56:resnet20": 3}
+"""Than ResNet-20 -> ResNet-8, by the multiplications of a student step: an hour has so many times fewer rounds."""
 POINTS = 15
 """Of a curve."""
 
@@ -74,10 +76,13 @@ class Row:
         """Of its runs."""
         net, _, student = self.pair.partition(":")
         given = {"teacher": teacher(net, self.data, device=device), "student": student, "data": self.data}
-        budget = BUDGETS[self.budget].get(self.method, {})
-        # of the others a curve as it comes: there an evaluation is never more than 2 % of the work
-        every = {"evaluate_every": max(1, budget["rounds"] // POINTS)} if self.budget == "hour" else {}
-        return {"method": self.method, **budget, **given, **every, "device": device}
+        budget = dict(BUDGETS[self.budget].get(self.method, {}))
+        if self.budget == "hour":
+            for count in budget.keys() & {"rounds", "images"}:
+                budget[count] //= SLOWER.get(self.pair, 1)
+            # of the others a curve as it comes: there an evaluation is never more than 2 % of the work
+            budget["evaluate_every"] = max(1, budget["rounds"] // POINTS)
+        return {"method": self.method, **budget, **given, "device": device}
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,10 @@ import mnist
 import pytest
 import scenes
 import speed
+import torch
 import two_commits
 import versus
+from torch.utils.flop_counter import FlopCounterMode
 
 from dfkd_lab import RunFolder, bench, nets, teachers
 from dfkd_lab.errors import Refusals, SpecError
@@ -159,7 +161,7 @@ def test_data_that_are_missing_are_refused_before_anything_starts(
     assert not list_runs(tmp_path / "runs")
 
 
-PLANNED = [row for row in cifar.planned() if row.pair == "resnet20:resnet8" and row.budget != "paper"]
+PLANNED = [row for row in cifar.planned() if row.budget != "paper"]
 Rows = Callable[[Callable[..., str]], list[dict[str, Any]]]
 
 
@@ -188,6 +190,27 @@ def test_the_settings_of_every_row_are_those_of_its_runs(
         spec = settled({**settings, "seed": 0})
         given = {name: value for name, value in settings.items() if name != "teacher"}
         assert {name: spec.settings.get(name, getattr(spec, name, None)) for name in given} == given
+
+
+def test_an_hour_has_fewer_rounds_of_a_pair_whose_steps_take_longer() -> None:
+    def multiplications(pair: str) -> float:
+        teacher, student = (nets.classifier(name, 3, 10) for name in pair.split(":"))
+        with FlopCounterMode(display=False) as counter:
+            teacher(torch.zeros(1, 3, 32, 32))
+            student(torch.zeros(1, 3, 32, 32)).sum().backward()
+        return counter.get_total_flops()
+
+    hours: dict[str, list[dict[str, Any]]] = {}
+    for row in PLANNED:
+        if row.budget == "hour":
+            hours.setdefault(row.pair, []).append(row.settings(lambda *_, **__: "", "cpu"))
+    first, second = hours
+    ratio = round(multiplications(second) / multiplications(first))
+    assert ratio > 1
+    for short, long in zip(hours[second], hours[first], strict=True):
+        assert short["rounds"] == long["rounds"] // ratio
+        assert short.get("images", 0) == long.get("images", 0) // ratio
+        assert short["rounds"] // short["evaluate_every"] >= cifar.POINTS
 
 
 def test_the_main_job_is_recorded_beside_other_seeds(
