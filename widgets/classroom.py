@@ -16,7 +16,7 @@ STYLE = """<style>
 .jp-OutputArea-output .widget-html-content p, .jp-RenderedHTMLCommon h1 { margin: 0; }
 .jp-OutputArea-output .jupyter-button { font-size: 20px; }
 .jp-OutputArea-output .dfkd-headline { min-height: 118px; }
-.jp-OutputArea-output .dfkd-reserve { display: none; }
+.dfkd-at-a-desk, .jp-OutputArea-output .dfkd-reserve { display: none; }
 .jp-OutputArea-output .dfkd-headline b.dfkd-figure { font-size: 64px; line-height: 1; }
 .jp-OutputArea-output .dfkd-headline span.dfkd-what,
 .jp-OutputArea-output .dfkd-headline div.dfkd-rest { font-size: 20px; }

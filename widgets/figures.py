@@ -38,7 +38,7 @@ COLORS = ("#1ca9de", "#f27c11", "#196e53", "#b11f90", "#9177ff", "#a38f54", "#94
 """Told apart by color-blind eyes too, and seen on white and on black."""
 NARROW = 660
 """Px that a figure has beside the samples on a page of 1280."""
-EMPTY = "No round is finished yet: press Start, and the first point appears here."
+EMPTY = "No round is finished yet: press Start,<br>and the first point appears here."
 HEALTH = {
     "agreement": ("agreement with the teacher", "share of images"),
     "entropy": ("class entropy", "nats"),

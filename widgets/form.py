@@ -13,7 +13,7 @@ from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import allowed, check, setting_type, settings_of
 from widgets.status import WRONG
 
-WIDTH, LABEL_WIDTH = "100px", "10em"
+WIDTH, LABEL_WIDTH = "9em", "10em"
 """Of a setting's own name, and of what people call it: the longest, bold, also in large type, and no more."""
 NARROW = 16
 """Letters that a field shows at once; a path is longer, and is read where the pointer rests on it."""

@@ -36,11 +36,11 @@ PERIOD_S, IMAGE_PERIOD_S = 0.5, 1.0
 CHART_BYTES_PER_S = 100_000
 """At most, so that a long run is watched over a slow line: a chart of a thousand rounds is drawn less often."""
 HEIGHT = 350  # of every view but two confusion matrices, so that nothing below jumps
-WAITING = "Round 1 is not finished yet: the first point appears here."
+WAITING = "Round 1 is not finished yet:<br>the first point appears here."
 EMPTY = {
     **dict.fromkeys(("starting", "running", "paused"), WAITING),
-    "stopped": "The run was stopped before a round was finished: Resume goes on.",
-    "failed": "The run failed before a round was finished: why is said below.",
+    "stopped": "The run was stopped before a round was finished:<br>Resume goes on.",
+    "failed": "The run failed before a round was finished:<br>why is said below.",
     "finished": "The run has no rounds.",
 }
 """What stands where no point is, by the state of the run."""

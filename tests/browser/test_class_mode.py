@@ -29,6 +29,14 @@ SMALLEST = """(selector) => Math.min(...[...document.querySelectorAll(selector)]
     .filter((each) => each.getBoundingClientRect().height > 0 && each.textContent.trim())
     .map((each) => parseFloat(getComputedStyle(each).fontSize)))"""
 """The size in px of the smallest text that is seen in elements."""
+CUT_LABELS = """() => [...document.querySelectorAll('.widget-label')]
+    .filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.textContent)"""
+NOTE_BESIDE_ITS_PLOT = """() => [...document.querySelectorAll('.js-plotly-plot')].filter((each) => each.offsetParent)
+    .flatMap((chart) => [...chart.querySelectorAll('.annotation-text')].filter((note) => {
+        const [inner, outer] = [note, chart.querySelector('.bglayer rect, .plotbg, .nsewdrag')]
+            .map((each) => each.getBoundingClientRect());
+        return inner.left < outer.left || inner.right > outer.right;
+    }).map((note) => note.textContent))"""
 AT_LEAST_PX = {".dfkd-figure": 60, ".dfkd-rest": 20, ".jupyter-button": 20, ".js-plotly-plot text": 18}
 
 
@@ -63,6 +71,14 @@ def test_a_run_is_read_from_the_back_row_and_is_the_visitors_only_one(served: st
     start = page.get_by_role("button", name=re.compile("Start$"))
     expect(start).to_be_enabled()
     assert min(page.evaluate(CONTRAST, ".widget-label, .dfkd-allowed, .widget-html-content div")) >= 4.5
+    expect(page.get_by_text("Choose, press Start")).to_be_visible()
+    expect(page.get_by_text("In JupyterLab run all cells first")).to_be_hidden()
+    assert page.evaluate(NOTE_BESIDE_ITS_PLOT) == []
+    for settings in ("Settings of SSD-KD", "Slots of SSD-KD", "Device, normalization"):
+        page.get_by_text(re.compile(settings)).first.click()
+    expect(page.get_by_text("checkpoint_s", exact=True)).to_be_visible()
+    assert page.evaluate(CUT_LABELS) == []
+    page.screenshot(path=artefacts / "class-settings.png", full_page=True)
     start.click()
     expect(page.locator(".dfkd-samples tr").first).to_be_visible()
     for name, width, height in (("class-1280", 1280, 800), ("class-1920", 1920, 1080)):
