@@ -6,11 +6,16 @@ Certain for the authors' code; the paper's text was not available.
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+
 from dfkd_lab.engine.recipe import MethodContext, Recipe, WeightedLoss
 from dfkd_lab.methods.common import recipes, settings
 from dfkd_lab.nets.initialization import kaiming
 from dfkd_lab.primitives import losses
+from dfkd_lab.primitives.losses import needs
 from dfkd_lab.primitives.memories import Live
+from dfkd_lab.primitives.observer import Observation
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,12 @@ class DFAD:
     caveat: ClassVar[str] = "Nothing but the game keeps the images near what the teacher knows."
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 500},
-        "imagenet": {"rounds": 300, "batch": 64, "s_lr": 0.05, "generator": "dcgan"},
+        "imagenet": {"rounds": 300, "batch": 64, "s_lr": 0.05, "generator": "dcgan", "decay": "thirds"},
         "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 8, "decay": "cosine"},
         "small_gray": {"rounds": 40, "z_dim": 100, "batch": 512, "optimizer": "sgd", "s_lr": 0.01, "weight_decay": 1e-4,
                        "decay": "none"},
         "cifar": {},
-        "segmentation": {"rounds": 300, "batch": 64, "decay": "none"},
+        "segmentation": {"rounds": 300, "batch": 64, "generator": "dcgan", "decay": "thirds"},
     }  # fmt: skip
 
     gap: float = settings.gap(1.0, "an L1 distance")
@@ -44,14 +49,17 @@ class DFAD:
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots: fresh noise for each player's step; a ResNet-18, -34 or -50 starts by Kaiming's.
 
+        Where every pixel has a class, the generator's loss is -log(1 + D).
+
         Differs: the generator moves first in a turn, because a round here is synthesis, then distillation; over a run
         that is one more step of it, before the student's first.
         """
+        gap = log_gap if context.pixel_classes else losses.adversarial(losses.l1)
         return Recipe(
             synthesizer=recipes.dfad_generator(
                 context, self.z_dim, self.width, self.batch, self.g_lr, self.cycles, self.decay
             ),
-            losses={"gap": WeightedLoss(self.gap, losses.adversarial(losses.l1))},
+            losses={"gap": WeightedLoss(self.gap, gap)},
             student_losses={"l1": WeightedLoss(1.0, losses.l1)},
             memory=Live(),
             schedule=recipes.game_schedule(
@@ -64,3 +72,9 @@ class DFAD:
             ),
             initialize_student=kaiming,
         )
+
+
+@needs("student")
+def log_gap(observation: Observation) -> Tensor:
+    """-log(1 + D), D the L1 distance of the batch's logits: the generator's loss in segmentation, a scalar."""
+    return -torch.log1p(losses.l1(observation).mean())

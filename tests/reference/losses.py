@@ -134,6 +134,12 @@ def l1(t: Array, s: Array) -> Array:
     return np.array([sum(abs(b - a) for a, b in zip(one, other, strict=True)) / len(one) for one, other in rows])
 
 
+def log_gap(t: Array, s: Array) -> float:
+    """-log(1 + D), D the mean over samples, classes and pixels of abs(s - t) (DFAD, segmentation)."""
+    differences = [abs(b - a) for a, b in zip(t.ravel(), s.ravel(), strict=True)]
+    return -math.log(1 + sum(differences) / len(differences))
+
+
 def js(t: Array, s: Array, temperature: float) -> Array:
     """KL(p, m) / 2 + KL(q, m) / 2, m = (p + q) / 2."""
     losses = []

@@ -16,7 +16,7 @@ def _shared(text: str, **facts: Any) -> Callable[..., Any]:
     return make
 
 
-DECAYS = ("steps", "cosine", "none")
+DECAYS = ("steps", "thirds", "cosine", "none")
 
 # weights of losses
 confidence = _shared("weight of the one-hot loss", low=0, high=100)
@@ -42,7 +42,10 @@ js = _shared("the divergence: the true JS, or what PRE-DFKD's code computes", ch
 # distillation
 temperature = _shared("temperature of distillation", low=0.1, high=100)
 s_lr = _shared("learning rate of the student", low=0, high=1)
-decay = _shared("how learning rates fall: in the paper's steps, along a cosine, not at all", choices=DECAYS)
+decay = _shared(
+    "how learning rates fall: in the paper's steps, at each third of the run, along a cosine, not at all",
+    choices=DECAYS,
+)
 weight_decay = _shared("weight decay of the student (SGD)", low=0, high=1)
 s_steps = _shared("student steps a round", low=1, high=100_000, unit="steps")
 turn_steps = _shared("student steps for one generator step", low=1, high=1000, unit="steps")
