@@ -1,10 +1,11 @@
 """MAD: Momentum Adversarial Distillation (Do et al., NeurIPS 2022, arXiv:2209.10359).
 
-Inferred: only the abstract, a summary and an excerpt of the appendix were available. Certain are the averaged
-generator, its momentum, the student's two losses, the bound on both players and that the generator is trained before
-the student; all other weights and settings are ours. Second-hand: of the target class's generator, that its input is
-noise plus embedding, and 0.95 as the best momentum. No source mentions batch-norm statistics: ``bn_gap`` is ours. The
-norm penalty of the conditional variant is left out, because what it is the norm of is unknown.
+Inferred: only the abstract, a summary and an excerpt of the appendix were available. Certain are the average of the
+generator's weights and the student's two losses, one on the images of each of the two. Second-hand: the average's
+formula and 0.95 as its best momentum, a KL, the bound on both players, that the generator is trained before the
+student, and of the target class's generator that its input is noise plus embedding. All other weights and settings are
+ours, ``bn_gap`` among them: no source mentions batch-norm statistics. The norm penalty of the conditional variant is
+left out, because what it is the norm of is unknown.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class MAD:
     """An average of the generator's weights remembers what the generator made before it moved on."""
 
     citation: ClassVar[str] = "Do et al., NeurIPS 2022, arXiv:2209.10359"
-    certainty: ClassVar[str] = "inferred (memory and bounded game certain, settings ours)"
+    certainty: ClassVar[str] = "inferred (memory certain, bounds second-hand, settings ours)"
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 220},
         "digits": {"rounds": 34, "warm_up": 4, "cycles": 8, "z_dim": 64, "width": 32, "batch": 128, "replayed": 128},
