@@ -6,7 +6,7 @@ from mnist_page import origin
 from rows import method_of, percent, recorded, shown, spread, table
 
 from dfkd_lab import METHODS
-from dfkd_lab.methods import remark
+from dfkd_lab.methods import certainty, remark
 
 HEAD = """## A U-Net → half its width on scenes of digits
 
@@ -51,7 +51,7 @@ def _table(name: str) -> str:
 
 def _line(row: str, runs: list[dict[str, Any]]) -> list[str]:
     method = method_of(row)
-    certain = METHODS[method].certainty.split(" ")[0] if method in ("dfad", "kd", "alone") else "inferred"
+    certain = certainty(METHODS[method], "segmentation").split(" ")[0]
     figures = [percent(runs, name) for name in ("last", "without_first", "pixel_accuracy", "teacher")]
     steps, seconds = (shown(spread(runs, name)) for name in ("s_steps", "seconds"))
     return [

@@ -234,7 +234,8 @@ class Method(Protocol):
 
     A method file says of its class besides: ``citation``, ``certainty`` and ``presets``; ``by_teacher`` what its paper
     gives for one teacher network; ``optimizer`` the student's, if it is not "sgd"; ``reads_real_images = True`` makes
-    it a reference, which is not data-free; ``caveat`` says why it does not reach 90 % on digits.
+    it a reference, which is not data-free; ``labels_pixels = True`` says that its paper has segmentation too;
+    ``caveat`` says why it does not reach 90 % on digits.
     """
 
     def compose(self, context: MethodContext) -> Recipe:

@@ -48,9 +48,21 @@ def find(name: str) -> type[Any]:
     return METHODS[name]
 
 
+def certainty(method: Any, task: str = "classification") -> str:
+    """How certain ``method``, a class or an instance, is for ``task``.
+
+    Where every pixel has a class, it is the paper's only where that says how (``labels_pixels``), or for a reference.
+    """
+    said: str = method.certainty
+    published = getattr(method, "labels_pixels", False) or getattr(method, "reads_real_images", False)
+    if task == "segmentation" and said.startswith("certain") and not published:
+        return "inferred (no paper says how where every pixel has a class)"
+    return said
+
+
 def remark(method: Any) -> str:
     """What no result of a method, a class or an instance, is shown without; empty if it is data-free."""
     return "uses real images: a reference, not data-free" if getattr(method, "reads_real_images", False) else ""
 
 
-__all__ = ["CLASSES", "METHODS", "find", "own_settings", "preset_values", "remark", "suiting_preset"]
+__all__ = ["CLASSES", "METHODS", "certainty", "find", "own_settings", "preset_values", "remark", "suiting_preset"]

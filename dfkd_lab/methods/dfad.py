@@ -24,6 +24,7 @@ class DFAD:
 
     citation: ClassVar[str] = "Fang et al., 2019, arXiv:1912.11006"
     certainty: ClassVar[str] = "certain (authors' code)"
+    labels_pixels: ClassVar[bool] = True
     caveat: ClassVar[str] = "Nothing but the game keeps the images near what the teacher knows."
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {"rounds": 500},

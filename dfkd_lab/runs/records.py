@@ -17,9 +17,9 @@ from dfkd_lab.spec import RunSpec
 from dfkd_lab.teachers import Measurement, Teacher, class_order
 
 
-def of_plan(spec: RunSpec) -> dict[str, Any]:
-    """The method with its certainty and replaced slots, and the seed."""
-    certainty = methods.find(spec.method).certainty
+def of_plan(spec: RunSpec, task: str) -> dict[str, Any]:
+    """The method with its certainty for the teacher's ``task`` and its replaced slots, and the seed."""
+    certainty = methods.certainty(methods.find(spec.method), task)
     return {
         "method": {"name": spec.method, "certainty": certainty, "replaced": composition.replaced(spec)},
         "seed": spec.seed,

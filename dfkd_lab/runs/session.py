@@ -281,7 +281,7 @@ class Session:
             **own_code.kept(self.folder, self.resolved.code),
         }
         return {
-            **records.of_plan(self.spec),
+            **records.of_plan(self.spec, self.teacher.card.task),
             "memory": self.memory.record(),
             "notes": [*self.folder.notes(), *(each.reading for each in (self.real, split) if each and each.reading)],
             "teacher": records.of_teacher(self.teacher, self.calibration, split, self.spec.data),

@@ -14,7 +14,8 @@ from dfkd_lab import METHODS, RunFolder, Session, data, nets, plan, teachers
 from dfkd_lab.__main__ import main
 from dfkd_lab.engine.segmentation import Segmentation
 from dfkd_lab.errors import DamagedFile, SpecError
-from dfkd_lab.runs import contents, maps
+from dfkd_lab.methods import certainty
+from dfkd_lab.runs import contents, maps, records
 from dfkd_lab.runs.folder import default_folder
 from dfkd_lab.teachers import dense
 from dfkd_lab.teachers.teacher_spec import TeacherSpec
@@ -68,6 +69,14 @@ def test_a_dense_run_is_measured_by_miou_and_goes_on_bit_for_bit(
             part.stop()
     list(Session(plan(**settings(method))))
     assert student(RunFolder(settings(method)["out"])) == student(whole.folder)
+
+
+def test_a_method_is_certain_where_its_paper_labels_pixels(settings: Callable[..., dict[str, Any]]) -> None:
+    for method in DENSE:
+        said = records.of_plan(plan(**settings(method, out="")).spec, "segmentation")["method"]["certainty"]
+        assert said.startswith("certain") is (method in ("dfad", "kd", "alone")), method
+    whole = {name: certainty(method) for name, method in METHODS.items()}
+    assert whole == {name: method.certainty for name, method in METHODS.items()}
 
 
 @pytest.mark.parametrize("method", WHOLE)
