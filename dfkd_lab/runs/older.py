@@ -15,6 +15,7 @@ ADDED = {
     "evict": "oldest",
     "form": "toolbox",
     "importance": "largest",
+    "meta_lr": 0.0,
     "modulate": "confidence",
     "modulate_student": False,
     "weight_decay": 5e-4,

@@ -26,7 +26,7 @@ def composed(name: str, preset: str, task: str = "classification", **more: Any) 
     return ComposedRun.of(
         METHODS[name](**settings), Frozen(nets.classifier(net, 3, classes), *STATISTICS),
         lambda: Classifier(nets.classifier(net, 3, classes), *STATISTICS), shape=(3, 32, 32), classes=classes,
-        rounds=values["rounds"], seed=0, generator=values.get("generator", "auto"), task=task,
+        rounds=values.get("rounds", 10), seed=0, generator=values.get("generator", "auto"), task=task,
     ).recipe  # fmt: skip
 
 
@@ -55,3 +55,9 @@ def test_dfads_generator_seeks_a_logarithm_of_the_distance_where_every_pixel_has
     seen = Observation(torch.zeros(3), t, student=s)
     assert float(dense.loss(seen)) == pytest.approx(twins.log_gap(t.numpy(), s.numpy()))
     assert float(whole.loss(seen).mean()) == pytest.approx(-float((s - t).abs().mean()))
+
+
+def test_fasts_generator_has_its_own_rate_at_224_pixels_and_that_of_a_whole_phase_elsewhere() -> None:
+    for preset, rate in (("imagenet", 1e-4), ("cifar", 3e-3 * 5)):
+        synthesizer = composed("fast", preset, batch=4, capacity=8).synthesizer
+        assert synthesizer.optimizer.param_groups[0]["lr"] == pytest.approx(rate)  # type: ignore[attr-defined]

@@ -64,11 +64,12 @@ def loss_of_label(context: MethodContext) -> Loss:
 
 
 def meta_generator(
-    context: MethodContext, z_dim: int, width: int, batch: int, lr: float, z_lr: float, steps: int, meta: str = "fomaml"
-) -> MetaGenerator:
-    """FastDFKD's generator, meta-learned over the rounds."""
-    net = context.generator(z_dim, width)
-    return MetaGenerator(net, batch, z_dim, context.classes, lr=lr, z_lr=z_lr, steps=steps, meta=meta)
+    context: MethodContext, z_dim: int, width: int, batch: int, lr: float, z_lr: float, steps: int,
+    meta: str = "fomaml", meta_lr: float = 0.0,
+) -> MetaGenerator:  # fmt: skip
+    """FastDFKD's generator, meta-learned over the rounds; without a ``meta_lr`` by ``lr`` times ``steps``."""
+    net, meta_lr = context.generator(z_dim, width), meta_lr or lr * steps
+    return MetaGenerator(net, batch, z_dim, context.classes, lr=lr, z_lr=z_lr, meta_lr=meta_lr, meta=meta)
 
 
 def cam_losses(context: MethodContext, temperature: float, cam: float, grad_cam: float) -> dict[str, WeightedLoss]:

@@ -18,8 +18,8 @@ class MetaGenerator(nn.Module):
     """Noise -> generator, both trained on a clone that starts each phase from a meta-learned generator (FastDFKD).
 
     A phase draws noise and labels, runs Adam on (clone, noise) and keeps the lowest-loss images; at its end the
-    generator itself takes one Adam step of its own, with the sum of the clone's gradients ("fomaml", learning rate
-    lr * number of steps), with its difference from the clone ("reptile"), or becomes the clone ("none").
+    generator itself takes one Adam step of its own, with the sum of the clone's gradients ("fomaml") or with its
+    difference from the clone ("reptile"), or becomes the clone ("none").
 
     Args:
         net: Noise [N, Z] -> images [N, C, H, W].
@@ -28,7 +28,8 @@ class MetaGenerator(nn.Module):
         classes: K.
         lr: Of the clone's Adam.
         z_lr: Of the noise in it.
-        steps: Of a phase.
+        meta_lr: Of the generator's own Adam. A phase's gradients are summed and Adam does not mind their size, so that
+            the phase's length is in this rate: FastDFKD has ``lr`` times the number of steps for "fomaml".
         meta: "fomaml", "reptile" or "none".
         labels: How target labels are drawn, see :func:`~dfkd_lab.primitives.synthesizers.base.draw_labels`.
         betas: Of both Adams.
@@ -45,7 +46,7 @@ class MetaGenerator(nn.Module):
         *,
         lr: float,
         z_lr: float,
-        steps: int,
+        meta_lr: float,
         meta: str = "fomaml",
         labels: Labels = "random",
         betas: tuple[float, float] = (0.5, 0.999),
@@ -54,8 +55,7 @@ class MetaGenerator(nn.Module):
         self.net, self.n, self.z_dim, self.classes = net, n, z_dim, classes
         self.lr, self.z_lr, self.meta, self.labels, self.betas = lr, z_lr, meta, labels, betas
         self.clone = copy.deepcopy(net)
-        # a phase's gradients are summed and Adam does not mind their size, so that the phase's length is in its rate
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=lr * steps, betas=betas, fused=True)
+        self.optimizer = torch.optim.Adam(net.parameters(), lr=meta_lr, betas=betas, fused=True)
         self.best = Best()
 
     def open(self) -> None:

@@ -201,7 +201,7 @@ def test_a_conditional_generator_multiplies_the_noise_by_the_labels_embedding() 
 
 
 def meta_generator(meta: str, steps: int = 3) -> MetaGenerator:
-    return MetaGenerator(small_net(), 6, 4, 3, lr=0.02, z_lr=0.05, steps=steps, meta=meta)
+    return MetaGenerator(small_net(), 6, 4, 3, lr=0.02, z_lr=0.05, meta_lr=0.02 * steps, meta=meta)
 
 
 def inner_steps(clone: nn.Module, noise: Tensor, steps: int) -> tuple[list[Tensor], list[Tensor]]:
