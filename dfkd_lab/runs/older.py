@@ -13,6 +13,7 @@ RETIRED = {"tape": "steps are no longer recorded and played back; the run comput
 ADDED = {
     "decay": "cosine",
     "evict": "oldest",
+    "first_layer": 1.0,
     "form": "toolbox",
     "importance": "largest",
     "meta_lr": 0.0,
@@ -23,6 +24,7 @@ ADDED = {
 """Settings that methods did not have in older versions, and what they did then."""
 MENDED = {
     "dafl": "the generator's inner batch norms have 0.8 as eps, as the authors' code has",
+    "ddad": "the generator's learning rate falls as the student's does",
     "deepinversion": "total_variation and l2 are taken in network units, and one roll serves a batch",
     "spaceshipnet": "class activation maps of a WRN are taken behind its last ReLU",
     "fssc": "class activation maps of a WRN are taken behind its last ReLU",

@@ -48,6 +48,14 @@ def test_dfads_rates_fall_every_100_of_300_epochs_beyond_cifar(preset: str, task
     assert isinstance(recipe.synthesizer.net, DCGANGenerator)  # type: ignore[attr-defined]
 
 
+def test_ddads_rates_fall_and_its_first_batch_norm_counts_as_in_the_code_it_is_taken_from() -> None:
+    recipe = composed("ddad", "paper", batch=4)
+    students, generators = rates(recipe, (99, 100, 199, 200), 300)
+    assert students == pytest.approx([0.1, 0.01, 0.01, 0.001])
+    assert generators == pytest.approx([1e-3, 1e-4, 1e-4, 1e-5])
+    assert (recipe.losses["bn_gap"].weight, recipe.losses["bn_gap"].loss.first) == (0.1, 5)  # type: ignore[attr-defined]
+
+
 def test_dfads_generator_seeks_a_logarithm_of_the_distance_where_every_pixel_has_a_class() -> None:
     dense, whole = (composed("dfad", preset, task, batch=4).losses["gap"] for preset, task in (
         ("segmentation", "segmentation"), ("imagenet", "classification")))  # fmt: skip

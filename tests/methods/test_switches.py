@@ -41,7 +41,7 @@ CLAIMS: dict[tuple[str, str], set[str]] = {
     },
     ("ssd_kd", "priority"): {"memory", "memory.alpha", "memory.beta", "memory.importance"},
     ("ssd_kd", "importance"): {"memory.importance"},
-    **{(name, "decay"): {"schedule.milestones"} for name in ("dafl", "dfad", "dfad_ar_vi")},
+    **{(name, "decay"): {"schedule.milestones"} for name in ("dafl", "ddad", "dfad", "dfad_ar_vi")},
     **{(name, "evict"): {"memory.evict"} for name in ("fast", "ssd_kd")},
     ("deepinversion", "form"): {
         "losses.total_variation.loss.norm",

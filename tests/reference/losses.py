@@ -92,10 +92,13 @@ def norm(vector: Array) -> float:
 
 
 class BatchNormGap:
-    """sum_l |mu_hat - (1 - beta) mu - beta ema(mu)| + the same of the variance; plain in the first call."""
+    """sum_l |mu_hat - (1 - beta) mu - beta ema(mu)| + the same of the variance; plain in the first call.
 
-    def __init__(self, beta: float = 0.0):
-        self.beta = beta
+    The first layer counts ``first`` times.
+    """
+
+    def __init__(self, beta: float = 0.0, first: float = 1.0):
+        self.beta, self.first = beta, first
         self.ema: list[tuple[Array, Array]] | None = None
         self.last: list[tuple[Array, Array]] = []
 
@@ -106,7 +109,7 @@ class BatchNormGap:
         for place, (_, mean_hat, variance_hat) in enumerate(layers):
             for now, hat, which in ((self.last[place][0], mean_hat, 0), (self.last[place][1], variance_hat, 1)):
                 blended = now if self.ema is None else (1 - self.beta) * now + self.beta * self.ema[place][which]
-                gap += norm(hat - blended)
+                gap += norm(hat - blended) * (self.first if place == 0 else 1)
         return gap
 
     def commit(self) -> None:

@@ -20,15 +20,16 @@ class BatchNormGap(nn.Module):
         momentum: Share of earlier rounds in the batch's statistics, in [0, 1). Above 0 they are blended, from the
             second round on, with their running average (FastDFKD): (1 - momentum) * batch + momentum * average, which
             scales the gradient by 1 - momentum.
+        first: Factor of the first layer's two norms in the sum.
     """
 
     needs = frozenset({"statistics"})
     commits: Tensor
     places: Tensor
 
-    def __init__(self, layers: Sequence[nn.Module], momentum: float = 0.0):
+    def __init__(self, layers: Sequence[nn.Module], momentum: float = 0.0, first: float = 1.0):
         super().__init__()
-        self.momentum = momentum
+        self.momentum, self.first = momentum, first
         sizes = [len(each) for layer in layers for each in running_statistics(layer)]
         self.averages = nn.ParameterList(nn.Parameter(torch.zeros(size), requires_grad=False) for size in sizes)
         self.register_buffer("commits", torch.zeros((), dtype=torch.long))
@@ -46,7 +47,8 @@ class BatchNormGap(nn.Module):
         blended = now.lerp(self._average(), torch.where(self.commits > 0, self.momentum, 0.0))
         # one row a layer and statistic, padded with zeros, which add nothing to a norm
         padded = now.new_zeros(len(self.averages) * self.width).index_copy(0, self.places, torch.cat(target) - blended)
-        return torch.linalg.vector_norm(padded.view(-1, self.width), dim=1).sum()
+        norms = torch.linalg.vector_norm(padded.view(-1, self.width), dim=1)
+        return norms.sum() if self.first == 1 else norms.sum() + (self.first - 1) * norms[:2].sum()
 
     def commit(self, batch: Batch) -> None:
         """Take the last step's statistics into the average, once a phase."""

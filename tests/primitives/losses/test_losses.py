@@ -204,10 +204,10 @@ def with_statistics(found: list[tuple[Tensor, Tensor, Tensor]]) -> Observation:
     return seen
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.3, 0.9])
-def test_batch_norm_gap_agrees_with_its_twin_over_several_rounds(momentum: float) -> None:
-    term = losses.BatchNormGap([nn.BatchNorm2d(3), nn.BatchNorm2d(5)], momentum)
-    twin = twins.BatchNormGap(momentum)
+@pytest.mark.parametrize(("momentum", "first"), [(0.0, 1), (0.3, 1), (0.9, 1), (0.0, 5), (0.3, 0.5)])
+def test_batch_norm_gap_agrees_with_its_twin_over_several_rounds(momentum: float, first: float) -> None:
+    term = losses.BatchNormGap([nn.BatchNorm2d(3), nn.BatchNorm2d(5)], momentum, first)
+    twin = twins.BatchNormGap(momentum, first)
     for turn in range(4):
         for step in range(2):
             found = layers(10 * turn + step)
