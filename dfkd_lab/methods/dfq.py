@@ -25,8 +25,9 @@ class DFQ:
         "digits": {"rounds": 30, "z_dim": 64, "width": 32, "batch": 128, "cycles": 5, "s_steps": 8},
         "small_gray": {"rounds": 60, "z_dim": 100, "width": 16, "batch": 128, "cycles": 10},
         "cifar": {},
-        "cifar100": {"s_lr": 0.05},
+        "cifar100": {},
     }  # fmt: skip
+    by_teacher: ClassVar[dict[str, dict[str, Any]]] = {"resnet34": {"s_lr": 0.05}}
 
     gap: float = settings.gap(1.0, "a KL")
     bn_gap: float = settings.bn_gap(1.0)

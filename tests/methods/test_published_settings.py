@@ -56,6 +56,13 @@ def test_ddads_rates_fall_and_its_first_batch_norm_counts_as_in_the_code_it_is_t
     assert (recipe.losses["bn_gap"].weight, recipe.losses["bn_gap"].loss.first) == (0.1, 5)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("preset", ["cifar", "cifar100"])
+def test_dfqs_student_of_a_resnet34_learns_at_half_the_rate(preset: str) -> None:
+    found = {net: methods.preset_values(METHODS["dfq"], preset, net).get("s_lr", METHODS["dfq"]().s_lr) for net in (
+        "resnet34", "vgg11", "wrn40_2")}  # fmt: skip
+    assert found == {"resnet34": 0.05, "vgg11": 0.1, "wrn40_2": 0.1}
+
+
 def test_dfads_generator_seeks_a_logarithm_of_the_distance_where_every_pixel_has_a_class() -> None:
     dense, whole = (composed("dfad", preset, task, batch=4).losses["gap"] for preset, task in (
         ("segmentation", "segmentation"), ("imagenet", "classification")))  # fmt: skip
