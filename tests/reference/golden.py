@@ -79,6 +79,9 @@ CASES = {
     "deepinversion_authors": Case(
         "deepinversion", deepinversion.distil, 2, {**PIXELS, "form": "authors"}, "cifar10", STORED
     ),
+    "deepinversion_imagenet": Case(
+        "deepinversion", deepinversion.distil, 1, {**PIXELS, "form": "imagenet", "g_steps": 104}, "imagenet", STORED
+    ),
     "cmi": Case("cmi", cmi.distil, 4, {**PHASE, "g_steps": 4, "bank": 12, "negatives": 7, "g_lr": 0.02}, fixed=STORED),
     "fast": Case("fast", fast.distil, 4, {**PHASE, "warm_up": 2}, fixed=STORED),
     "nayer": Case("nayer", nayer.distil, 5, {**PHASE, "s_batch": 5, "warm_up": 2, "g_life": 2}, fixed=STORED),

@@ -220,6 +220,11 @@ def l2(x: Array) -> float:
     return math.sqrt(sum(norm(image) ** 2 for image in x))
 
 
+def l2_of_images(x: Array) -> float:
+    """mean_i |x_i|."""
+    return sum(norm(image) for image in x) / len(x)
+
+
 def phi(
     t: Array, targets: Sequence[int], stored: Sequence[int], gamma: float, diversity: bool, difficulty: bool
 ) -> Array:

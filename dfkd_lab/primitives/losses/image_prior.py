@@ -40,17 +40,19 @@ def total_variation(units: Units, norm: str = "l2") -> LossFunction:
     return variation
 
 
-def l2(units: Units) -> LossFunction:
-    """L2 norm of the whole batch (R_l2 of DeepInversion's CIFAR script).
+def l2(units: Units, of_images: bool = False) -> LossFunction:
+    """L2 norm of the whole batch (R_l2 of DeepInversion's CIFAR script), or the mean of the images' (ImageNet's).
 
     Args:
         units: Images in [0, 1] -> images in network units.
+        of_images: Whether each image has a norm of its own.
 
     Returns:
         A loss that gives a scalar.
     """
 
     def norm(observation: Observation) -> Tensor:
-        return units(observation.images).norm()
+        images = units(observation.images)
+        return images.flatten(1).norm(dim=1).mean() if of_images else images.norm()
 
     return norm

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,7 @@ class Pixels(nn.Module):
         betas: Of Adam.
         clip: Whether pixels are clipped to [0, 1] after each step.
         labels: How target labels are drawn, see :func:`~dfkd_lab.primitives.synthesizers.base.draw_labels`.
+        rate: The learning rate at a step of a phase, counted from 0; None keeps ``lr``.
     """
 
     labelled, sample_labelled, can_sample = True, False, False
@@ -41,10 +44,11 @@ class Pixels(nn.Module):
         betas: tuple[float, float] = (0.9, 0.999),
         clip: bool = True,
         labels: Labels = "balanced",
+        rate: Callable[[int], float] | None = None,
     ):
         super().__init__()
         self.n, self.shape, self.classes, self.labels = n, shape, classes, labels
-        self.lr, self.betas, self.clip = lr, betas, clip
+        self.lr, self.betas, self.clip, self.rate = lr, betas, clip, rate
         self.register_buffer("mean", mean.clone())
         self.register_buffer("std", std.clone())
         self.best = Best()
@@ -54,7 +58,7 @@ class Pixels(nn.Module):
         # optimized in network units, so that lr means the same for every data set
         self.pixels = torch.randn(self.n, *self.shape, device=self.mean.device).requires_grad_()
         self.targets = draw_labels(self.n, self.classes, self.labels, self.pixels.device)
-        self.optimizer = torch.optim.Adam([self.pixels], lr=self.lr, betas=self.betas, fused=True)
+        self.optimizer, self.steps = torch.optim.Adam([self.pixels], lr=self.lr, betas=self.betas, fused=True), 0
 
     def render(self) -> Batch:
         """The images as they are."""
@@ -66,6 +70,9 @@ class Pixels(nn.Module):
         self.best.offer(loss, self._rendered, observation)
         del self._rendered  # it holds the graph, which is freed by backward
         loss.backward()
+        if self.rate:
+            self.optimizer.param_groups[0]["lr"] = self.rate(self.steps)
+        self.steps += 1
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.clip:

@@ -96,7 +96,10 @@ TWINS: dict[str, list[Pair]] = {
         (losses.total_variation(units), lambda t, seen: twins.total_variation(literal(units(seen.images)))),
         (losses.total_variation(units, "l1"), lambda t, seen: twins.total_variation_l1(literal(units(seen.images)))),
     ],
-    "l2": [(losses.l2(units), lambda t, seen: twins.l2(literal(units(seen.images))))],
+    "l2": [
+        (losses.l2(units), lambda t, seen: twins.l2(literal(units(seen.images)))),
+        (losses.l2(units, of_images=True), lambda t, seen: twins.l2_of_images(literal(units(seen.images)))),
+    ],
 }
 TESTED_BY_ITSELF = {"BatchNormGap"}
 CASES = [pytest.param(*pair, id=f"{name}-{place}") for name, pairs in TWINS.items() for place, pair in enumerate(pairs)]

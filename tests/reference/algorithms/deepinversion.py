@@ -1,4 +1,4 @@
-"""DeepInversion and Adaptive DeepInversion (Yin et al., CVPR 2020), as the CMI toolbox has it and as the authors do."""
+"""DeepInversion and Adaptive DeepInversion (Yin et al., CVPR 2020): the CMI toolbox's, the authors' two."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from tests.reference.algorithms.notation import (
 
 
 class Form(NamedTuple):
-    """What the two codes do differently."""
+    """What the codes do differently."""
 
     lr: float
     betas: tuple[float, float]
@@ -33,10 +33,17 @@ class Form(NamedTuple):
     balanced: bool
     clips: bool
     flips: bool
+    bn: float = 10.0
+    first: float = 1.0
+    l2: float = 0.0
+    rise: int = 0
 
 
 TOOLBOX = Form(0.1, (0.5, 0.99), 1e-3, 1.0, balanced=False, clips=True, flips=True)
 AUTHORS = Form(0.05, (0.9, 0.999), 2.5e-5, 0.0, balanced=True, clips=False, flips=False)
+IMAGENET = Form(
+    0.25, (0.5, 0.9), 1e-4, 0.0, balanced=False, clips=True, flips=True, bn=0.01, first=10.0, l2=1e-5, rise=100
+)
 
 
 def variations(x: Tensor) -> list[Tensor]:
@@ -63,13 +70,20 @@ def rolled(x: Tensor, jitter: int, flips: bool) -> Tensor:
     return x.flip(3) if flips and float(torch.rand(1)) < 0.5 else x
 
 
+def rate(how: Form, step: int, steps: int) -> float:
+    """Of the pixels: constant, or evenly up in the first steps and then down along half a cosine."""
+    if step < how.rise:
+        return how.lr * (step + 1) / how.rise
+    return cosine((step - how.rise) / (steps - how.rise), how.lr) if how.rise else how.lr
+
+
 def distil(
     teacher: SmallNet, student: SmallNet, start: Start, *, form: str, rounds: int, batch: int, g_steps: int,
-    s_steps: int, jitter: int, alpha_f: float = 10.0, s_lr: float = 0.1, tau: float = 20.0,
+    s_steps: int, jitter: int, s_lr: float = 0.1, tau: float = 20.0,
 ) -> Log:  # fmt: skip
     log: Log = {}
     pool: list[Tensor] = []
-    how = {"toolbox": TOOLBOX, "authors": AUTHORS}[form]
+    how = {"toolbox": TOOLBOX, "authors": AUTHORS, "imagenet": IMAGENET}[form]
     classes = teacher.fc.out_features
     black, white = (normalized(torch.full((3, 1, 1), value)) for value in (0.0, 1.0))
     s_optimizer = torch.optim.SGD(student.parameters(), lr=s_lr, momentum=0.9, weight_decay=1e-4)
@@ -80,15 +94,19 @@ def distil(
         optimizer = torch.optim.Adam([x], lr=how.lr, betas=how.betas)
         lowest, best = float("inf"), x
         student.eval()
-        for _ in range(g_steps):
+        for step in range(g_steps):
             # Differs: the variation of both is taken after the roll
             view = rolled(x, jitter, how.flips)
             seen = teacher.layers(view)
-            given, gap = cross_entropy(seen.logits, y), bn(teacher, statistics(seen.inputs))
+            given, gap = cross_entropy(seen.logits, y), bn(teacher, statistics(seen.inputs), how.first)
             parts = [d.abs().mean() if form == "toolbox" else d.pow(2).sum().sqrt() for d in variations(view)]
             tv = torch.stack(parts).sum()
-            loss = given + alpha_f * gap + how.tv * tv
+            loss = given + how.bn * gap + how.tv * tv
             note(log, label=given, bn_gap=gap, total_variation=tv)
+            if how.l2:
+                l2 = view.pow(2).sum((1, 2, 3)).sqrt().mean()
+                loss = loss + how.l2 * l2
+                note(log, l2=l2)
             if how.js:
                 differing = -js(seen.logits, student(view))
                 loss = loss + how.js * differing
@@ -98,6 +116,7 @@ def distil(
                 lowest, best = loss.item(), x.detach().clone()
             optimizer.zero_grad()
             loss.backward()
+            set_rate(optimizer, rate(how, step, g_steps))
             optimizer.step()
             if how.clips:
                 x.data = torch.maximum(torch.minimum(x.data, white), black)

@@ -42,12 +42,13 @@ def statistics(inputs: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
     return [(a.mean((0, 2, 3)), a.var((0, 2, 3), unbiased=False)) for a in inputs]
 
 
-def bn(teacher: SmallNet, now: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """sum_l ||mu_l - running mean|| + ||var_l - running variance||, norms not squared."""
-    total = torch.zeros(())
+def bn(teacher: SmallNet, now: list[tuple[Tensor, Tensor]], first: float = 1.0) -> Tensor:
+    """sum_l ||mu_l - running mean|| + ||var_l - running variance||, norms not squared, layer 1 ``first`` times."""
+    total, factor = torch.zeros(()), first
     for norm, (mean, variance) in zip(teacher.norms, now, strict=True):
-        total = total + (mean - norm.running_mean).pow(2).sum().sqrt()
-        total = total + (variance - norm.running_var).pow(2).sum().sqrt()
+        total = total + factor * (mean - norm.running_mean).pow(2).sum().sqrt()
+        total = total + factor * (variance - norm.running_var).pow(2).sum().sqrt()
+        factor = 1.0
     return total
 
 
