@@ -15,7 +15,7 @@ import results_page
 import rows
 from rows import recorded
 
-from dfkd_lab import SpecError, nets, teachers
+from dfkd_lab import METHODS, SpecError, nets, teachers
 from dfkd_lab.runs.planning import settled
 from tests.benchmarks.conftest import InProcess
 from tests.support import ROOT
@@ -45,7 +45,16 @@ def test_what_is_planned_and_not_measured_says_so(results: Path, tmp_path: Path)
     lines = (tmp_path / "RESULTS.md").read_text().partition("## Speed")[0].splitlines()
     listed = [line for line in lines if line.startswith("| ") and "method" not in line and "---" not in line]
     assert sum("not measured" in line for line in listed if "net" not in line) == len(cifar.planned()) + 8
-    assert any("89.29" in line for line in listed)
+    assert any("88.90" in line for line in listed)
+
+
+def test_the_published_figures_of_fastdfkd_are_of_as_many_steps_as_it_takes_here() -> None:
+    published = {pair: row for (method, pair, _), row in results_page.PUBLISHED.items() if method == "fast"}
+    assert {pair: figure for pair, (figure, _) in published.items()} == {
+        "wrn40_2:wrn16_1": 88.90,
+        "resnet34:resnet18": 93.63,
+    }
+    assert all(f"Fast-{METHODS['fast']().g_steps}," in source for _, source in published.values())
 
 
 def test_real_teachers_have_rows_with_settings_and_curves(
