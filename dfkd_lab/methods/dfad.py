@@ -53,7 +53,8 @@ class DFAD:
         Where every pixel has a class, the generator's loss is -log(1 + D).
 
         Differs: the generator moves first in a turn, because a round here is synthesis, then distillation; over a run
-        that is one more step of it, before the student's first.
+        that is one more step of it, before the student's first. MNIST's images have their own 28 pixels, which LeNet-5
+        pads, where the authors make them 32.
         """
         gap = log_gap if context.pixel_classes else losses.adversarial(losses.l1)
         return Recipe(
