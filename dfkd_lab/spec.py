@@ -35,15 +35,16 @@ def setting(
     high: float | None = None,
     unit: str = "",
     choices: Iterable[str] = (),
+    of: str = "",
 ) -> Any:
     """A dataclass field that every front end can show and :func:`build` can check.
 
-    ``low`` and ``high`` are inclusive; ``unit`` is printed behind the range ("images", "steps", "s").
+    ``low`` and ``high`` are inclusive; ``unit`` is printed behind them. Without the setting ``of`` it has no effect.
     """
     bounds = f"{_number(low)}..{_number(high)}" if low is not None and high is not None else ""
     note = " ".join(part for part in (bounds or (f"at least {_number(low)}" if low is not None else ""), unit) if part)
     facts = {"help": f"{help} [{note}]" if note else help, "text": help, "low": low, "high": high, "unit": unit}
-    return field(default=default, metadata={**facts, "choices": tuple(choices)})
+    return field(default=default, metadata={**facts, "choices": tuple(choices), "of": of})
 
 
 def settings_of(spec: type) -> dict[str, dataclasses.Field[Any]]:

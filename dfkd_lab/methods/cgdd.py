@@ -42,7 +42,7 @@ class CGDD:
     )
     label: float = settings.label(1.0)
     bn_gap: float = settings.bn_gap(1.0)
-    gap: float = settings.gap(0.5, "if adversarial")
+    gap: float = settings.gap(0.5, "if adversarial", of="adversarial")
     student_label: float = settings.student_label(1.0)
     attention: float = settings.attention(1000.0)
     temperature: float = settings.temperature(4.0)

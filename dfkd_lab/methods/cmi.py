@@ -38,9 +38,11 @@ class CMI:
     bn_gap: float = settings.bn_gap(1.0)
     gap: float = settings.gap(0.5, "where both agree")
     contrast: float = setting(0.8, "weight of the contrast with earlier images", low=0, high=100)
-    contrast_temperature: float = setting(0.2, "temperature of the contrast", low=0.01, high=10)
-    bank: int = setting(40_960, "embeddings of earlier images that the contrast keeps", low=1, high=10_000_000)
-    negatives: int = setting(4096, "of those in one step", low=1, high=1_000_000)
+    contrast_temperature: float = setting(0.2, "temperature of the contrast", low=0.01, high=10, of="contrast")
+    bank: int = setting(
+        40_960, "embeddings of earlier images that the contrast keeps", low=1, high=10_000_000, of="contrast"
+    )
+    negatives: int = setting(4096, "of those in one step", low=1, high=1_000_000, of="contrast")
     g_lr: float = settings.g_lr(1e-3, "and of the contrast's projection")
     z_lr: float = settings.z_lr(1e-3)
     g_steps: int = settings.g_steps(200)

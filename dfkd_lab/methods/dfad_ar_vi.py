@@ -45,9 +45,9 @@ class DFADARVI:
     gap: float = settings.gap(1.0, "an L1 distance")
     near_boundary: float = setting(0.1, "weight of the teacher's absolute pre-activations", low=0, high=100)
     interpolation: float = setting(1.0, "weight of the student's L1 distance on mixed images", low=0, high=100)
-    alpha: float = setting(1.0, "both parameters of the Beta distribution of the shares mixed", low=0.01, high=100)
+    alpha: float = setting(1.0, "parameter of the shares' Beta(alpha, alpha)", low=0.01, high=100, of="interpolation")
     target: str = setting("label", "what the student imitates on a mixed image: the mixed predictions (label), or the "
-                       "teacher's own (teacher)", choices=("label", "teacher"))  # fmt: skip
+                       "teacher's own (teacher)", choices=("label", "teacher"), of="interpolation")  # fmt: skip
     z_dim: int = settings.z_dim(256)
     width: int = settings.width(64)
     g_lr: float = settings.g_lr(1e-3)

@@ -36,12 +36,12 @@ class PREDFKD:
     js: str = settings.js("released")
     replayed: int = settings.replayed(128)
     reconstruction: str = setting("logits", "what the VAE preserves: pixels, or pixels and the teacher's logits",
-                               choices=("pixel", "logits"))  # fmt: skip
-    prior: float = setting(1e-5, "factor of the VAE's KL to its prior", low=0, high=1)
-    vae_lr: float = setting(5e-4, "learning rate of the VAE (Adam)", low=0, high=1)
+                               choices=("pixel", "logits"), of="vae_steps")  # fmt: skip
+    prior: float = setting(1e-5, "factor of the VAE's KL to its prior", low=0, high=1, of="vae_steps")
+    vae_lr: float = setting(5e-4, "learning rate of the VAE (Adam)", low=0, high=1, of="vae_steps")
     vae_steps: int = setting(4, "student steps of a turn after which the VAE takes one too", low=0, high=1000,
                           unit="steps")  # fmt: skip
-    z_lr: float = setting(0.02, "learning rate of the codes of the replay (Adam)", low=0, high=10)
+    z_lr: float = setting(0.02, "learning rate of the codes of the replay (Adam)", low=0, high=10, of="z_steps")
     z_steps: int = setting(1, "steps on the codes before they are decoded", low=0, high=1000, unit="steps")
     z_dim: int = settings.z_dim(1000, "and of the VAE's code")
     width: int = settings.width(64, "and of the decoder's")

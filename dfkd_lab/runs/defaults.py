@@ -56,7 +56,23 @@ def filled(
     asked, spec = spec.settings, dataclasses.replace(spec, preset=preset, rounds=spec.rounds or rounds, **untouched)
     spec, settings, rates = _optimizer(spec, settings, asked, optimizer, teacher)
     spec, settings, losses = _without_batch_norm(spec, settings, asked, teacher)
-    return dataclasses.replace(spec, settings=settings), [*notes, *rates, *losses]
+    return dataclasses.replace(spec, settings=settings), [
+        *notes,
+        *rates,
+        *losses,
+        *_idle(class_, spec, settings, asked),
+    ]
+
+
+def _idle(class_: type[Any], spec: RunSpec, settings: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """What somebody named that has no effect beside another setting; a run's record names all, and is told nothing."""
+    known = settings_of(class_)
+    if asked.keys() == known.keys():
+        return []
+    terms = {part.partition("=")[0].strip() for part in spec.terms.split(",")}
+    switches = {name: known[name].metadata.get("of", "") for name in asked}
+    idle = {name: of for name, of in switches.items() if of in settings and of not in terms and not settings[of]}
+    return [f"{name} = {settings[name]} has no effect with {of} = {settings[of]}" for name, of in idle.items()]
 
 
 def keeps_meaning(about: Iterable[DataSet | None]) -> bool:

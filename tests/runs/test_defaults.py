@@ -12,7 +12,7 @@ from dfkd_lab import METHODS, RunFolder, Session, SpecError, nets, plan, teacher
 from dfkd_lab.runs import older
 from dfkd_lab.runs.folder import prepare
 from dfkd_lab.runs.planning import resolve, settled
-from dfkd_lab.spec import settings_of
+from dfkd_lab.spec import setting_type, settings_of
 
 MNIST = {"data": "mnist", "student": "lenet5_half"}
 
@@ -233,3 +233,29 @@ def test_a_warm_up_that_takes_most_of_the_rounds_is_said() -> None:
     assert plan(method="ssd_kd", rounds=5, warm_up=4).notes == ["the student learns in 1 of 5 rounds, as warm_up = 4"]
     assert plan(method="ssd_kd", rounds=3, warm_up=4).notes == ["the student learns in 0 of 3 rounds, as warm_up = 4"]
     assert plan(method="ssd_kd", rounds=8, warm_up=4).notes == []
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "told"),
+    [
+        ("ssd_kd", {"priority": False, "alpha": 0.9}, ["alpha = 0.9 has no effect with priority = False"]),
+        ("ssd_kd", {"priority": False, "difficulty": False}, []),
+        ("ssd_kd", {"alpha": 0.9, "gamma": 1.0, "bn_momentum": 0.5}, []),
+        ("cgdd", {"adversarial": False, "gap": 2}, ["gap = 2.0 has no effect with adversarial = False"]),
+        ("fast", {"bn_gap": 0, "bn_momentum": 0.5}, ["bn_momentum = 0.5 has no effect with bn_gap = 0.0"]),
+        ("fast", {"bn_gap": 0, "bn_momentum": 0.5, "terms": "bn_gap=3"}, []),
+        ("pre_dfkd", {"z_steps": 0, "z_lr": 1}, ["z_lr = 1.0 has no effect with z_steps = 0"]),
+    ],
+    ids=str,
+)
+def test_what_somebody_names_without_effect_is_said(method: str, asked: dict[str, Any], told: list[str]) -> None:
+    resolved = plan(asked, method=method)
+    assert resolved.notes == told
+    assert resolve(resolved.spec).notes == []
+
+
+def test_what_a_setting_is_of_is_a_switch_a_weight_or_a_number_of_steps_of_the_same_method() -> None:
+    for method in METHODS.values():
+        for name, facts in settings_of(method).items():
+            of = facts.metadata["of"]
+            assert not of or setting_type(method, of) is not str, f"{method.__name__}.{name}"

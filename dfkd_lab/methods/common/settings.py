@@ -1,6 +1,7 @@
 """The settings that several methods have, each said once: ``z_dim: int = settings.z_dim(256)``.
 
-Each takes the method's default, and a note where the method means something more particular.
+Each takes the method's default, a note where the method means something more particular, and the setting that it is
+``of``, without which it has no effect.
 """
 
 from collections.abc import Callable
@@ -9,9 +10,9 @@ from typing import Any
 from dfkd_lab.spec import setting
 
 
-def _shared(text: str, **facts: Any) -> Callable[..., Any]:
-    def make(default: Any, note: str = "") -> Any:
-        return setting(default, f"{text}, {note}" if note else text, **facts)
+def _shared(text: str, of: str = "", **facts: Any) -> Callable[..., Any]:
+    def make(default: Any, note: str = "", of: str = of) -> Any:
+        return setting(default, f"{text}, {note}" if note else text, of=of, **facts)
 
     return make
 
@@ -24,7 +25,7 @@ balance = _shared("weight of the negative batch entropy", low=0, high=1000)
 activation = _shared("weight of the feature activation", low=0, high=100)
 label = _shared("weight of the teacher's cross entropy to the target class", low=0, high=100)
 bn_gap = _shared("weight of the batch-norm statistics", low=0, high=1000)
-first_layer = _shared("factor of the first batch norm in these statistics", low=0, high=1000)
+first_layer = _shared("factor of the first batch norm in these statistics", low=0, high=1000, of="bn_gap")
 gap = _shared("weight of the disagreement with the teacher that the synthesizer seeks", low=0, high=1000)
 attention = _shared("weight of the student's attention transfer, 0 for any net", low=0, high=1e5)
 student_label = _shared("weight of the student's cross entropy to the target class", low=0, high=100)
@@ -37,8 +38,8 @@ width = _shared("channels of the generator's last hidden layer", low=1, high=102
 g_lr = _shared("learning rate of the generator (Adam)", low=0, high=1)
 z_lr = _shared("learning rate of the noise (Adam)", low=0, high=10)
 g_steps = _shared("synthesis steps a round", low=1, high=100_000, unit="steps")
-bn_momentum = _shared("share of earlier rounds in the batch-norm statistics", low=0, high=0.999)
-js = _shared("the divergence: the true JS, or what PRE-DFKD's code computes", choices=("true", "released"))
+bn_momentum = _shared("share of earlier rounds in the batch-norm statistics", low=0, high=0.999, of="bn_gap")
+js = _shared("the divergence: the true JS, or what PRE-DFKD's code computes", choices=("true", "released"), of="gap")
 
 # distillation
 temperature = _shared("temperature of distillation", low=0.1, high=100)
