@@ -111,10 +111,10 @@ class Interpolation:
         self.observer, self.alpha, self.target = observer, alpha, target
 
     def __call__(self, observation: Observation) -> Tensor:
-        images, logits = observation.images, observation.logits
-        n, device = len(images), images.device
-        alpha = torch.full((n, 1), self.alpha, device=device)
-        share, other = Beta(alpha, alpha, validate_args=False).sample(), torch.randperm(n, device=device)
-        mixed = torch.lerp(images[other], images, share.view(n, 1, 1, 1))
-        target = torch.lerp(logits[other], logits, share) if self.target == "label" else self.observer(mixed).logits
+        images, logits, n = observation.images, observation.logits, len(observation.images)
+        alpha = torch.full((n, 1), self.alpha, device=images.device)
+        share, other = Beta(alpha, alpha, validate_args=False).sample(), torch.randperm(n, device=images.device)
+        pairs = ((each[other], each, share.view(n, *(each.ndim - 1) * (1,))) for each in (images, logits))
+        mixed, both = (torch.lerp(*each) for each in pairs)
+        target = both if self.target == "label" else self.observer(mixed).logits
         return losses.l1(Observation(mixed, target, student=self.observer.student(mixed)))

@@ -69,6 +69,22 @@ def test_interpolation_agrees_with_its_twin(n: int, alpha: float, target: str) -
     assert literal(found) == pytest.approx(twins.l1(teacher, literal(look.student(mixed))), rel=1e-4)
 
 
+@TARGETS
+def test_the_logits_of_pixels_are_mixed_as_their_images_are(target: str) -> None:
+    """Networks that are linear in each pixel: the mean over the pixels is what an image of one pixel gives."""
+    torch.manual_seed(0)
+    look = Observer(Frozen(nn.Conv2d(1, 3, 1), [0.0], [1.0]), nn.Conv2d(1, 3, 1))
+    torch.manual_seed(4)
+    found = Interpolation(look, 1.0, target)(look(images(6)))
+    torch.manual_seed(4)
+    pixel = images(6)[:, :, 1:2, 2:3]
+    alone = Interpolation(look, 1.0, target)(look(pixel))
+    torch.manual_seed(4)
+    spread = Interpolation(look, 1.0, target)(look(pixel.expand(-1, -1, 4, 4)))
+    assert found.shape == (6,)
+    assert torch.allclose(spread, alone, atol=1e-6)
+
+
 @pytest.mark.parametrize(("alpha", "least", "most"), [(0.05, 0.6, 1.0), (1.0, 0.15, 0.25), (50.0, 0.0, 0.02)])
 def test_alpha_says_how_far_images_are_mixed(alpha: float, least: float, most: float) -> None:
     """Share of images that stay within a tenth of one of the two."""

@@ -12,6 +12,7 @@ from PIL import Image
 
 from dfkd_lab import METHODS, RunFolder, Session, data, nets, plan, teachers
 from dfkd_lab.__main__ import main
+from dfkd_lab.engine.loop import Run
 from dfkd_lab.engine.segmentation import Segmentation
 from dfkd_lab.errors import DamagedFile, SpecError
 from dfkd_lab.methods import certainty
@@ -27,8 +28,10 @@ DENSE = ("dfad", "dafl", "fast", "ssd_kd", "noise", "untrained", "kd", "alone")
 """Methods that have settings for a class a pixel."""
 QUICK = ("dafl", "ssd_kd", "kd")
 """A game, a buffer and real images: those of these that run twice in every run of the tests."""
-WHOLE = ("cgdd", "nayer", "deepinversion", "spaceshipnet")
-"""Methods that need a class of the whole image."""
+WHOLE = ("cgdd", "nayer", "deepinversion", "spaceshipnet", "fssc", "mb_dfkd", "pre_dfkd")
+"""Methods that need a class of the whole image, or features of a linear layer."""
+OTHERS = ("cmi", "ddad", "dfad_ar_vi", "dfq", "mad", "zskt")
+"""Methods that have no such settings, and need nothing of the kind."""
 SHAPE, CLASSES = (1, 32, 32), 11
 
 
@@ -77,6 +80,15 @@ def test_a_method_is_certain_where_its_paper_labels_pixels(settings: Callable[..
         assert said.startswith("certain") is (method in ("dfad", "kd", "alone")), method
     whole = {name: certainty(method) for name, method in METHODS.items()}
     assert whole == {name: method.certainty for name, method in METHODS.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", OTHERS)
+def test_a_method_without_settings_for_pixels_runs_all_the_same(
+    settings: Callable[..., dict[str, Any]], method: str
+) -> None:
+    composed = plan(**settings(method, preset="paper", data="none", rounds=2)).take()
+    assert [each.round for each in Run(composed)] == [1, 2]
 
 
 @pytest.mark.parametrize("method", WHOLE)
@@ -206,6 +218,7 @@ def test_pieces_are_drawn_once_and_leave_random_numbers_alone() -> None:
     assert one.images.shape == (2, 1, 16, 16)
     assert dense.pieces(one, (1, 16, 16)) is one
     assert Segmentation.metric == "mIoU"
+    assert {*METHODS} == {*DENSE, *WHOLE, *OTHERS}
     assert set(DENSE) == {name for name, each in METHODS.items() if "segmentation" in each.presets}
 
 
