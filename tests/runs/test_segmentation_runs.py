@@ -236,3 +236,14 @@ def test_a_bare_file_of_large_images_is_taught_at_the_size_of_their_crops(tmp_pa
     card = teachers.find(str(file), "camvid").card
     assert (card.net, card.classes, card.task) == ("deeplabv3_mobilenet_v2", CLASSES, "segmentation")
     assert card.shape == (3, 128, 128)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory", ["ring", "priority"])
+def test_a_buffer_keeps_real_images_and_not_the_classes_of_their_pixels(
+    settings: Callable[..., dict[str, Any]], memory: str
+) -> None:
+    session = Session(plan(**settings("kd", memory=memory, rounds=2)))
+    assert [each.round for each in session] == [1, 2]
+    with pytest.raises(SpecError, match="'student_label' needs the target class, and the images that"):
+        plan(**settings("alone", memory=memory))

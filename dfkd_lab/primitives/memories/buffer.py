@@ -19,9 +19,10 @@ class ImageBuffer(nn.Module):
     The worst are those whose target class the teacher found least likely when they were made; where there is none, its
     own class.
 
-    A label is -1 where no class was the target. ``latest`` are the places [N] of the last write. With ``on_host`` the
-    images stay in the host's memory, where it is pinned for a CUDA GPU: then a read that draws on the host is gathered
-    and copied while the device is still at the step before; one by priorities waits for their places.
+    A label is -1 where no class was the target; those of pixels, which real images have, are not kept. ``latest`` are
+    the places [N] of the last write. With ``on_host`` the images stay in the host's memory, where it is pinned for a
+    CUDA GPU: then a read that draws on the host is gathered and copied while the device is still at the step before;
+    one by priorities waits for their places.
 
     Args:
         capacity: In images.
@@ -30,7 +31,7 @@ class ImageBuffer(nn.Module):
         pixel_classes: K where the teacher labels every pixel, so that an image counts in each class by its share.
     """
 
-    reads_labels, draws = "written", False
+    draws = False
     reads_images = True
     """Whether a read gives the stored images themselves."""
     on_host = False
@@ -50,6 +51,7 @@ class ImageBuffer(nn.Module):
     def __init__(self, capacity: int, shape: tuple[int, int, int], evict: str = "oldest", pixel_classes: int = 0):
         super().__init__()
         self.capacity, self.evict = capacity, evict
+        self.reads_labels = "none" if pixel_classes else "written"
         self.register_buffer("certainty", torch.zeros(capacity) if evict == "worst" else None)
         # by numpy, whose zeros take no memory until they are written to: a plan holds a buffer too
         self.register_buffer("images", torch.from_numpy(np.zeros((capacity, *shape), np.uint8)))
@@ -97,7 +99,7 @@ class ImageBuffer(nn.Module):
             self.certainty[place] = batch.certainty[-n:]
         self.born[self._next(n, self.born.device) if self.certainty is None else place.cpu()] = self.rounds
         self.images[place.to(self.images.device)] = to_uint8(batch.images[-n:]).to(self.images.device)
-        if batch.labels is not None:
+        if batch.labels is not None and batch.labels.ndim == 1:
             self.labels[place] = batch.labels[-n:]
         if batch.predicted is not None:
             self.predicted[place] = batch.predicted[-n:]
