@@ -195,11 +195,11 @@ class Recipe:
 
     def _check_dense(self) -> None:
         real = isinstance(self.synthesizer, FixedImages)  # their labels are maps
-        moves = any(getattr(self.student_view, name, None) for name in ("padding", "flip"))
+        moves = getattr(self.student_view, "moves", True)
         if real and moves and (names := _needing_labels(self.student_losses)):
             raise RecipeError(
                 f"the student's view moves images, and the classes of their pixels, which '{names[0]}' reads, stay; "
-                "allowed: padding = 0 and flip = False"
+                "allowed: padding = 0 and flip = False, or student_view = 'identity'"
             )
         for name, each in self.all_losses().items():
             reads = needs_of(each.loss) - ({"labels"} if real else set())

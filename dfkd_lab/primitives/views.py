@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 class View(Protocol):
-    """The slot: any transform of images that keeps their shape."""
+    """The slot: any transform of images that keeps their shape.
+
+    One with ``moves = False`` says that every pixel stays where it is, and its class with it.
+    """
 
     def __call__(self, images: Tensor, /) -> Tensor:
         """Augment ``images`` [N, C, H, W] in [0, 1]."""
@@ -18,6 +21,8 @@ class View(Protocol):
 
 class Identity:
     """The images as they are."""
+
+    moves = False
 
     def __call__(self, images: Tensor) -> Tensor:
         return images
@@ -33,9 +38,10 @@ class CropFlip:
 
     def __init__(self, padding: int, flip: bool):
         self.padding, self.flip = padding, flip
+        self.moves = bool(padding or flip)
 
     def __call__(self, images: Tensor) -> Tensor:
-        if not (self.padding or self.flip):
+        if not self.moves:
             return images
         n, _, height, width = images.shape
         wide = width + 2 * self.padding

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dfkd_lab import METHODS, RunFolder, Session, data, nets, plan, teachers
+from dfkd_lab import METHODS, RunFolder, Session, data, nets, plan, register_filling, teachers
 from dfkd_lab.__main__ import main
 from dfkd_lab.engine.loop import Run
 from dfkd_lab.engine.segmentation import Segmentation
@@ -18,6 +18,7 @@ from dfkd_lab.errors import DamagedFile, SpecError
 from dfkd_lab.methods import certainty
 from dfkd_lab.runs import contents, maps, records
 from dfkd_lab.runs.folder import default_folder
+from dfkd_lab.spec import setting
 from dfkd_lab.teachers import dense
 from dfkd_lab.teachers.teacher_spec import TeacherSpec
 from dfkd_lab.teachers.training import TeacherTraining
@@ -247,3 +248,38 @@ def test_a_buffer_keeps_real_images_and_not_the_classes_of_their_pixels(
     assert [each.round for each in session] == [1, 2]
     with pytest.raises(SpecError, match="'student_label' needs the target class, and the images that"):
         plan(**settings("alone", memory=memory))
+
+
+class Darkened:
+    """A view of one's own."""
+
+    moves: bool
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return images * 0.9
+
+
+@pytest.mark.parametrize("word", ["resized_crop", "crop_flip:padding=1", "own"])
+def test_classes_of_pixels_stay_where_they_are_so_no_view_may_move_images(
+    settings: Callable[..., dict[str, Any]], word: str
+) -> None:
+    register_filling("student_view", "own", DarkenedFilling)
+    with pytest.raises(SpecError, match=r"the student's view moves images, .* stay; allowed: .*student_view = 'ident"):
+        plan(**settings("alone", student_view=word))
+    plan(**settings("kd", student_view=word))
+
+
+@dataclasses.dataclass(frozen=True)
+class DarkenedFilling:
+    still: bool = setting(False, "whether it says that images stay where they are")
+
+    def __call__(self, context: Any, recipe: Any) -> Darkened:
+        view = Darkened()
+        if self.still:
+            view.moves = False
+        return view
+
+
+def test_a_view_that_says_so_moves_nothing(settings: Callable[..., dict[str, Any]]) -> None:
+    register_filling("student_view", "own", DarkenedFilling)
+    plan(**settings("alone", student_view="own:still=true"))
