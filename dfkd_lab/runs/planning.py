@@ -188,7 +188,8 @@ def _settle(spec: RunSpec) -> Settled:
     _refuse_other_task(spec, teacher)
     try:
         maker, card = nets.maker(spec.student), teacher.card
-        trial.examine_student(spec.student, maker, tuple(card.shape), card.classes, card.task)
+        for shape in teachers.sizes(card, spec.data):
+            trial.examine_student(spec.student, maker, shape, card.classes, card.task)
     except SpecError as error:
         raise SpecError(f"student: {error}") from None
     if methods.remark(class_) and spec.data == "none":

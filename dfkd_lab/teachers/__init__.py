@@ -4,7 +4,7 @@ from dfkd_lab.data import NORMALIZATIONS
 from dfkd_lab.teachers.built_in import BUILT_IN, train_built_in
 from dfkd_lab.teachers.calibration import Calibration
 from dfkd_lab.teachers.checkpoints import Card, near_by, save
-from dfkd_lab.teachers.dense import evaluation_of
+from dfkd_lab.teachers.dense import evaluation_of, sizes
 from dfkd_lab.teachers.loading import Teacher, adopt, find, load, locate, of_file, student_of, trained
 from dfkd_lab.teachers.measurement import (
     Measurement,
@@ -40,6 +40,7 @@ __all__ = [
     "of_file",
     "real_images",
     "save",
+    "sizes",
     "student_of",
     "train_built_in",
     "trained",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,9 @@ from dfkd_lab import data
 from dfkd_lab.engine.metrics import Accuracy, Evaluation
 from dfkd_lab.engine.segmentation import Segmentation
 from dfkd_lab.errors import SpecError
+from dfkd_lab.nets import trial
 from dfkd_lab.primitives.batch import to_float
+from dfkd_lab.primitives.losses.student import IGNORED
 from dfkd_lab.teachers.checkpoints import Card
 
 THIN = 0.01
@@ -73,10 +75,30 @@ def check(card: Card, split: data.Split) -> None:
     channels = split.images.shape[1]
     if channels != card.shape[0]:
         raise SpecError(f"the teacher takes images of {card.shape[0]} channels, the evaluation data have {channels}")
+    if not split.counted.numel():
+        raise SpecError(f"the evaluation data hold ignored pixels ({split.ignore}) and nothing to measure by")
     if (largest := int(split.counted.max())) >= card.classes:
         raise SpecError(
             f"the teacher knows {card.classes} classes, and a mask of the evaluation data has class {largest}"
         )
+
+
+@torch.no_grad()
+def check_size(who: str, model: nn.Module, images: Tensor, classes: int) -> None:
+    """Refuse a network that has no logits [N, K, H, W] for the evaluation images, whose size no run has tried.
+
+    Args:
+        who: What it is called.
+        model: Takes images in [0, 1].
+        images: [N, C, H, W], of which two are tried.
+        classes: K.
+
+    Raises:
+        SpecError: saying what it gives.
+    """
+    training, some = model.training, to_float(images[:2].to(next(model.parameters()).device))
+    trial.logits(who, model.eval(), some, classes, task="segmentation")
+    model.train(training)
 
 
 @torch.no_grad()
@@ -112,8 +134,13 @@ def class_weights(split: data.Split) -> Tensor | None:
 
 
 def loss(logits: Tensor, labels: Tensor, weights: Tensor | None, ignore: int | None) -> Tensor:
-    """Mean cross entropy of the pixels of logits [N, K, H, W] and labels [N, H, W]."""
-    return F.cross_entropy(logits, labels.long(), weights, ignore_index=-100 if ignore is None else ignore)
+    """Mean cross entropy of the pixels of logits [N, K, H, W] and labels [N, H, W]; 0 where none of them counts."""
+    if ignore is None:
+        return F.cross_entropy(logits, labels.long(), weights)
+    # not 0 / 0, and without a look at the device: a batch of which nothing counts has class 0, and costs nothing
+    counts = (labels != ignore).any()
+    labels = torch.where(counts, labels, 0)
+    return F.cross_entropy(logits, labels.long(), weights, ignore_index=ignore) * counts
 
 
 def crop(images: Tensor, labels: Tensor, size: tuple[int, int], flip: bool) -> tuple[Tensor, Tensor]:
@@ -139,10 +166,25 @@ def crop(images: Tensor, labels: Tensor, size: tuple[int, int], flip: bool) -> t
 
 
 def pieces(split: data.Split, shape: tuple[int, int, int]) -> data.Split:
-    """Real images at the size that is synthesized, for a reference: one piece of each, drawn from seed 0."""
+    """Real images at the size that is synthesized, for a reference: one piece of each, drawn from seed 0.
+
+    A pixel that counts nowhere is labelled ``IGNORED``, whatever the data set calls it.
+    """
+    if split.ignore not in (None, IGNORED):
+        labels = torch.where(split.labels == split.ignore, IGNORED, split.labels)
+        split = replace(split, labels=labels, ignore=IGNORED)
     if tuple(split.images.shape[1:]) == tuple(shape):
         return split
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         images, labels = crop(split.images, split.labels, (shape[1], shape[2]), flip=False)
-    return data.Split(images, labels, split.class_names, split.reading, ignore=split.ignore)
+    return replace(split, images=images, labels=labels)
+
+
+def sizes(card: Card, name: str) -> list[tuple[int, int, int]]:
+    """The shapes [C, H, W] of the images that the networks of a run are given, the teacher's first.
+
+    The evaluation set ``name`` may be measured at another size than is synthesized.
+    """
+    row, shape = data.find(name), (card.shape[0], card.shape[1], card.shape[2])
+    return [shape, row.shape] if row and card.task == "segmentation" and row.shape != shape else [shape]

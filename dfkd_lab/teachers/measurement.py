@@ -49,6 +49,8 @@ def examine(teacher: Teacher, split: data.Split | None, device: torch.device | s
     if split is None:
         return None
     check(teacher.card, split)
+    if teacher.card.task == "segmentation":
+        dense.check_size("on the evaluation images the teacher", teacher.model, split.images, teacher.card.classes)
     device = torch.device(device)
     found_model = folded(teacher.model, tuple(split.images.shape[1:]))
     on_copy = found_model is teacher.model and device.type != "cpu"

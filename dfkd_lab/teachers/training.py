@@ -197,6 +197,9 @@ class TeacherTraining:
         except Exception as error:
             what = f"cannot be trained on batches of {self.batch} images {list(self.card.shape)} ({reason(error)})"
             raise SpecError(f"net: '{self.card.net}' {what}") from None
+        if self.task.name == "segmentation":
+            who = f"net: on the held-out images '{self.card.net}'"
+            dense.check_size(who, model, self.task.evaluate.images, self.card.classes)
         return model
 
     def _epochs_within(self, seconds: float) -> int:

@@ -1,0 +1,106 @@
+"""Data that teacher and student of a segmentation are held against: other sizes, other marks, nothing that counts."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dfkd_lab import data, nets, plan, teachers
+from dfkd_lab.data import registry
+from dfkd_lab.errors import SpecError
+from dfkd_lab.nets.wrap import Classifier
+from dfkd_lab.teachers import dense
+from dfkd_lab.teachers.teacher_spec import TeacherSpec
+from dfkd_lab.teachers.training import TeacherTraining
+
+CLASSES, CROP, LARGE = 11, (1, 32, 32), (1, 36, 40)
+
+
+class Coarse(nn.Module):
+    """Logits at an eighth of the size, enlarged eightfold: of images whose sides are no multiples of 8 too few."""
+
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        self.body, self.norm = nn.Conv2d(channels, 8, 8, 8, bias=False), nn.BatchNorm2d(8)
+        self.head = nn.Conv2d(8, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.head(self.norm(self.body(x)).relu()), scale_factor=8)
+
+
+@pytest.fixture
+def rows() -> None:
+    """Data sets "large", measured at another size than it is learned at, and "nothing", of which no pixel counts."""
+
+    def read(train: bool, ignored: bool = False) -> data.Split:
+        draw = torch.Generator().manual_seed(int(train))
+        images = torch.randint(256, (4, *LARGE), generator=draw, dtype=torch.uint8)
+        labels = torch.randint(CLASSES, (4, *LARGE[1:]), generator=draw, dtype=torch.uint8)
+        names = tuple(map(str, range(CLASSES)))
+        return data.Split(images, torch.full_like(labels, 200) if ignored else labels, names, ignore=200)
+
+    facts: dict[str, Any] = {"classes": CLASSES, "normalization": ((0.5,), (0.5,)), "presets": ("segmentation",)}
+    facts |= {"shape": LARGE, "mirrors": False, "crop_padding": 0, "task": "segmentation", "ignore": 200}
+    registry.ROWS["large"] = registry.DataSet(read=read, crop=CROP[1:], **facts)
+    registry.ROWS["nothing"] = registry.DataSet(read=lambda train: read(train, True), crop=CROP[1:], **facts)
+    nets.register("coarse", Coarse)
+
+
+def refusal(act: Callable[[], object]) -> str:
+    with pytest.raises(SpecError) as error:
+        act()
+    return str(error.value)
+
+
+@pytest.mark.usefixtures("rows")
+def test_networks_that_cannot_take_the_size_that_is_measured_are_refused_before_any_work(
+    scenes_teacher: str, tmp_path: Any
+) -> None:
+    said = "gives [2, 11, 32, 40] for 2 images; allowed: logits [2, 11, 36, 40], so enlarge them with F.interpolate"
+    given = {"method": "dafl", "teacher": scenes_teacher, "data": "large", "rounds": 1}
+    assert f"student: 'coarse' {said}" in refusal(lambda: plan(**given, student="coarse"))
+    assert plan(**{**given, "data": "scenes"}, student="coarse").teacher.card.shape == CROP
+    card = teachers.Card("coarse", CLASSES, CROP, (0.5,), (0.5,), "large", task="segmentation")
+    teachers.save(Classifier(Coarse(1, CLASSES), (0.5,), (0.5,)), card, tmp_path / "coarse.safetensors")
+    teacher = teachers.load(tmp_path / "coarse.safetensors")
+    split = data.evaluation_set("large")
+    assert f"on the evaluation images the teacher {said}" in refusal(lambda: teachers.examine(teacher, split))
+    spec = TeacherSpec("coarse", "large", epochs=1, device="cpu", out=str(tmp_path / "t.safetensors"))
+    assert f"net: on the held-out images 'coarse' {said}" in refusal(lambda: TeacherTraining(spec))
+
+
+@pytest.mark.usefixtures("rows")
+def test_evaluation_data_of_which_nothing_counts_are_refused(scenes_teacher: str) -> None:
+    teacher, split = teachers.load(scenes_teacher), data.evaluation_set("nothing")
+    said = refusal(lambda: teachers.examine(teacher, split))
+    assert said == "the evaluation data hold ignored pixels (200) and nothing to measure by"
+
+
+@pytest.mark.usefixtures("rows")
+def test_what_a_data_set_ignores_a_reference_ignores(scenes_teacher: str) -> None:
+    images = torch.zeros(2, *CROP, dtype=torch.uint8)
+    labels = torch.zeros(2, *CROP[1:], dtype=torch.uint8)
+    labels[0, 0], labels[1, :5] = 200, 3
+    for found in (
+        dense.pieces(data.Split(images, labels, ignore=200), CROP),
+        dense.pieces(data.Split(images.repeat(1, 1, 2, 1), labels.repeat(1, 2, 1), ignore=200), CROP),
+    ):
+        assert found.ignore == 255
+        assert {*found.labels.unique().tolist()} <= {0, 3, 255}
+        assert (found.labels == 255).any()
+
+
+def test_a_batch_of_which_no_pixel_counts_teaches_nothing() -> None:
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    labels = torch.full((2, 4, 4), 255, dtype=torch.uint8)
+    loss = dense.loss(logits, labels, torch.tensor([1.0, 2.0, 3.0]), 255)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+    labels[0, 1] = 2
+    found, row = dense.loss(logits.detach(), labels, None, 255), logits.detach()[:1, :, 1]
+    assert float(found) == pytest.approx(float(F.cross_entropy(row, labels[:1, 1].long())))
