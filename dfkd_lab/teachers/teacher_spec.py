@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfkd_lab import data
+from dfkd_lab.errors import SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.spec import device_setting, setting
 from dfkd_lab.system.environment import cache
@@ -57,6 +58,18 @@ class TeacherSpec:
         length, value = self.length
         name = f"{names}-{length}{value:g}-seed{self.seed}.safetensors"
         return Path(self.out).expanduser() if self.out else cache() / name
+
+    def check_side(self) -> None:
+        """Refuse a ``side`` that nothing is fitted to.
+
+        Raises:
+            SpecError: for data whose images have a size of their own.
+        """
+        if self.side != type(self)().side and not self.data.startswith((data.FOLDER, data.PAIRS)):
+            allowed = f"'{data.FOLDER}PATH' and '{data.PAIRS}ROOT', whose images are fitted to it"
+            raise SpecError(
+                f"side = {self.side}: images of data = '{self.data}' have their own size; allowed with {allowed}"
+            )
 
     @property
     def checkpoint(self) -> Path:

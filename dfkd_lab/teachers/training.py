@@ -68,6 +68,7 @@ def finished(spec: TeacherSpec) -> Card | None:
     if spec.data == "none":
         raise SpecError("data = 'none': a teacher learns from real images; choose: " + ", ".join(data.TRAINING_SETS))
     data.check(spec.data)
+    spec.check_side()
     check_device(spec.device)
     unfinished.check_place(spec.out, spec.path)
     if not spec.path.exists():

@@ -14,7 +14,7 @@ from dfkd_lab.errors import SpecError
 from dfkd_lab.nets.wrap import Classifier
 from dfkd_lab.teachers import dense
 from dfkd_lab.teachers.teacher_spec import TeacherSpec
-from dfkd_lab.teachers.training import TeacherTraining
+from dfkd_lab.teachers.training import TeacherTraining, finished
 
 CLASSES, CROP, LARGE = 11, (1, 32, 32), (1, 36, 40)
 
@@ -104,3 +104,11 @@ def test_a_batch_of_which_no_pixel_counts_teaches_nothing() -> None:
     labels[0, 1] = 2
     found, row = dense.loss(logits.detach(), labels, None, 255), logits.detach()[:1, :, 1]
     assert float(found) == pytest.approx(float(F.cross_entropy(row, labels[:1, 1].long())))
+
+
+def test_a_side_that_nothing_is_fitted_to_is_refused(tmp_path: Any) -> None:
+    said = refusal(lambda: finished(TeacherSpec("unet_8", "scenes", side=64, out=str(tmp_path / "t.safetensors"))))
+    assert said == (
+        "side = 64: images of data = 'scenes' have their own size; allowed with 'folder:PATH' and "
+        "'folder-pairs:ROOT', whose images are fitted to it"
+    )

@@ -70,7 +70,7 @@ def test_what_cannot_be_trained_is_refused_before_the_first_step(spec: Callable[
     with pytest.raises(SpecError, match=r"net: 'resnet8' is a network of classification, .* is for segmentation"):
         TeacherTraining(spec("resnet8"))
     with pytest.raises(SpecError, match=r"net: 'unet_8' is a network of segmentation, and data = 'digits' is"):
-        TeacherTraining(spec("unet_8", data="digits"))
+        TeacherTraining(spec("unet_8", data="digits", side=32))
     write(root / "val", 0, 4)
     with pytest.raises(SpecError, match=r"knows 3 classes, and a mask of the evaluation data has class 4"):
         TeacherTraining(spec())
