@@ -63,12 +63,15 @@ LOSSES = {
     "contrast": "cmi",
     "kd": "fast",
     "l1": "dfad",
-    "student_label": "cgdd",
-    "attention": "cgdd",
+    "student_label": "alone",
+    "attention": "zskt",
     "cam": "spaceshipnet",
     "grad_cam": "spaceshipnet",
 }
-"""Losses that can be added by name alone, and the method they are taken from; of others write method.loss."""
+"""Losses that can be added by name alone, and the method they are taken from; of others write method.loss.
+
+One that composes for every teacher, where there is one: a lender that is refused has its own reason, not the loss's.
+"""
 
 SHARED = ("batch", "capacity", "flip", "g_steps", "padding", "width", "z_dim")
 """Settings that a borrowed slot takes from its host."""

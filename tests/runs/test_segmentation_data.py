@@ -112,3 +112,11 @@ def test_a_side_that_nothing_is_fitted_to_is_refused(tmp_path: Any) -> None:
         "side = 64: images of data = 'scenes' have their own size; allowed with 'folder:PATH' and "
         "'folder-pairs:ROOT', whose images are fitted to it"
     )
+
+
+def test_a_loss_is_lent_where_its_lender_fits_and_refused_for_its_own_sake(scenes_teacher: str) -> None:
+    given = {"method": "fast", "teacher": scenes_teacher, "student": "unet_8", "data": "none", "rounds": 20}
+    recipe = plan(**given, terms="attention=2").composed.recipe
+    assert recipe.student_losses["attention"].weight == 2
+    said = refusal(lambda: plan(**given, terms="student_label=1"))
+    assert said.startswith("'student_label' reads a target class of the whole image, and this teacher labels every")
