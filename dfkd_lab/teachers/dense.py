@@ -75,9 +75,11 @@ def check(card: Card, split: data.Split) -> None:
     channels = split.images.shape[1]
     if channels != card.shape[0]:
         raise SpecError(f"the teacher takes images of {card.shape[0]} channels, the evaluation data have {channels}")
-    if not split.counted.numel():
-        raise SpecError(f"the evaluation data hold ignored pixels ({split.ignore}) and nothing to measure by")
-    if (largest := int(split.counted.max())) >= card.classes:
+    counted = split.counted
+    if not counted.numel() or counted.min() == counted.max():
+        only = f"class {int(counted.max())}" if counted.numel() else "no class"
+        raise SpecError(f"the masks of the evaluation data hold {only} and nothing but ignored pixels; mIoU needs two")
+    if (largest := int(counted.max())) >= card.classes:
         raise SpecError(
             f"the teacher knows {card.classes} classes, and a mask of the evaluation data has class {largest}"
         )
