@@ -32,12 +32,12 @@ def grid(images: Tensor, predicted: Tensor, student: Tensor) -> Image.Image:
     """Three columns: image, the teacher's map, the student's map; a row an image.
 
     Args:
-        images: [N, C, H, W], uint8.
+        images: [N, C, H, W], uint8, of which three channels are shown, or the first where there are fewer.
         predicted: The teacher's classes, [N, H, W].
         student: The student's, likewise.
     """
     pictures = images.permute(0, 2, 3, 1).cpu().numpy()
-    pictures = pictures.repeat(3, axis=3) if pictures.shape[3] == 1 else pictures[..., :3]
+    pictures = pictures[..., :1].repeat(3, axis=3) if pictures.shape[3] < 3 else pictures[..., :3]
     palette = np.asarray(colors(int(max(predicted.max(), student.max())) + 1), np.uint8)
     n, height, width, _ = pictures.shape
     made = np.full((n * (height + GAP) - GAP, 3 * (width + GAP) - GAP, 3), 128, np.uint8)

@@ -21,6 +21,8 @@ from dfkd_lab.system.files import write_atomically
 ROWS, COLUMNS = 20, 10
 MAPS = 8
 """Images that are shown with a class for every pixel."""
+MOST_CHANNELS = 4
+"""Of a picture."""
 
 
 def prepare() -> None:
@@ -94,9 +96,13 @@ def read(path: Path) -> Tensor:
 
 
 def sample_grid(batch: Batch, classes: int, columns: int = COLUMNS) -> Image.Image:
-    """Up to ``columns`` images a class, one row for each of the first 20 classes the teacher sees, 1 pixel apart."""
+    """Up to ``columns`` images a class, one row for each of the first 20 classes the teacher sees, 1 pixel apart.
+
+    Of images with more channels than a picture has, four, the first three are shown.
+    """
     assert batch.predicted is not None
-    images = to_uint8(batch.images[: len(batch.predicted)]).permute(0, 2, 3, 1).cpu().numpy()
+    shown = batch.images[: len(batch.predicted), : 3 if batch.images.shape[1] > MOST_CHANNELS else None]
+    images = to_uint8(shown).permute(0, 2, 3, 1).cpu().numpy()
     _, height, width, channels = images.shape
     rows = min(classes, ROWS)
     grid = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), 128, np.uint8)

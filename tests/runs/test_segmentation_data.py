@@ -13,6 +13,8 @@ from dfkd_lab import data, nets, plan, teachers
 from dfkd_lab.data import registry
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets.wrap import Classifier
+from dfkd_lab.primitives.batch import Batch
+from dfkd_lab.runs import samples
 from dfkd_lab.teachers import dense
 from dfkd_lab.teachers.teacher_spec import TeacherSpec
 from dfkd_lab.teachers.training import TeacherTraining, finished
@@ -79,6 +81,18 @@ def test_evaluation_data_of_fewer_than_two_classes_are_refused(scenes_teacher: s
     split = data.Split(torch.zeros(2, *CROP, dtype=torch.uint8), labels, tuple("abcdefghijk"), ignore=200)
     said = refusal(lambda: teachers.examine(teachers.load(scenes_teacher), split))
     assert said == f"the masks of the evaluation data hold {only} and nothing but ignored pixels; mIoU needs two"
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4, 6])
+def test_images_of_any_number_of_channels_are_shown(tmp_path: Path, channels: int) -> None:
+    images = torch.randint(256, (3, channels, 8, 9), dtype=torch.uint8)
+    classes = torch.randint(3, (3, 8, 9))
+    shown = samples.shown(Batch(images, predicted=classes), classes)
+    samples.write(tmp_path / "dense.png", "abc", shown)
+    wanted = images[:, :3] if channels > 2 else images[:, :1].expand(-1, 3, -1, -1)
+    assert torch.equal(samples.read(tmp_path / "dense.png"), wanted)
+    samples.write(tmp_path / "whole.png", "abc", samples.shown(Batch(images, predicted=torch.arange(3))))
+    assert torch.equal(samples.read(tmp_path / "whole.png"), images if channels < 5 else images[:, :3])
 
 
 def test_what_a_data_set_ignores_a_reference_ignores() -> None:
