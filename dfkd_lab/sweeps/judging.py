@@ -8,13 +8,29 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_lab import teachers
+from dfkd_lab.errors import SpecError
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.runs import samples
 from dfkd_lab.runs.folder import RunFolder
+from dfkd_lab.teachers import Card
 
 MOST_IMAGES = 256
 """Of a trial that the students of others are asked about."""
 HOPELESS_SHARE, FEWEST_ROUNDS = 0.25, 5
+
+
+def check(card: Card) -> None:
+    """Refuse a teacher that the samples of its trials have no images for.
+
+    Raises:
+        SpecError: if its images have more, or other, channels than a picture.
+    """
+    allowed = (1, 3) if card.task == "segmentation" else range(1, samples.MOST_CHANNELS + 1)
+    if (channels := card.shape[0]) not in allowed:
+        raise SpecError(
+            f"by = 'agreement' is measured on the samples, which hold no images of {channels} channels; "
+            "allowed: by = 'accuracy'"
+        )
 
 
 def agreements(folders: Sequence[RunFolder]) -> dict[str, float]:

@@ -91,6 +91,8 @@ class Search:
                     raise SpecError(f"over: {name} = {value!r} becomes {found!r} in a run; give what it may become")
         if self.by == "agreement" and {"teacher", "normalization"} & self.over.keys():
             raise SpecError("over: trials are judged by one teacher; allowed: by = 'accuracy', or another setting")
+        if self.by == "agreement":
+            judging.check(plan({**self.settings, **first}).teacher.card)
 
     def prepared(self) -> list[RunFolder]:
         """The trials so far, to go on with; those of another search are refused.

@@ -1,5 +1,6 @@
 """A search proposes by what trials came to, judges them by images of others, gives up the hopeless, and goes on."""
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -14,7 +15,7 @@ import yaml
 from filelock import FileLock
 from PIL import Image
 
-from dfkd_lab import RunError, RunFolder, Session, SpecError, plan, teachers
+from dfkd_lab import RunError, RunFolder, Session, SpecError, nets, plan, teachers
 from dfkd_lab.__main__ import main
 from dfkd_lab.primitives.batch import to_float
 from dfkd_lab.runs import samples
@@ -107,6 +108,19 @@ def test_a_search_is_of_a_method_and_has_no_grid(
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(SpecError, match=r"pip install 'dfkd_lab\[search\]'"):
         search.run(Search("tuned", {"balance": Axis(1, 2)}, GIVEN, root=tmp_path))
+
+
+@pytest.mark.parametrize(("net", "channels"), [("unet_8", 2), ("unet_8", 4), ("convnet_8", 5)])
+def test_trials_are_not_judged_by_images_that_no_sample_holds(
+    tmp_path: Path, there: list[Any], net: str, channels: int
+) -> None:
+    model = nets.NETWORKS[net](channels, 3)
+    teacher = teachers.adopt(f"{net}_{channels}", model, (channels, 16, 16), 3, "half", tmp_path)
+    settings = {**{name: value for name, value in GIVEN.items() if name != "width"}, "teacher": teacher, "student": net}
+    by_agreement = Search("tuned", {"width": Axis(4, 8, whole=True)}, settings, root=tmp_path)
+    with pytest.raises(SpecError, match=f"which hold no images of {channels} channels; allowed: by = 'accuracy'"):
+        by_agreement.check()
+    dataclasses.replace(by_agreement, by="accuracy").check()
 
 
 def trial(root: Path, name: str, **more: Any) -> RunFolder:
