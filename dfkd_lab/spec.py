@@ -23,6 +23,7 @@ from dfkd_lab.system.text import printable
 T = TypeVar("T")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?")
 """How ranges are printed, so it is how numbers are typed: 1,000."""
+TRUTHS = {**dict.fromkeys(("true", "yes", "on", "1"), True), **dict.fromkeys(("false", "no", "off", "0"), False)}
 LONGEST_SHOWN = 200
 _hints = functools.lru_cache(typing.get_type_hints)  # a form asks thousands of times, and each reads a whole class
 
@@ -181,7 +182,7 @@ def _convert(value: Any, wanted: type[Any]) -> Any:
 
 def _read(text: str, wanted: type) -> Any:
     if wanted is bool:
-        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(text.lower(), text)
+        return TRUTHS.get(text.lower(), text)
     if wanted is dict:
         return json.loads(text or "{}")
     if THOUSANDS.fullmatch(text.strip()):

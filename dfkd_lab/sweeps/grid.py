@@ -12,11 +12,12 @@ from typing import Any
 
 import yaml
 
+from dfkd_lab import methods
 from dfkd_lab.errors import Refusals, RunError, SpecError
 from dfkd_lab.nets.python_file import Code
 from dfkd_lab.runs.folder import RunFolder, prepare, refuse_other_spec, runs_root
 from dfkd_lab.runs.planning import ResolvedRun, plan
-from dfkd_lab.spec import RunSpec
+from dfkd_lab.spec import RunSpec, check, settings_of
 from dfkd_lab.system.files import write_atomically
 
 MOST_CELLS = 10_000
@@ -116,26 +117,38 @@ class Sweep:
 
     def _cell(self, at: dict[str, Any]) -> Cell:
         given: dict[str, Any] = {}
-        parts = []
         for axis, value in at.items():
-            more, part = self._value(axis, value)
-            parts.append(part)
+            more = self._settings_at(axis, value)
             if twice := given.keys() & more.keys():
                 raise SpecError(f"grid: {min(twice)} is given by two axes; give it once")
             given |= more
         if twice := given.keys() & self.settings.keys():
             raise SpecError(f"with: {min(twice)} is on an axis of the grid too; give it once")
         refuse_out({**given, **self.settings})
-        return Cell(at, {**self.settings, **given}, "-".join(parts))
+        return self._as_meant(at, {**self.settings, **given})
 
-    def _value(self, axis: str, value: Any) -> tuple[Mapping[str, Any], str]:
-        """The settings that a value on an axis gives, and how it stands in the name of a folder."""
+    def _as_meant(self, at: Mapping[str, Any], settings: Mapping[str, Any]) -> Cell:
+        """The cell whose values are those of its run: 1e-3, .001 and "0.001" are one value of one cell."""
+        method = methods.METHODS.get(str(settings.get("method", RunSpec.method)))
+        specs: list[type] = [RunSpec, *([method] if method else [])]
+        at = {axis: at[axis] if self._is_named(axis) else _meant(specs, axis, at[axis]) for axis in at}
+        settings = {name: _meant(specs, name, value) for name, value in settings.items()}
+        return Cell(at, settings, "-".join(self._part(axis, value) for axis, value in at.items()))
+
+    def _is_named(self, axis: str) -> bool:
+        return isinstance(self.grid[axis], Mapping)
+
+    def _settings_at(self, axis: str, value: Any) -> Mapping[str, Any]:
+        """The settings that a value on an axis gives."""
         values = self.grid[axis]
         if isinstance(values, Mapping):
-            return values[value], _short(value)
-        together = isinstance(value, Mapping)
-        more = value if together and axis != "settings" else {axis: value}
-        return more, f"{'' if together or axis == 'method' else axis}{_short(value)}"
+            return values[value]
+        return value if isinstance(value, Mapping) and axis != "settings" else {axis: value}
+
+    def _part(self, axis: str, value: Any) -> str:
+        """How a value on an axis stands in the name of a folder."""
+        is_alone = self._is_named(axis) or isinstance(value, Mapping) or axis == "method"
+        return f"{'' if is_alone else axis}{_short(value)}"
 
     def prepare(self, planned_to: Callable[[int], object] = lambda cells: None) -> list[RunFolder]:
         """Plan all cells and make their folders; nothing is written unless all can be run.
@@ -179,6 +192,17 @@ class Sweep:
                 yield cell, resolved
             except (SpecError, RunError) as error:
                 yield cell, str(error)
+
+
+def _meant(specs: Sequence[type], name: Any, value: Any) -> Any:
+    """``value`` as the setting ``name`` of one of ``specs`` takes it; as it is where none does, to be refused later."""
+    if isinstance(value, Mapping):
+        return {key: _meant(specs, key, each) for key, each in value.items()}
+    spec = next((each for each in specs if name in settings_of(each)), None)
+    try:
+        return value if spec is None else check(spec, name, value)
+    except SpecError:
+        return value
 
 
 def _check_named(axis: Any, values: Mapping[Any, Any]) -> None:

@@ -28,9 +28,10 @@ def _whole_number(loader: yaml.SafeLoader, node: Any) -> int:
     return int(loader.construct_scalar(node))
 
 
-# Plain numbers as fields and command lines read them, and YAML since 1.2: 010 is ten, and 1:30 and a date are text.
-INTEGER, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
-NOT_READ = (INTEGER, FLOAT, "tag:yaml.org,2002:timestamp")
+# Plain values as fields and command lines read them, and YAML since 1.2: 010 is ten; 1:30 and a date are text, so are
+# on, off, yes and no, which may be names, and which a setting that is true or false takes as that.
+INTEGER, FLOAT, TRUTH = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float", "tag:yaml.org,2002:bool"
+NOT_READ = (INTEGER, FLOAT, TRUTH, "tag:yaml.org,2002:timestamp")
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in rows if tag not in NOT_READ]
     for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -41,6 +42,7 @@ _Loader.add_implicit_resolver(
     re.compile(r"(?:[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
     list("-+0123456789."),
 )
+_Loader.add_implicit_resolver(TRUTH, re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Loader.add_constructor(INTEGER, _whole_number)
 
 

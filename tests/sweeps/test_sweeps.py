@@ -115,6 +115,30 @@ def test_numbers_of_a_file_are_those_of_the_command_line(tmp_path: Path) -> None
     assert yaml.safe_load(yaml.safe_dump(grid)) == grid
 
 
+def test_a_value_is_one_however_it_is_written(tmp_path: Path) -> None:
+    spelled: dict[str, list[Any]] = {"balance": ["1e-3", 2, 0.5], "seed": ["010", 3.0], "compile": ["on", False]}
+    cells = ladder(tmp_path, **spelled, method=["dafl"]).cells()
+    assert cells[0].folder == "balance0.001-seed10-compileyes-dafl"
+    assert cells[-1].folder == "balance0.5-seed3-compileno-dafl"
+    assert [type(cells[-1].settings[name]) for name in ("balance", "seed")] == [float, int]
+    either = [{"method": "ssd_kd", "priority": "on"}, {"method": "ssd_kd", "priority": True}]
+    twice: dict[str, list[Any]] = {"balance": ["1e-3", 0.001], "seed": [0, "0"], "pair": either}
+    for name, values in twice.items():
+        with pytest.raises(SpecError, match=r"two cells are both .*; give one of them$"):
+            ladder(tmp_path, **{name: values, **({} if name == "pair" else {"method": ["dafl"]})}).cells()
+
+
+def test_on_and_off_may_be_names_and_values(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    arms = "arm: {on: {priority: on}, off: {priority: no}}"
+    file.write_text(f"name: yes\ngrid: {{method: [ssd_kd], {arms}, deterministic: [false]}}\nwith: {{data: none}}")
+    sweep = sweeps.from_file(file, tmp_path)
+    assert sweep.name == "yes"
+    made = {each.name: each.spec().settings["priority"] for each in sweep.prepare()}
+    assert made == {"ssd_kd-on-deterministicFalse": True, "ssd_kd-off-deterministicFalse": False}
+    assert sweeps.from_file(sweep.path / "sweep.yaml", tmp_path) == sweep
+
+
 def test_settings_have_names_that_stand_in_folders_and_refusals(tmp_path: Path) -> None:
     arms = {"plain": {}, "a VAE, and more": {"memory": "vae", "balance": 2.0}}
     given = {**TINY, "method": "dafl"}
