@@ -11,7 +11,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +110,21 @@ def estimate(composed: ComposedRun, evaluation: Tensor | None, used: int, free: 
     return MemoryEstimate(parts, used, free, "host" if kept else "device")
 
 
+def check_buffer(composed: ComposedRun, buffer_on: str) -> None:
+    """Refuse to keep images in the host's memory that are none of a buffer.
+
+    Raises:
+        SpecError: for "host", where the memory is no buffer of images.
+    """
+    if buffer_on == "host" and not _keeps_images(memory := composed.recipe.memory):
+        name = type(memory).__name__
+        raise SpecError(f"buffer_on = 'host', and {name} is no buffer of images; allowed: 'auto' or 'device'")
+
+
+def _keeps_images(memory: Any) -> TypeGuard[ImageBuffer]:
+    return isinstance(memory, ImageBuffer) and memory.reads_images
+
+
 def place(
     composed: ComposedRun, buffer_on: str, evaluation: Tensor | None, used: int, free: int | None
 ) -> MemoryEstimate:
@@ -125,11 +140,9 @@ def place(
     Raises:
         SpecError: for "host", where the memory is no buffer of images, or the host's is not enough for them.
     """
+    check_buffer(composed, buffer_on)
     memory, found = composed.recipe.memory, estimate(composed, evaluation, used, free)
-    if not (isinstance(memory, ImageBuffer) and memory.reads_images):
-        if buffer_on == "host":
-            name = type(memory).__name__
-            raise SpecError(f"buffer_on = 'host', and {name} is no buffer of images; allowed: 'auto' or 'device'")
+    if not _keeps_images(memory):
         return found
     if composed.device.type == "cpu" or buffer_on == "device" or (buffer_on == "auto" and found.fits):
         return found

@@ -20,7 +20,7 @@ from dfkd_lab.nets import trial
 from dfkd_lab.nets.python_file import Code
 from dfkd_lab.runs import defaults, own_code, timing
 from dfkd_lab.runs.folder import RunFolder, is_same_run, named_folder
-from dfkd_lab.runs.memory_estimate import explained
+from dfkd_lab.runs.memory_estimate import check_buffer, explained
 from dfkd_lab.runs.seal import Seal, SealBroken
 from dfkd_lab.spec import PRESETS, RunSpec, build, settings_of, unknown
 from dfkd_lab.system.device import check_device, check_reproducible, pick_device
@@ -130,6 +130,7 @@ def resolve(spec: RunSpec, trust_code: str = "") -> ResolvedRun:
         spec, begun = _laid_out(spec, minutes, _compose(spec, method, teacher, device, seal), teacher)
         seal = Seal([teacher.path])
     composed = _compose(spec, method, teacher, device, seal)
+    check_buffer(composed, spec.buffer_on)
     calibration = teachers.kept_measurement(teacher, spec.data)
     notes = [*known.notes, *begun, *_short_of_rounds(spec.rounds, composed.recipe.schedule.warm_up)]
     return ResolvedRun(spec, method, device, teacher, calibration, seal, notes, composed, code)

@@ -243,6 +243,19 @@ def test_a_host_without_room_and_a_memory_without_images_are_refused(
             memory_estimate.place(composed, "host", None, 0, 10**12)
 
 
+def test_a_buffer_that_is_none_is_refused_by_the_plan(
+    make_spec: MakeSpec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--buffer-on", "host", "--data", "none", "--out", str(tmp_path / "run")]
+    assert main(["run", "dafl", *words]) == 2
+    sentence = "buffer_on = 'host', and Live is no buffer of images; allowed: 'auto' or 'device'"
+    assert capsys.readouterr().err == f"{sentence}\n"
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(SpecError, match="CachedViews is no buffer of images"):
+        resolve(make_spec("fast", buffer_on="host", cache_views=2))
+    assert resolve(make_spec("fast", buffer_on="host")).buffer_on == "host"
+
+
 def test_a_buffer_on_the_host_is_read_and_written_as_one_on_the_device() -> None:
     there, here = (ImageBuffer(6, (1, 4, 4)) for _ in range(2))
     there.on_host = True
