@@ -19,7 +19,7 @@ from dfkd_lab.nets.unet import UNet
 from dfkd_lab.nets.vae import Encoder
 from dfkd_lab.nets.wrap import uncompiled, unwrapped
 from dfkd_lab.spec import check_new, unknown
-from dfkd_lab.system.faults import article, reason
+from dfkd_lab.system.faults import THEIRS, article, reason
 from dfkd_lab.system.rng import preserved
 
 
@@ -111,7 +111,7 @@ def classifier(name: str, channels: int, classes: int) -> nn.Module:
         return NETWORKS[name](channels=channels, classes=classes)
     try:
         made = NETWORKS[name](channels=channels, classes=classes)
-    except Exception as error:
+    except THEIRS as error:
         raise SpecError(f"'{name}' cannot be made ({reason(error)})") from None
     if not isinstance(made, nn.Module):
         raise SpecError(f"'{name}' gives {article(made)}; allowed: an nn.Module")

@@ -19,7 +19,7 @@ from torch import nn
 
 from dfkd_lab.errors import SpecError
 from dfkd_lab.spec import unknown
-from dfkd_lab.system.faults import article, reason
+from dfkd_lab.system.faults import THEIRS, article, reason
 from dfkd_lab.system.files import no_file
 from dfkd_lab.system.rng import preserved
 
@@ -150,7 +150,7 @@ def build(name: str, channels: int, classes: int) -> nn.Module:
         made = make(**_arguments(name, make, channels, classes))
     except SpecError:
         raise
-    except Exception as error:
+    except THEIRS as error:
         raise SpecError(f"'{short(name)}' cannot be made ({reason(error, parse(name)[0])})") from None
     if not isinstance(made, nn.Module):
         raise SpecError(f"'{short(name)}' gives {article(made)}; allowed: an nn.Module")
@@ -206,7 +206,7 @@ def _executed(path: Path, text: bytes) -> ModuleType:
             exec(compile(text, str(path), "exec", dont_inherit=True), vars(module))
     except BaseException as error:
         del sys.modules[module.__name__]
-        if not isinstance(error, (Exception, SystemExit)):
+        if not isinstance(error, THEIRS):
             raise
         raise SpecError(f"{path.name} cannot be imported ({reason(error, path)})") from None
     finally:

@@ -17,7 +17,7 @@ from dfkd_lab import nets
 from dfkd_lab.errors import SpecError
 from dfkd_lab.nets import outputs, python_file
 from dfkd_lab.nets.wrap import Classifier, copied, named_logits
-from dfkd_lab.system.faults import reason
+from dfkd_lab.system.faults import THEIRS, reason
 from dfkd_lab.system.rng import preserved
 
 SUCH_AS: dict[str, str] = {"classification": "resnet20", "segmentation": "unet_12"}
@@ -64,7 +64,7 @@ def _output(who: str, net: nn.Module, images: Tensor, wanted: str, file: Path | 
     """The tensor that ``net`` gives for ``images``, where ``wanted`` is allowed."""
     try:
         output = named_logits(net(images))
-    except Exception as error:
+    except THEIRS as error:
         raise SpecError(f"{who} cannot take images {list(images.shape)} ({reason(error, file)})") from None
     if not isinstance(output, Tensor) or output.layout is not torch.strided or output.is_nested:
         cure = "so return them alone, or in a dictionary or object that calls them 'logits'"
@@ -245,7 +245,7 @@ def refuse_lazy(who: str, net: nn.Module) -> None:
 def _copy(who: str, net: nn.Module, file: Path | None) -> nn.Module:
     try:
         made: nn.Module = copied(net)
-    except Exception as error:
+    except THEIRS as error:
         raise SpecError(f"{who} cannot be copied ({reason(error, file)})") from None
     return made
 
@@ -253,7 +253,7 @@ def _copy(who: str, net: nn.Module, file: Path | None) -> nn.Module:
 def _set_mode(who: str, net: nn.Module, training: bool, file: Path | None) -> None:
     try:
         net.train(training)
-    except Exception as error:
+    except THEIRS as error:
         mode = "train" if training else "eval"
         raise SpecError(f"{who} cannot be set to {mode} mode ({reason(error, file)})") from None
 
@@ -262,7 +262,7 @@ def _sizes(who: str, net: nn.Module, file: Path | None) -> dict[str, Any]:
     """Of everything in the state of a network."""
     try:
         return {name: getattr(value, "shape", None) for name, value in net.state_dict().items()}
-    except Exception as error:
+    except THEIRS as error:
         raise SpecError(f"{who} has no state that can be saved ({reason(error, file)})") from None
 
 
@@ -281,7 +281,7 @@ def _refuse_other_state(who: str, before: dict[str, Any], after: dict[str, Any])
 def _refuse_no_gradient(who: str, output: Tensor, inputs: Sequence[Tensor], what: str, file: Path | None) -> None:
     try:
         gradients = torch.autograd.grad(output.float().square().sum(), inputs, allow_unused=True)
-    except Exception as error:
+    except THEIRS as error:
         raise SpecError(f"{who} gives its {what} no gradient ({reason(error, file)})") from None
     if all(each is None for each in gradients):
         raise SpecError(

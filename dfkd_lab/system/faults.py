@@ -6,6 +6,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+THEIRS = (Exception, SystemExit)
+"""What a fault of somebody else's code is; whoever ends the process there means no process of ours."""
 LONGEST = 160
 """Characters of what an error says."""
 

@@ -120,6 +120,8 @@ def test_dataclasses_and_future_annotations_work(file: Path, text: str) -> None:
         (ONE, HEAD + "def Net(depth, classes): pass", r"needs depth; it is called as NAME\(channels=..., classes="),
         (ONE, HEAD + "def Net(*sizes, **more): return None", "gives nothing; allowed: an nn.Module"),
         (ONE, HEAD + "def Net(): raise ValueError('no\\nway')", r"cannot be made \(ValueError: no, line 3 of my.py"),
+        (ONE, HEAD + "def Net(): raise SystemExit(3)", r"cannot be made \(SystemExit: 3, line 3 of my.py"),
+        (ONE, HEAD + NET.replace("self.head(images.flatten(1))", "exit(4)"), r"cannot take images .* \(SystemExit: 4"),
         (ONE, HEAD + NET.replace("self.head(images.flatten(1))", "images, images"), "gives a tuple for images"),
         (ONE, HEAD + NET.replace("images.flatten(1))", "images.flatten(1)).softmax(1)"), "leave out the softmax"),
         (ONE, HEAD + NET.replace("classes)\n  ", "7)\n  "), r"gives \[2, 7\] for 2 images; .* logits \[2, 10\]"),
