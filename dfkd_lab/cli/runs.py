@@ -103,7 +103,9 @@ def trusted_text(arguments: list[str]) -> tuple[list[str], str]:
 
 def execute(resolved: ResolvedRun, trust_code: str = "") -> None:
     """Run it with a progress bar. The first interrupt ends it after its round, the second at once."""
-    print(printable(f"{RunFolder.of(resolved.spec).path}: starting"), file=sys.stderr)
+    folder = RunFolder.of(resolved.spec)
+    own_code.refuse_other_run(folder, resolved.spec, resolved.code, trust_code)  # before it is said to start
+    print(printable(f"{folder.path}: starting"), file=sys.stderr)
     session = Session(resolved, trust_code)
     done = session.folder.status()["state"] == "finished" and session.run.round >= session.spec.rounds
     about = (FINISHED_BEFORE,) if done else (*session.manifest["notes"], session.memory)

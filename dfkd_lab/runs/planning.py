@@ -19,6 +19,7 @@ from dfkd_lab.methods import composition
 from dfkd_lab.nets import trial
 from dfkd_lab.nets.python_file import Code
 from dfkd_lab.runs import defaults, own_code, timing
+from dfkd_lab.runs.fitting import refuse_other_data
 from dfkd_lab.runs.folder import RunFolder, is_same_run, named_folder
 from dfkd_lab.runs.memory_estimate import check_buffer, explained
 from dfkd_lab.runs.seal import Seal, SealBroken
@@ -186,7 +187,7 @@ def _settle(spec: RunSpec) -> Settled:
     data.check(spec.data)
     build(class_, spec.settings, also=settings_of(RunSpec))  # before a file is read
     teacher = _find_teacher(spec)
-    _refuse_other_task(spec, teacher)
+    refuse_other_data(spec, teacher.card)
     try:
         maker, card = nets.maker(spec.student), teacher.card
         for shape in teachers.sizes(card, spec.data):
@@ -235,16 +236,6 @@ def _laid_out(spec: RunSpec, minutes: float, composed: ComposedRun, teacher: Tea
             why = f"{folder.path} was begun with as many, and goes on with them whatever minutes = {minutes:g} would be"
             return begun, [f"rounds = {begun.rounds}: {why}"]
     return dataclasses.replace(spec, rounds=rounds), []
-
-
-def _refuse_other_task(spec: RunSpec, teacher: Teacher) -> None:
-    """A class for every pixel is another thing than one for an image."""
-    known = {"classification": "an image", "segmentation": "a pixel"}
-    if spec.data != "none" and (task := data.task(spec.data)) != teacher.card.task:
-        raise SpecError(
-            f"data = '{spec.data}' has a class for {known[task]}, and teacher = '{spec.teacher}' gives one for "
-            f"{known[teacher.card.task]}; choose data and a teacher of the same task, or data = 'none'"
-        )
 
 
 def _find_teacher(spec: RunSpec) -> Teacher:
