@@ -21,7 +21,7 @@ USAGE = """dfkd_lab: data-free knowledge distillation
   compare RUN...                results side by side, and the settings that differ
   report RUN                    report.html of a run folder; of a folder that holds some, sweep.html about them all
   examine RUN [--trust-code]    which class is taken for which, on the evaluation set and on the synthetic images
-  export RUN [--to FORMATS]     the student of a finished run as files that work without dfkd_lab; --help lists them
+  export RUN [--to FORMATS]     the student of a run as files that work without dfkd_lab; --help lists them
   methods [--json | --table]    the methods, with citation, certainty and slots
   methods --diagram NAME [FILE] the slots of a method as a picture (SVG)
   teachers [FILE...] [--data D] the teachers at hand, or those given, measured now

@@ -1,10 +1,11 @@
-"""A button by which the student of a finished run leaves, by the command line's own process; the link is Downloads'."""
+"""A button by which the student of a run leaves, by the command line's own process; the link is Downloads'."""
 
 from __future__ import annotations
 
 import ipywidgets
 
 from dfkd_lab.export import FORMATS, ExportSpec
+from dfkd_lab.export.student import has_student
 from dfkd_lab.runs import RunFolder
 from widgets import form, status
 from widgets.running_command import RunningCommand
@@ -57,8 +58,7 @@ class Exporting:
     def refresh(self) -> None:
         """Look whether there is a student, and which processes have ended."""
         self.command.refresh()
-        has_student = self.folder is not None and self.folder.status()["state"] == "finished"
-        display = None if has_student else "none"
+        display = None if self.folder is not None and has_student(self.folder) else "none"
         if self.widget.layout.display != display:
             self.widget.layout.display = display
         status.put(self.button, self.command.is_on(self.folder), "disabled")

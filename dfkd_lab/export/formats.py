@@ -100,7 +100,7 @@ def _weights(source: Source) -> File:
         net = source.card.net
         return teachers.of_file(path, net if python_file.names_file(net) else "").model
 
-    return File(WEIGHTS, "the weights of the network", source.student.path.read_bytes(), load)
+    return File(WEIGHTS, "the weights of the network", source.weights, load)
 
 
 def _int8(onnx: bytes, source: Source) -> File:

@@ -61,7 +61,7 @@ def _front_matter(source: Source, found: Measured | None, rows: Rows) -> dict[st
     result = {
         "task": {"type": task},
         "dataset": {"name": data, "type": data},
-        "metrics": [{"type": metric, "value": round(found.last, 6), "name": f"{found.metric} of the last round"}],
+        "metrics": [{"type": metric, "value": round(found.last, 6), "name": f"{found.metric} {_when(source, 'of')}"}],
     }
     return {**matter, "model-index": [{"name": printable(source.folder.name), "results": [result]}]}
 
@@ -78,9 +78,10 @@ def _title(source: Source) -> str:
         str(each["commit"])[:12] for each in source.manifest.get("sessions", []) if "commit" in each
     )
     at = f" at commit {', '.join(commits)}" if commits else ""
+    before = f", as it was {source.unfinished}, for the run had not finished" if source.unfinished else ""
     return (
         f"# {_plain(source.folder.name)}\n\nThe student {_code(source.net)}, which gives {task}, {how} by "
-        f"{_code(source.spec.method)} of dfkd_lab{_plain(at)}; exported by dfkd_lab {__version__}."
+        f"{_code(source.spec.method)} of dfkd_lab{_plain(at)}{before}; exported by dfkd_lab {__version__}."
     )
 
 
@@ -157,10 +158,12 @@ def _figures(source: Source, found: Measured | None) -> str:
     seen = "the real images that it was given" if source.seal.get("real_images") else "synthetic images"
     agreement = (f"agreement with the teacher on {seen}", _figure(result.get("agreement")))
     if found is None:
-        return "## Measured\n\nThe run had no evaluation set.\n\n" + _table([agreement])
+        why = "The student was not evaluated after that round." if source.unfinished else ""
+        why = why if source.manifest.get("evaluation") else "The run had no evaluation set."
+        return f"## Measured\n\n{why}\n\n" + _table([agreement])
     where = f"{found.n:,} evaluation images of {_without_folders(found.data)}"
     rows = [
-        (f"{found.metric} after the last round, on the {where}", found.words()),
+        (f"{found.metric} {_when(source, 'after')}, on the {where}", found.words()),
         ("of the teacher on the same images", _figure(teacher)),
         ("oracle: of the best round, which nobody can choose without labels", _figure(result.get("oracle_best"))),
         agreement,
@@ -168,10 +171,16 @@ def _figures(source: Source, found: Measured | None) -> str:
     return "## Measured\n\nBy the run, of the student as it is in 32 bits.\n\n" + _table(rows)
 
 
+def _when(source: Source, last: str) -> str:
+    """Of which round a figure is."""
+    return source.unfinished or f"{last} the last round"
+
+
 def _limits(source: Source) -> str:
     reading = ["The method is a reading of a paper whose equations were not all at hand, not a reproduction."]
     lines = [
         *([f"It {remark}."] if (remark := methods.remark(methods.METHODS.get(source.spec.method))) else []),
+        *([f"It is the student {source.unfinished}: the run had not finished."] if source.unfinished else []),
         *(reading if _certainty(source).startswith("inferred") and "control" not in _certainty(source) else []),
         "What it makes of images unlike those that it was measured on is not known.",
         *(["It inherits the teacher's faults."] if _learns(source) else []),

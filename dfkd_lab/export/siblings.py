@@ -33,27 +33,34 @@ class Measured:
         return f"{self.last:.4f}; {mean:.4f} ± {spread:.4f} over n = {seeds} seeds"
 
 
-def measured(folder: RunFolder, spec: RunSpec) -> Measured | None:
-    """What a finished run was measured at after its last round, and the finished runs beside it; None if it was not."""
-    result, manifest = of_log(folder), folder.manifest()
+def measured(folder: RunFolder, spec: RunSpec, round: int) -> Measured | None:
+    """What a run was measured at after ``round``, and, if that is its last, the finished runs beside it.
+
+    None if it was not.
+    """
+    result, manifest = of_log(folder, round), folder.manifest()
     evaluation, teacher = manifest.get("evaluation"), manifest.get("teacher", {}).get("sha256")
     if result.get("last") is None or not evaluation:
         return None
+    metric = str(result.get("metric", "accuracy"))
+    if round < spec.rounds:
+        found = [each.accuracy for each in folder.reports()[round - 1 : round]]
+        at = next((each for each in found if each is not None), None)
+        return None if at is None else Measured(metric, evaluation["name"], evaluation["n"], at, [at])
     beside = sorted(
         path for path in folder.path.absolute().parent.iterdir() if path.name != folder.path.absolute().name
     )
     others = {seed: last for path in beside for seed, last in _sibling(RunFolder(path), spec, evaluation, teacher)}
-    metric = str(result.get("metric", "accuracy"))
     return Measured(metric, evaluation["name"], evaluation["n"], result["last"], [result["last"], *others.values()])
 
 
-def of_log(folder: RunFolder) -> dict[str, Any]:
-    """The result as the log has it, and not its copy beside the run's state, which is a view's.
+def of_log(folder: RunFolder, round: int | None = None) -> dict[str, Any]:
+    """The result after ``round``, or the last, as the log has it, and not its copy beside the run's state, a view's.
 
     Raises:
         DamagedFile: if the log cannot be read.
     """
-    reports = folder.reports()
+    reports = folder.reports()[:round]
     return standing.result_of(reports[-1] if reports else None, (each.accuracy for each in reports))
 
 

@@ -1,4 +1,4 @@
-"""What leaves of a finished run: its student, its synthetic images, and what its folder says of both."""
+"""What leaves of a run: its student, its synthetic images, and what its folder says of both."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ from dfkd_lab.teachers import Card, Teacher, class_order
 
 @dataclass(frozen=True)
 class Source:
-    """A finished run, its student read back and found to be what the run saved."""
+    """A run that is not on, its student read back and found to be what the run saved."""
 
     folder: RunFolder
     spec: RunSpec
     student: Teacher
+    weights: bytes
+    """The file of the student, as a finished run has it."""
+    round: int
+    """After which the student was saved; the last one of a finished run."""
     synthetic: Synthetic
     checked: str
     """What the student's weights were held against, in words."""
     trust_code: str
     measured: Measured | None
-    """None where the run had no evaluation set."""
+    """None where the run had no evaluation set, or was not evaluated after that round."""
     manifest: dict[str, Any]
     seal: dict[str, Any]
     result: dict[str, Any]
@@ -47,14 +51,17 @@ class Source:
             trust_code: Which text of the run's own Python files may be executed.
 
         Raises:
-            RunError: if the run is not finished or damaged, or has no synthetic images where they are needed.
+            RunError: if the run is on, has saved no student or is damaged, or has no synthetic images where they are
+                needed.
             SpecError: if the student's network is not to be had here.
         """
-        found = student.of_run(folder, trust_code)
+        state = saved_state(folder)
+        found, weights = student.of_run(folder, state, trust_code)
         for name in ("manifest.json", "seal.json"):
             Digests(folder.path).check(name, "put it back from a copy")
         student.refuse_other_card(found, folder.manifest())
-        spec, state = folder.spec(), saved_state(folder)
+        spec = folder.spec()
+        round = spec.rounds if state is None or student.is_finished(folder) else state["round"]
         try:
             checked = _checked(found, state)
             images = synthetic.of_run(spec, state, trust_code)
@@ -68,8 +75,8 @@ class Source:
         except Exception as error:  # a state is what whoever wrote it has put there
             cure = "put it back from a copy, or remove it"
             raise DamagedFile(f"{folder.path / CHECKPOINT} cannot be used ({reason(error)}); {cure}") from None
-        told = measured(folder, spec), folder.manifest(), folder.seal(), of_log(folder)
-        return cls(folder, spec, found, images, checked, trust_code, *told)
+        told = measured(folder, spec, round), folder.manifest(), folder.seal(), of_log(folder, round)
+        return cls(folder, spec, found, weights, round, images, checked, trust_code, *told)
 
     @property
     def card(self) -> Card:
@@ -80,6 +87,11 @@ class Source:
     def net(self) -> str:
         """The student's network, without the folders of a Python file that it is from."""
         return python_file.short(self.card.net)
+
+    @property
+    def unfinished(self) -> str:
+        """After which round of how many the student was saved, of a run that has not finished; else empty."""
+        return "" if self.round == self.spec.rounds else f"after round {self.round} of {self.spec.rounds}"
 
     @property
     def is_dense(self) -> bool:

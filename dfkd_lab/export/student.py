@@ -1,4 +1,4 @@
-"""The student of a finished run, or of an export, as a module that takes images in [0, 1]."""
+"""The student of a run, or of an export, as a module that takes images in [0, 1]."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from torch import nn
 
 from dfkd_lab import nets, teachers
 from dfkd_lab.errors import DamagedFile, RunError, SpecError
+from dfkd_lab.export import saved
 from dfkd_lab.nets import python_file
 from dfkd_lab.runs import RunFolder, own_code
 from dfkd_lab.runs.networks import STUDENT
 from dfkd_lab.runs.recorder import CHECKPOINT
+from dfkd_lab.runs.standing import AT_WORK
 from dfkd_lab.system.faults import article
 from dfkd_lab.system.files import sha256_of
 from dfkd_lab.system.stored import Fields, read_json
@@ -46,7 +48,9 @@ def load_student(path: Path | str, net: Path | str = "") -> nn.Module:
     files = [Path(path) / name for name in (WEIGHTS, STUDENT)]
     file = next((each for each in files if each.is_file()), None)
     if file is None:
-        raise SpecError(f"{path} holds no student: neither {WEIGHTS} of an export nor {STUDENT} of a finished run")
+        cure = f"; export takes what {CHECKPOINT} has" if has_student(RunFolder(path)) else ""
+        what = f"neither {WEIGHTS} of an export nor {STUDENT} of a finished run"
+        raise SpecError(f"{path} holds no student: {what}{cure}")
     proven = read_json(Path(path) / PARITY, PROVEN, "remove it to go on without that check")
     if file.name == WEIGHTS and proven and proven["files"].get(file.name, {}).get("sha256") != sha256_of(file):
         raise DamagedFile(f"{file} is not what {PARITY} beside it was written of; export it again")
@@ -63,26 +67,43 @@ def load_student(path: Path | str, net: Path | str = "") -> nn.Module:
     return teachers.of_file(file).model
 
 
-def of_run(folder: RunFolder, trust_code: str = "") -> Teacher:
-    """The student of a finished run, with its card and the SHA-256 of its file.
+def of_run(folder: RunFolder, state: dict[str, Any] | None, trust_code: str = "") -> tuple[Teacher, bytes]:
+    """The student of a run, with its card, the SHA-256 of its file and what that file holds.
+
+    Of a run that has not finished it is the one of the last checkpoint, in the file that it would have.
 
     Args:
         folder: Of the run.
-        trust_code: Which text of the student's Python file may be executed, as ``own_code.TEXTS`` has it.
+        state: As the run saved it last; None where nothing is saved.
+        trust_code: Which text of the run's Python files may be executed, as ``own_code.TEXTS`` has it.
 
     Raises:
-        RunError: if the run is not finished, or names a Python file that is not trusted.
+        RunError: if the run is on or has saved nothing, or names a Python file that is not trusted.
         SpecError: if its file cannot be read, or its network is not to be had here.
     """
-    refuse_unfinished(folder)
+    refuse_without_student(folder, state is not None)
     spec = folder.spec()
+    if state is not None and not is_finished(folder):
+        return saved.of_state(folder, spec, state, trust_code)
     own_code.admitted(dataclasses.replace(spec, teacher=""), trust_code, "export")
     file = folder.path / STUDENT
-    return teachers.of_file(file, spec.student if python_file.names_file(spec.student) else "")
+    return teachers.of_file(file, spec.student if python_file.names_file(spec.student) else ""), file.read_bytes()
 
 
-def refuse_unfinished(folder: RunFolder) -> None:
-    """Only a finished run has a student.
+def is_finished(folder: RunFolder) -> bool:
+    """Whether the student is that of the last round."""
+    return bool(folder.status()["state"] == "finished")
+
+
+def has_student(folder: RunFolder) -> bool:
+    """Whether there is a student to export: of a finished run, or of one that ended before and has saved a round."""
+    if not folder.exists() or folder.status()["state"] in AT_WORK:
+        return False
+    return is_finished(folder) or (folder.path / CHECKPOINT).is_file()
+
+
+def refuse_without_student(folder: RunFolder, is_saved: bool) -> None:
+    """A run has a student when it has finished, or was stopped and has saved a round (``is_saved``).
 
     Raises:
         RunError: saying how the run stands.
@@ -90,10 +111,15 @@ def refuse_unfinished(folder: RunFolder) -> None:
     if not folder.exists():
         raise RunError(f"{folder.path} is not a run folder (it has no spec.yaml)")
     status = folder.status()
-    if status["state"] in ("running", "paused"):
-        raise RunError(f"{folder.path} has no student yet: it is {status['state']}; wait until it is finished")
+    if status["state"] in AT_WORK:
+        raise RunError(
+            f"{folder.path} has no student yet: it is {status['state']}; wait until it is finished, or stop it"
+        )
     if status["state"] != "finished":
+        if is_saved:
+            return
         stands = f"{status['state']} after round {status['round']} of {folder.spec().rounds}"
+        stands = f"{stands}, and nothing is saved in {CHECKPOINT}"
         raise RunError(f"{folder.path} has no student yet: it is {stands}; continue with: resume {folder.path}")
     if not (folder.path / STUDENT).is_file():
         raise RunError(
@@ -122,9 +148,9 @@ def refuse_other_weights(student: Teacher, state: dict[str, Any]) -> None:
     Raises:
         DamagedFile: naming a tensor that it does not.
     """
-    saved, here = state["student"], student.model.net.state_dict()
+    kept, here = state["student"], student.model.net.state_dict()
     for name, value in here.items():
-        other = saved.get(f"net.{name}")
+        other = kept.get(f"net.{name}")
         if other is None or other.shape != value.shape or not torch.equal(other, value):
             raise DamagedFile(
                 f"{student.path} is damaged ('{name}' is not what {CHECKPOINT} has); put it back from a copy"

@@ -31,10 +31,10 @@ from dfkd_lab.system.text import printable
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """The student of a finished run, as files that work without this library."""
+    """The student of a run, that of its checkpoint if it was stopped, as files that work without this library."""
 
     to: str = setting("safetensors,onnx", f"formats, with commas: {', '.join(FORMATS)}")
-    out: str = setting("", "folder to write to; empty is export/ in the run folder")
+    out: str = setting("", "folder to write to; empty is export/ in the run folder, or export-round<R>/ before its end")
     accept: bool = setting(False, "keep an int8 file that gives the student's class in less than 99 %")
     teacher_license: str = setting("", "license of the teacher, as you state it, for the model card")
 
@@ -57,12 +57,13 @@ def write(
     trust_code: str = "",
     say: Callable[[str], object] = lambda sentence: None,
 ) -> Exported:
-    """Write the student of a finished run, with a model card and the proof that each file gives what the student gives.
+    """Write the student of a run, with a model card and the proof that each file gives what the student gives.
 
     Args:
-        run: Its folder.
+        run: Its folder; of one that was stopped or has failed, the student of the last checkpoint is taken.
         to: Of ``FORMATS``, with commas or as a list.
-        out: A folder that is new, empty, or an earlier export of this student; "" is export/ in the run folder.
+        out: A folder that is new, empty, or an earlier export of this student; "" is export/ in the run folder, or
+            export-round<R>/ for the student of a round that is not the last.
         accept: Keep an int8 file that gives the student's class in less than 99 % of the inputs.
         teacher_license: As you state it.
         trust_code: Which text of the run's own Python files may be executed, "unchanged", "kept" or "changed".
@@ -71,21 +72,33 @@ def write(
     Raises:
         SpecError: if a format is unknown, packages are missing, ``out`` holds something else, or the network cannot be
             exported, naming the operator; nothing is written then.
-        RunError: if the run is not finished or damaged, or has no synthetic images where they are needed; or if a file
-            does not give what the student gives: it is removed, the others stay.
+        RunError: if the run is on, has saved no student or is damaged, or has no synthetic images where they are
+            needed; or if a file does not give what the student gives: it is removed, the others stay.
     """
     request = _request(to, out, accept, teacher_license)
     names = chosen(request.to)
     folder = _named(run, trust_code)
     source = Source.of(folder, next((name for name in names if name in NEED_IMAGES), ""), trust_code)
-    path = _place(request.out, folder) if request.out else folder.path / "export"
-    say(f"{source.net}, {source.student.sha256[:12]}: making {', '.join(names)}")
+    path = _place(request.out, folder) if request.out else folder.path / _usual_name(source)
     destination = None
     try:
         destination = Destination(path, source.student.sha256, say)
+        say(f"{_which(source)}: making {', '.join(names)}")
         return _Job(source, request, destination, Files.of(source, names)).write("images" in names, say)
     except OSError as error:
         raise RunError(f"cannot write {error.filename or path}: {error.strerror}{_stays(destination)}") from None
+
+
+def _which(source: Source) -> str:
+    """The student that is exported, and of a run that has not finished which one of its students that is."""
+    run = source.folder
+    state = f", the student {source.unfinished}, as {run.path} is {run.status()['state']}" if source.unfinished else ""
+    return f"{source.net}, {source.student.sha256[:12]}{state}"
+
+
+def _usual_name(source: Source) -> str:
+    """Of the folder in the run folder; that of the finished student stays free for it."""
+    return f"export-round{source.round}" if source.unfinished else "export"
 
 
 def _stays(destination: Destination | None) -> str:
@@ -213,6 +226,7 @@ class _Job:
                 "student_sha256": self.source.student.sha256,
                 "run": self.source.folder.name,
                 "method": spec.method,
+                **({"round": self.source.round, "rounds": spec.rounds} if self.source.unfinished else {}),
                 **({"teacher_license": teacher_license} if teacher_license else {}),
             },
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -14,7 +15,7 @@ from dfkd_lab.nets import python_file
 from dfkd_lab.runs.folder import RunFolder
 from dfkd_lab.runs.seal import Seal
 from dfkd_lab.spec import RunSpec
-from dfkd_lab.teachers import Measurement, Teacher, class_order
+from dfkd_lab.teachers import Card, Measurement, Teacher, class_order
 
 
 def of_plan(spec: RunSpec, task: str) -> dict[str, Any]:
@@ -38,6 +39,12 @@ def of_student(spec: RunSpec, student: nn.Module) -> dict[str, Any]:
     """The student's network, without the folders of a Python file that it is from, and its size."""
     net = python_file.short(spec.student)
     return {"net": net, **nets.revision(net), "parameters": nets.parameter_count(student)}
+
+
+def card_of_student(spec: RunSpec, teacher: Teacher) -> Card:
+    """What the file of a student says of it: the teacher's images and classes, its network, and where it is from."""
+    net, recipe = python_file.short(spec.student), f"{spec.method} from {teacher.sha256}"
+    return replace(teacher.card, net=net, data="", recipe=recipe)
 
 
 def of_images(name: str, real: data.Split) -> dict[str, Any]:

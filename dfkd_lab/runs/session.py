@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import shutil
 import time
 from collections.abc import Callable, Generator
@@ -248,8 +247,7 @@ class Session:
             self._write_seal(self.run.round)
             self._status("stopped", "stopped on request; it can go on from there")
             return
-        net, recipe = self.manifest["student"]["net"], f"{self.spec.method} from {self.teacher.sha256}"
-        card = dataclasses.replace(self.teacher.card, net=net, data="", recipe=recipe)
+        card = records.card_of_student(self.spec, self.teacher)
         teachers.save(self.run.student, card, self.folder.path / "student.safetensors")  # type: ignore[arg-type]
         self._write_seal(self.run.round)
         self._status("finished")

@@ -459,10 +459,11 @@ def test_what_is_no_run_or_is_not_finished_is_refused(
         export.write(mine)
     status = json.loads((mine.path / "status.json").read_text())
     (mine.path / "status.json").write_text(json.dumps({**status, "state": "stopped", "round": 1}))
-    with pytest.raises(RunError, match=r"has no student yet: it is stopped after round 1 of 2; continue with: resume"):
+    (mine.path / "checkpoint.pt").unlink()
+    with pytest.raises(RunError, match=r"is stopped after round 1 of 2, and nothing is saved in .*; continue with:"):
         export.write(mine)
     monkeypatch.setattr(RunFolder, "status", lambda self: {**status, "state": "running", "round": 1})
-    with pytest.raises(RunError, match=r"has no student yet: it is running; wait until it is finished"):
+    with pytest.raises(RunError, match=r"has no student yet: it is running; wait until it is finished, or stop it"):
         export.write(mine)
 
 
