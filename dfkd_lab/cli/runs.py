@@ -37,7 +37,7 @@ from dfkd_lab.system.text import printable
 
 TRUST = "--trust-code"
 ALL = "--all"
-FINISHED_BEFORE = "it has finished before: more --rounds go on with it, another --seed or --out begins anew"
+FINISHED_BEFORE = "it has finished before: another --seed or --out begins anew, and more --rounds need another --out"
 
 
 @dataclasses.dataclass(frozen=True)

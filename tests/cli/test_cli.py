@@ -192,8 +192,10 @@ def test_run_leaves_a_finished_folder_and_its_summary_as_last_line(
     assert capsys.readouterr().out.splitlines()[-1].startswith("student none teacher none seconds")
     assert main(["run", "dafl", *TINY, "--out", "first"]) == 0
     again = capsys.readouterr()
-    assert "it has finished before: more --rounds go on with it" in again.err
+    assert "it has finished before: another --seed or --out begins anew, and more --rounds need" in again.err
     assert again.out.splitlines()[-1] == last
+    assert main(["run", "dafl", "--rounds", "3", *TINY[2:], "--out", "first"]) == 2, "schedules of two rounds"
+    assert "rounds: 2 -> 3); give another folder (out)" in capsys.readouterr().err
     assert main(["run", "dafl", *TINY, "--balance", "4", "--out", "first"]) == 2
     assert "balance: 20.0 -> 4.0" in capsys.readouterr().err
     assert main(["compare", "first", "second"]) == 0
