@@ -203,7 +203,8 @@ def folder_named(name: str) -> RunFolder:
         if RunFolder(path).exists():
             return RunFolder(path)
     known = [str(folder.path) for folder in list_runs()]
-    near = difflib.get_close_matches(name, known, n=1) or known[:5]
+    called = [str(Path(each).relative_to(runs_root())) for each in known]  # as they may be typed too
+    near = difflib.get_close_matches(name, [*known, *called], n=1) or known[:5]
     raise SpecError(
         unknown(name, near, "run folder") + (f", and {len(known) - 5} more" if len(known) > len(near) == 5 else "")
     )

@@ -353,6 +353,18 @@ def test_a_report_is_written_of_a_run_and_of_many(tmp_path: Path, capfd: pytest.
     assert "there is no run folder in" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("bas", "base"), ("runs/bas", "runs/base"), ("of/seed", "of/seed0")])
+def test_a_run_is_looked_for_as_it_is_typed(
+    typed: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("base", "of/seed0", "else"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "spec.yaml").touch()
+    assert main(["compare", typed]) == 2
+    assert capsys.readouterr().err == f"'{typed}' is not a run folder; did you mean '{meant}'?\n"
+
+
 def test_the_list_counts_the_runs_of_lessons_and_shows_them_if_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
