@@ -86,6 +86,13 @@ def unknown(name: str, known: Iterable[str], what: str, yours: str = "") -> str:
     return f"'{printable(name)[:LONGEST_SHOWN]}' is not a {what}; {hint}"
 
 
+def no_choice(value: str, choices: Iterable[str]) -> str:
+    """The sentence for a value that is none of ``choices``: the nearest one, and all of them."""
+    choices = list(choices)
+    near = "".join(f"; did you mean '{each}'?" for each in difflib.get_close_matches(value, choices, n=1))
+    return f"'{printable(value)[:LONGEST_SHOWN]}' is not a choice{near} (allowed: {', '.join(choices)})"
+
+
 def check_new(name: str, known: Iterable[str], what: str) -> None:
     """Refuse to register ``name``.
 
@@ -116,7 +123,7 @@ def check(spec: type, name: str, value: Any) -> Any:
     if (low is not None and value < low) or (high is not None and value > high):
         raise SpecError(f"{name} = {value} is out of range; allowed: {allowed(spec, name)}")
     if choices and value not in choices:
-        raise SpecError(f"{name} = {unknown(str(value), choices, 'choice')} (allowed: {', '.join(choices)})")
+        raise SpecError(f"{name} = {no_choice(str(value), choices)}")
     return value
 
 
@@ -135,18 +142,6 @@ def allowed(spec: type, name: str) -> str:
 def record(spec: Any) -> dict[str, Any]:
     """The settings of an instance as plain values, for the run folder."""
     return dataclasses.asdict(spec)
-
-
-def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """The settings that differ, one "name: theirs -> ours" each; nested settings are compared one by one."""
-    rows = []
-    for name in dict.fromkeys([*theirs, *ours]):
-        old, new = theirs.get(name, MISSING), ours.get(name, MISSING)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            rows += difference(new, old)
-        elif old != new:
-            rows.append(f"{name}: {_shown(old)} -> {_shown(new)}")
-    return rows
 
 
 def parameters_cell(spec: type) -> str:
@@ -203,10 +198,6 @@ def _short(value: Any) -> str:
     """A value that somebody typed, or as much of it as a sentence holds."""
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
-
-
-def _shown(value: Any) -> str:
-    return "(absent)" if value is MISSING else repr(value)
 
 
 def device_setting() -> Any:

@@ -13,8 +13,9 @@ from unittest.mock import patch
 import pytest
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
-if WORKER:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
+# One thread: twice as many would spin against whatever else runs on two cores, and gain little at these sizes. In the
+# processes that tests start too: their results are compared, and on some CPUs more threads have other last bits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
@@ -30,9 +31,6 @@ from dfkd_lab.runs.planning import settled
 from dfkd_lab.spec import RunSpec
 from dfkd_lab.system import environment
 from tests import support
-
-# One thread: twice as many would spin against whatever else runs on two cores, and gain little at these sizes.
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 FEW = 60

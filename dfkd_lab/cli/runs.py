@@ -29,9 +29,10 @@ from dfkd_lab.runs import (
     runs_root,
     timing,
 )
+from dfkd_lab.runs.differences import difference
 from dfkd_lab.runs.folder import LESSONS
 from dfkd_lab.runs.session import COMPILING
-from dfkd_lab.spec import RunSpec, difference, record, setting, unknown
+from dfkd_lab.spec import RunSpec, record, setting, unknown
 from dfkd_lab.system.signals import CALL_AGAIN
 from dfkd_lab.system.text import printable
 

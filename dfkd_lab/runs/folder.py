@@ -34,7 +34,8 @@ from dfkd_lab.nets import python_file
 from dfkd_lab.nets.python_file import Code
 from dfkd_lab.runs import contents, older, standing
 from dfkd_lab.runs.bookmark import Bookmark
-from dfkd_lab.spec import RunSpec, build, difference, record
+from dfkd_lab.runs.differences import difference
+from dfkd_lab.spec import RunSpec, build, record
 from dfkd_lab.system.files import write_atomically
 
 NOT_IDENTITY = ("out", "checkpoint_s", "evaluate_every", "buffer_on")

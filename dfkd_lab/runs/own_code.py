@@ -17,7 +17,7 @@ from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.nets import python_file
 from dfkd_lab.nets.python_file import Code
 from dfkd_lab.runs.folder import RunFolder, refuse_other_spec
-from dfkd_lab.spec import RunSpec, unknown
+from dfkd_lab.spec import RunSpec, no_choice
 from dfkd_lab.system.files import write_atomically
 
 TEXTS = ("unchanged", "kept", "changed")
@@ -63,7 +63,7 @@ def admitted(spec: RunSpec, trust_code: str = "", command: str = "resume") -> di
         RunError: if a file is not trusted, or its text is not the one that may be executed.
     """
     if trust_code and trust_code not in TEXTS and not trust_code.startswith(python_file.DIGESTS):
-        raise SpecError(f"trust_code: {unknown(trust_code, TEXTS, 'choice')} (allowed: {', '.join(TEXTS)})")
+        raise SpecError(f"trust_code: {no_choice(trust_code, TEXTS)}")
     files = files_of(spec)
     if trust_code:
         texts = {role: _text(RunFolder.of(spec), role, name, trust_code, command) for role, name in files.items()}
