@@ -32,7 +32,6 @@ from dfkd_lab.spec import RunSpec
 from dfkd_lab.system import environment
 from tests import support
 
-
 FEW = 60
 """Of the 450 held-out digits: to measure a tiny run on all of them would take as long as its round."""
 

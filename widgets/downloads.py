@@ -12,16 +12,18 @@ import anywidget
 import traitlets
 
 from dfkd_lab.errors import DamagedFile, RunError, SpecError
-from dfkd_lab.export.destination import CARD, CONFIG, proven
+from dfkd_lab.export.destination import CARD, CONFIG, latest, proven
 from dfkd_lab.export.student import PARITY
 from dfkd_lab.runs import RunFolder
 from dfkd_lab.system.text import csv_table
 from widgets import report
 
 STUDENT, EXPORT = "student.safetensors", "export.zip"
-NEEDS = {STUDENT: STUDENT, EXPORT: "export/README.md"}
-"""What has to be in the run folder for a file to be offered; the model card is written last."""
-
+IS_THERE: dict[str, Callable[[RunFolder], bool]] = {
+    STUDENT: lambda folder: (folder.path / STUDENT).is_file(),
+    EXPORT: lambda folder: latest(folder.path) is not None,
+}
+"""Whether a file can be offered yet; those that are not named always can."""
 
 DESCRIBING = (CONFIG, PARITY, CARD)
 
@@ -46,14 +48,17 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, float | None
 
 def export_zip(folder: RunFolder) -> bytes:
     """The files of the run's export, below a folder of the run's name; what was not proven stays here."""
-    content, root = io.BytesIO(), folder.path / "export"
+    content, root = io.BytesIO(), latest(folder.path)
+    if root is None:
+        raise RunError(f"{folder.path} has no export any more")
     try:
         ours = {*DESCRIBING, *proven(root)}
     except DamagedFile:  # nothing is known to be proven; the damaged file is in it, for whoever wonders
         ours = {*DESCRIBING}
+    name = f"{folder.name}{root.name.removeprefix('export')}"
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(each for each in root.rglob("*") if is_ours(each, root, ours)):
-            archive.write(path, Path(folder.name, path.relative_to(root)))
+            archive.write(path, Path(name, path.relative_to(root)))
     return content.getvalue()
 
 
@@ -93,7 +98,7 @@ class Downloads(anywidget.AnyWidget):
         """Look at what is there."""
         files: list[str] = []
         if self.folder and (self.folder.path / "events.jsonl").is_file():
-            files = [name for name in FILES if name not in NEEDS or (self.folder.path / NEEDS[name]).is_file()]
+            files = [name for name in FILES if name not in IS_THERE or IS_THERE[name](self.folder)]
         if files != self.files:
             self.files = files
 

@@ -41,6 +41,19 @@ FOUND = Fields(
 """Row of a file that was compared."""
 KEPT = Fields(needed={"files": Fields(others=Fields(known=DESCRIBED))}, known={"described": Fields(others=str)})
 ANOTHER = "move it away, or name another folder with --out"
+USUAL = re.compile(r"export(?:-round(\d+))?")
+
+
+def usual(run: Path, round: int = 0) -> Path:
+    """Where in a run folder its finished student goes, or, so that this stays free, the one of an earlier ``round``."""
+    return run / (f"export-round{round}" if round else "export")
+
+
+def latest(run: Path) -> Path | None:
+    """The whole export in a run folder: of the finished student, else of the latest round."""
+    found = ((match, each) for each in run.glob("export*") if (match := USUAL.fullmatch(each.name)))
+    whole = {float(match[1] or "inf"): each for match, each in found if (each / CARD).is_file()}  # the card is last
+    return whole[max(whole)] if whole else None
 
 
 class Destination:

@@ -14,7 +14,7 @@ import torch
 from dfkd_lab import __version__
 from dfkd_lab.errors import RunError, SpecError
 from dfkd_lab.export import image_files, model_card, parity
-from dfkd_lab.export.destination import CARD, IMAGES, Destination
+from dfkd_lab.export.destination import CARD, IMAGES, Destination, usual
 from dfkd_lab.export.formats import EXTRA, FORMATS, NEED_IMAGES, File, Files, chosen
 from dfkd_lab.export.parity import Inputs
 from dfkd_lab.export.source import Source
@@ -79,7 +79,7 @@ def write(
     names = chosen(request.to)
     folder = _named(run, trust_code)
     source = Source.of(folder, next((name for name in names if name in NEED_IMAGES), ""), trust_code)
-    path = _place(request.out, folder) if request.out else folder.path / _usual_name(source)
+    path = _place(request.out, folder) if request.out else usual(folder.path, source.round * bool(source.unfinished))
     destination = None
     try:
         destination = Destination(path, source.student.sha256, say)
@@ -94,11 +94,6 @@ def _which(source: Source) -> str:
     run = source.folder
     state = f", the student {source.unfinished}, as {run.path} is {run.status()['state']}" if source.unfinished else ""
     return f"{source.net}, {source.student.sha256[:12]}{state}"
-
-
-def _usual_name(source: Source) -> str:
-    """Of the folder in the run folder; that of the finished student stays free for it."""
-    return f"export-round{source.round}" if source.unfinished else "export"
 
 
 def _stays(destination: Destination | None) -> str:

@@ -1,6 +1,8 @@
 """The student of a run that was stopped leaves too: as its checkpoint has it, and called that."""
 
+import io
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,10 @@ import torch
 
 from dfkd_lab import RunFolder, Session, SpecError, export, load_student, plan
 from dfkd_lab.__main__ import main
+from dfkd_lab.export import destination
 from dfkd_lab.runs.recorder import saved_state
 from tests.support import tiny
+from widgets.downloads import Downloads, export_zip
 from widgets.exporting import Exporting
 
 pytestmark = pytest.mark.slow
@@ -23,6 +27,16 @@ def stopped(out: Path, last: int, evaluate_every: int = 1) -> RunFolder:
         if report.round == last:
             break
     return session.folder
+
+
+def zipped(folder: RunFolder) -> str:
+    """The folder in the archive that the panel offers."""
+    links = Downloads()
+    links.attach(folder)
+    assert "export.zip" in links.files
+    with zipfile.ZipFile(io.BytesIO(export_zip(folder))) as archive:
+        (name,) = {Path(each).parts[0] for each in archive.namelist()}
+    return name
 
 
 def test_the_student_of_a_stopped_run_is_that_of_its_checkpoint(
@@ -49,9 +63,13 @@ def test_the_student_of_a_stopped_run_is_that_of_its_checkpoint(
 
 def test_it_is_the_file_that_the_run_would_have_left_then(tmp_path: Path) -> None:
     folder, whole = stopped(tmp_path / "run", 1), stopped(tmp_path / "whole", 1)
+    assert destination.latest(folder.path) is None
     early = export.write(folder, "safetensors")
+    assert zipped(folder) == "run-round1"
     list(Session(folder.spec()))
+    assert zipped(folder) == "run-round1", "until there is a better one"
     late = export.write(folder, "safetensors")
+    assert zipped(folder) == "run"
     assert (early.path.name, late.path.name) == ("export-round1", "export")
     assert early.files["model.safetensors"]["sha256"] != late.files["model.safetensors"]["sha256"]
     assert (late.path / "model.safetensors").read_bytes() == (folder.path / "student.safetensors").read_bytes()
