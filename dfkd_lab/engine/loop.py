@@ -23,6 +23,7 @@ from dfkd_lab.engine.optimization import frozen, keep_counters_on_host, student_
 from dfkd_lab.engine.recipe import Losses, call_hooks, needs_of_all, weighted_sum
 from dfkd_lab.engine.report import Cost, Report
 from dfkd_lab.engine.schedules import learning_rate
+from dfkd_lab.engine.segmentation import Segmentation
 from dfkd_lab.nets.wrap import folded
 from dfkd_lab.primitives.batch import Batch
 from dfkd_lab.system.device import peak_memory
@@ -256,7 +257,7 @@ class Run:
             memory=self.recipe.memory.summary(self.classes),
             samples=batch,
             seen=as_shown,
-            metric=getattr(self.evaluate, "metric", "accuracy"),
+            metric=getattr(self.evaluate, "metric", (Segmentation if seen.shares else metrics.Accuracy).metric),
             details=getattr(self.evaluate, "details", {}) if due else {},
             shares={"teacher": seen.shares, "student": seen.student_shares} if seen.shares else {},
         )

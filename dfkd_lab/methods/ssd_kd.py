@@ -72,8 +72,8 @@ class SSDKD:
 
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots."""
-        kept, rest = (self.capacity, context.shape), (self.evict, context.pixel_classes)
-        by = self.alpha, self.beta
+        recipes.refuse_target_class(context, modulate=self.modulate)
+        kept, rest, by = (self.capacity, context.shape), (self.evict, context.pixel_classes), (self.alpha, self.beta)
         memory = PriorityBuffer(*kept, *by, *rest, self.importance) if self.priority else ImageBuffer(*kept, *rest)
         phi = Modulation(context.classes, self.gamma, self.diversity, self.difficulty, self.modulate)
         kd, view = losses.kl(self.temperature), CropFlip(self.padding, self.flip)

@@ -89,7 +89,14 @@ def test_a_method_without_settings_for_pixels_runs_all_the_same(
     settings: Callable[..., dict[str, Any]], method: str
 ) -> None:
     composed = plan(**settings(method, preset="paper", data="none", rounds=2)).take()
-    assert [each.round for each in Run(composed)] == [1, 2]
+    reports = list(Run(composed))
+    assert [each.round for each in reports] == [1, 2]
+    assert {each.metric for each in reports} == {"mIoU"}, "also where nothing is measured"
+
+
+def test_the_class_that_was_asked_for_is_none_of_a_pixel(settings: Callable[..., dict[str, Any]]) -> None:
+    with pytest.raises(SpecError, match=r"modulate = 'target' goes by .* every pixel has a class; allowed: 'confiden"):
+        plan(**settings("ssd_kd", modulate="target"))
 
 
 @pytest.mark.parametrize("method", WHOLE)

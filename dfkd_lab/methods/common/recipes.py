@@ -7,6 +7,7 @@ from typing import Any
 
 from dfkd_lab.engine.recipe import MethodContext, Schedule, WeightedLoss
 from dfkd_lab.engine.schedules import learning_rate
+from dfkd_lab.errors import SpecError
 from dfkd_lab.primitives import losses
 from dfkd_lab.primitives.losses import Loss
 from dfkd_lab.primitives.losses import cam as activation_maps
@@ -61,6 +62,20 @@ def loss_of_label(context: MethodContext) -> Loss:
     In no paper's segmentation is it known what FastDFKD and its followers do for the target class.
     """
     return losses.confidence if context.pixel_classes else losses.label
+
+
+def refuse_target_class(context: MethodContext, **settings: str) -> None:
+    """Refuse what goes by the class that was asked for, where every pixel has one and none was asked for.
+
+    Raises:
+        SpecError: if one of ``settings`` is "target".
+    """
+    for name, value in settings.items():
+        if context.pixel_classes and value == "target":
+            raise SpecError(
+                f"{name} = '{value}' goes by the class that was asked for, and none is where every pixel has a class; "
+                "allowed: 'confidence'"
+            )
 
 
 def meta_generator(
