@@ -31,7 +31,7 @@ class ImageBuffer(nn.Module):
         pixel_classes: K where the teacher labels every pixel, so that an image counts in each class by its share.
     """
 
-    draws = False
+    reads_labels, draws = "written", False
     reads_images = True
     """Whether a read gives the stored images themselves."""
     on_host = False
@@ -51,7 +51,8 @@ class ImageBuffer(nn.Module):
     def __init__(self, capacity: int, shape: tuple[int, int, int], evict: str = "oldest", pixel_classes: int = 0):
         super().__init__()
         self.capacity, self.evict = capacity, evict
-        self.reads_labels = "none" if pixel_classes else "written"
+        if pixel_classes:
+            self.reads_labels = "none"
         self.register_buffer("certainty", torch.zeros(capacity) if evict == "worst" else None)
         # by numpy, whose zeros take no memory until they are written to: a plan holds a buffer too
         self.register_buffer("images", torch.from_numpy(np.zeros((capacity, *shape), np.uint8)))
