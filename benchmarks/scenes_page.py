@@ -13,9 +13,7 @@ HEAD = """## A U-Net → half its width on scenes of digits
 Segmentation (`python benchmarks/scenes.py`): 11 classes, every pixel one, about 864 student steps a row that says
 nothing else. mIoU in percent of the *last* student on 400 scenes, with and without the background; a network that calls
 every pixel background has 5.9, and 65 % of the pixels right. Scenes are made for demonstration: no published number is
-comparable, and the preset was tried on them. DFAD's row is older than its published generator, rates and loss of
-segmentation here: it is of the shared generator, constant rates and the distance without its logarithm. Seconds are
-those of a shared machine.
+comparable, and the preset was tried on them. Seconds are those of a shared machine.
 
 """
 
