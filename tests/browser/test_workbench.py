@@ -196,17 +196,6 @@ class Workbench:
                 break
         expect(self.button(button).last).to_be_enabled()
 
-    def reload(self, held: int) -> None:
-        """Load the saved page anew and see its curve with more than ``held`` points; again where a request was lost."""
-        for left in reversed(range(TRIES)):
-            self.page.goto(self.address.replace("&reset", ""))
-            try:
-                until(lambda: self.points() > held, "the whole curve after a reload, and going on", PATIENCE_S / 2)
-                return
-            except AssertionError:
-                if not left:
-                    raise
-
     def button(self, name: str) -> Any:
         return self.page.get_by_role("button", name=re.compile(rf"{name}$"))
 
@@ -263,7 +252,8 @@ def test_choose_start_watch_pause_resume_reload_stop(context: str, page: Page, t
     page.get_by_label("find").fill("digits")
     page.get_by_role("table", name="runs").get_by_role("columnheader", name="state").get_by_role("button").click()
     page.evaluate(SAVE)
-    bench.reload(held)
+    page.goto(bench.address.replace("&reset", ""))
+    until(lambda: bench.points() > held, "the whole curve after a reload, and going on")
     expect(page.get_by_label("find")).to_have_value("digits")
     expect(page.get_by_role("columnheader", name="state")).to_have_attribute("aria-sort", "ascending")
     held = bench.points()
