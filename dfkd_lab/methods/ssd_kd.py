@@ -72,7 +72,7 @@ class SSDKD:
 
     def compose(self, context: MethodContext) -> Recipe:
         """Fill the slots."""
-        recipes.refuse_target_class(context, modulate=self.modulate)
+        recipes.refuse_target_class(context, self.modulate)
         kept, rest, by = (self.capacity, context.shape), (self.evict, context.pixel_classes), (self.alpha, self.beta)
         memory = PriorityBuffer(*kept, *by, *rest, self.importance) if self.priority else ImageBuffer(*kept, *rest)
         phi = Modulation(context.classes, self.gamma, self.diversity, self.difficulty, self.modulate)

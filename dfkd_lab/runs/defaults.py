@@ -56,12 +56,8 @@ def filled(
     asked, spec = spec.settings, dataclasses.replace(spec, preset=preset, rounds=spec.rounds or rounds, **untouched)
     spec, settings, rates = _optimizer(spec, settings, asked, optimizer, teacher)
     spec, settings, losses = _without_batch_norm(spec, settings, asked, teacher)
-    return dataclasses.replace(spec, settings=settings), [
-        *notes,
-        *rates,
-        *losses,
-        *_idle(class_, spec, settings, asked),
-    ]
+    idle = _idle(class_, spec, settings, asked)
+    return dataclasses.replace(spec, settings=settings), [*notes, *rates, *losses, *idle]
 
 
 def _idle(class_: type[Any], spec: RunSpec, settings: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

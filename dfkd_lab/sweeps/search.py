@@ -89,9 +89,9 @@ class Search:
                     raise SpecError(f"over: {name} = {value!r}: {error}") from None
                 if found != value:  # of which the trial's folder would not tell what it was
                     raise SpecError(f"over: {name} = {value!r} becomes {found!r} in a run; give what it may become")
-        if self.by == "agreement" and {"teacher", "normalization"} & self.over.keys():
-            raise SpecError("over: trials are judged by one teacher; allowed: by = 'accuracy', or another setting")
         if self.by == "agreement":
+            if {"teacher", "normalization"} & self.over.keys():
+                raise SpecError("over: trials are judged by one teacher; allowed: by = 'accuracy', or another setting")
             judging.check(plan({**self.settings, **first}).teacher.card)
 
     def prepared(self) -> list[RunFolder]:

@@ -64,18 +64,17 @@ def loss_of_label(context: MethodContext) -> Loss:
     return losses.confidence if context.pixel_classes else losses.label
 
 
-def refuse_target_class(context: MethodContext, **settings: str) -> None:
-    """Refuse what goes by the class that was asked for, where every pixel has one and none was asked for.
+def refuse_target_class(context: MethodContext, modulate: str) -> None:
+    """Refuse to ``modulate`` by the class that was asked for where every pixel has one, and none was asked for.
 
     Raises:
-        SpecError: if one of ``settings`` is "target".
+        SpecError: saying what is allowed.
     """
-    for name, value in settings.items():
-        if context.pixel_classes and value == "target":
-            raise SpecError(
-                f"{name} = '{value}' goes by the class that was asked for, and none is where every pixel has a class; "
-                "allowed: 'confidence'"
-            )
+    if context.pixel_classes and modulate == "target":
+        raise SpecError(
+            "modulate = 'target' goes by the class that was asked for, and none is where every pixel has a class; "
+            "allowed: 'confidence'"
+        )
 
 
 def meta_generator(
